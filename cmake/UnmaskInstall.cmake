@@ -1,0 +1,3 @@
+# The installed library: find_package(unmask), target unmask::unmask.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)

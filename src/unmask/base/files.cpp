@@ -1,0 +1,121 @@
+#include "unmask/base/files.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+namespace unmask {
+namespace fs = std::filesystem;
+namespace {
+
+// Closes on every way out.
+struct Descriptor {
+  int file = -1;
+  ~Descriptor() {
+    if (file >= 0) ::close(file);
+  }
+};
+
+Status sync_path(const std::string& path) {
+  const Descriptor d{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (d.file < 0 || fsync(d.file) != 0) {
+    return failure("{}: cannot sync: {}", path, std::strerror(errno));
+  }
+  return {};
+}
+
+std::string parent_of(const std::string& path) {
+  const std::string parent = fs::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path) {
+  std::error_code code;
+  if (fs::is_directory(path, code)) return failure("{}: expected a file, found a directory", path);
+  const Descriptor d{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (d.file < 0) return failure("{}: cannot open: {}", path, std::strerror(errno));
+  std::string bytes;
+  char chunk[1 << 16];
+  while (true) {
+    const ssize_t n = ::read(d.file, chunk, sizeof chunk);
+    if (n == 0) return bytes;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return failure("{}: cannot read: {}", path, std::strerror(errno));
+    bytes.append(chunk, static_cast<size_t>(n));
+  }
+}
+
+Status write_file_atomically(const std::string& path, std::string_view bytes) {
+  const std::string staging = path + ".partial";
+  const auto give_up = [&](const char* what) {
+    const Error error = failure("{}: cannot {}: {}", path, what, std::strerror(errno));
+    ::unlink(staging.c_str());
+    return error;
+  };
+  {
+    const Descriptor d{
+        ::open(staging.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
+    if (d.file < 0) return failure("{}: cannot create: {}", staging, std::strerror(errno));
+    while (!bytes.empty()) {
+      const ssize_t n = ::write(d.file, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return give_up("write");
+      bytes.remove_prefix(static_cast<size_t>(n));
+    }
+    if (fsync(d.file) != 0) return give_up("sync");
+  }
+  if (::rename(staging.c_str(), path.c_str()) != 0) return give_up("rename");
+  return sync_path(parent_of(path));
+}
+
+Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {
+  StagedDirectory staged;
+  staged.final_ = fs::path(final_path).lexically_normal().string();
+  while (staged.final_.size() > 1 && staged.final_.ends_with('/')) staged.final_.pop_back();
+  staged.staging_ = staged.final_ + ".partial";
+  std::error_code code;
+  fs::remove_all(staged.staging_, code);  // of an earlier run that was killed
+  fs::create_directories(staged.staging_, code);
+  if (code) return failure("{}: cannot create: {}", staged.staging_, code.message());
+  return staged;
+}
+
+StagedDirectory::StagedDirectory(StagedDirectory&& other) noexcept
+    : final_(std::move(other.final_)), staging_(std::exchange(other.staging_, {})) {}
+
+StagedDirectory::~StagedDirectory() {
+  std::error_code code;
+  if (!staging_.empty()) fs::remove_all(staging_, code);
+}
+
+Status StagedDirectory::commit() {
+  std::error_code code;
+  for (const auto& entry : fs::recursive_directory_iterator(staging_, code)) {
+    UNMASK_TRY_STATUS(sync_path(entry.path().string()));
+  }
+  UNMASK_TRY_STATUS(sync_path(staging_));
+  // An older directory is exchanged in one step, so that the name always holds a whole one.
+  if (renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) == 0) {
+    UNMASK_TRY_STATUS(sync_path(parent_of(final_)));
+    fs::remove_all(staging_, code);
+  } else if (errno == ENOENT) {
+    if (::rename(staging_.c_str(), final_.c_str()) != 0) {
+      return failure("{}: cannot rename to {}: {}", staging_, final_, std::strerror(errno));
+    }
+    UNMASK_TRY_STATUS(sync_path(parent_of(final_)));
+  } else {
+    return failure("{}: cannot exchange with {}: {}", staging_, final_, std::strerror(errno));
+  }
+  staging_.clear();
+  return {};
+}
+
+}  // namespace unmask

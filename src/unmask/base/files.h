@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "unmask/base/result.h"
+
+namespace unmask {
+
+// The whole file as bytes.
+Result<std::string> read_file(const std::string& path);
+
+// Writes, syncs and renames: after a crash the path holds the old bytes or the new, never a part.
+Status write_file_atomically(const std::string& path, std::string_view bytes);
+
+// A directory being built under a temporary name beside its final one. `commit` syncs every file
+// and the directory and renames it into place (replacing an older one); without commit the
+// temporary one is removed.
+class StagedDirectory {
+ public:
+  static Result<StagedDirectory> create(const std::string& final_path);
+  ~StagedDirectory();
+  StagedDirectory(StagedDirectory&& other) noexcept;
+  StagedDirectory& operator=(StagedDirectory&& other) = delete;
+
+  const std::string& path() const { return staging_; }
+  Status commit();
+
+ private:
+  StagedDirectory() = default;
+  std::string final_;
+  std::string staging_;
+};
+
+}  // namespace unmask

@@ -1,0 +1,50 @@
+#include "unmask/base/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace unmask {
+
+Result<MappedFile> MappedFile::open(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return failure("{}: cannot open: {}", path, std::strerror(errno));
+  struct stat info = {};
+  if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    close(file);
+    return failure("{}: expected a regular file", path);
+  }
+  MappedFile mapped;
+  mapped.path_ = path;
+  const auto size = static_cast<size_t>(info.st_size);
+  if (size > 0) {
+    void* memory = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+    if (memory == MAP_FAILED) {
+      close(file);
+      return failure("{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
+    }
+    mapped.bytes_ = {static_cast<const std::byte*>(memory), size};
+  }
+  close(file);
+  return mapped;
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)), bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+}  // namespace unmask

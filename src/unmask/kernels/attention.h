@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "unmask/base/view.h"
+#include "unmask/kernels/precision.h"
+
+namespace unmask {
+
+// Which keys a query may attend to, as structure: a list of spans of queries, each with a few
+// ranges of keys. Rows are absolute rows of the batch; queries and keys may be different tables
+// (decoding against a cache). Full, document, block-causal and block-diffusion masks are all this.
+struct AttentionPattern {
+  struct KeyRange {
+    int32_t begin = 0, end = 0;
+  };
+  struct Span {
+    int32_t query_begin = 0, query_end = 0;
+    int32_t first_range = 0, last_range = 0;  // its ranges: ranges[first_range, last_range)
+  };
+  // Groups partition the spans; no key is attended from two groups (a group is a sequence, or a
+  // document), so that groups may run side by side in the backward pass.
+  struct Group {
+    int32_t first_span = 0, last_span = 0;
+    int32_t key_begin = 0, key_end = 0;  // covers every key range of its spans
+  };
+  std::vector<Span> spans;       // ascending and disjoint in queries
+  std::vector<KeyRange> ranges;  // ascending and disjoint inside a span
+  std::vector<Group> groups;
+
+  void clear() {
+    spans.clear();
+    ranges.clear();
+    groups.clear();
+  }
+};
+
+// q [queries, heads * d], k and v [keys, kv_heads * d] (rows may be strided: parts of one qkv
+// table), out [queries, heads * d]. Query head h reads kv head h / (heads / kv_heads). A query
+// in no span, or with no keys, gives zeros.
+struct AttentionShape {
+  int32_t heads = 1;
+  int32_t kv_heads = 1;
+  int32_t head_dim = 32;
+  float scale = 1.0f;
+};
+
+// out =, log_sum_exp [queries, heads] = (natural log of the softmax denominator; may be empty when
+// nothing will be propagated back): all that is kept for the backward pass besides the inputs.
+void attention_forward(ConstMatrix q, ConstMatrix k, ConstMatrix v, const AttentionPattern& pattern,
+                       const AttentionShape& shape, Matrix out, Matrix log_sum_exp,
+                       Precision precision);
+
+// dq =, dk =, dv = (every row, also those without any attention: zero).
+void attention_backward(ConstMatrix q, ConstMatrix k, ConstMatrix v, ConstMatrix out,
+                        ConstMatrix log_sum_exp, ConstMatrix d_out, const AttentionPattern& pattern,
+                        const AttentionShape& shape, Matrix dq, Matrix dk, Matrix dv,
+                        Precision precision);
+
+}  // namespace unmask

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "unmask/base/view.h"
+
+namespace unmask {
+
+// out[i] = table[ids[i]].  table [vocab, hidden], out [n, hidden].
+void embedding_forward(ConstMatrix table, std::span<const int32_t> ids, Matrix out);
+// dtable[ids[i]] += dout[i], in the order of i for any number of threads.
+void embedding_backward(std::span<const int32_t> ids, ConstMatrix dout, Matrix dtable);
+
+// y += x, and y = x (strided rows).
+void add(ConstMatrix x, Matrix y);
+void copy(ConstMatrix x, Matrix y);
+void fill(float value, Matrix y);
+
+// bias [1, cols]: y += bias in every row; dbias += column sums of dy.
+void add_bias(ConstMatrix bias, Matrix y);
+void bias_backward(ConstMatrix dy, Matrix dbias);
+
+// out[i] = x[index[i]]; and y[index[i]] += x[i] (each index at most once).
+void gather_rows(ConstMatrix x, std::span<const int32_t> index, Matrix out);
+void scatter_add_rows(ConstMatrix x, std::span<const int32_t> index, Matrix y);
+
+}  // namespace unmask

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <span>
+
+#include "unmask/base/arena.h"
+#include "unmask/base/view.h"
+#include "unmask/kernels/assignment.h"
+#include "unmask/kernels/precision.h"
+
+namespace unmask {
+
+// Routed SwiGLU experts as one operation over an Assignment:
+//   y[t] += sum over slots s of token t of gate[s] * down_e · (silu(gate_e · x[t]) * (up_e · x[t]))
+// A dense or shared feed-forward is the same with one expert that takes every token (feed_forward.h).
+struct ExpertWeights {
+  ConstMatrix gate;  // [experts * ffn, hidden]
+  ConstMatrix up;    // [experts * ffn, hidden]
+  ConstMatrix down;  // [experts * hidden, ffn]
+};
+struct ExpertGradients {
+  Matrix gate, up, down;  // shapes as above, +=
+};
+
+// What the forward pass keeps for the backward pass, by slot.
+struct ExpertsSaved {
+  Matrix gate;  // [slots, ffn] gate_e · x, before SiLU
+  Matrix up;    // [slots, ffn] up_e · x
+};
+
+// y [tokens, hidden] +=. `saved` is taken from `tape` when given, else nothing is kept.
+void experts_forward(ConstMatrix x, const ExpertWeights& weights, const Assignment& assignment,
+                     Matrix y, Arena* tape, ExpertsSaved* saved, Precision precision);
+
+// dx [tokens, hidden] +=, d_gate [slots] =, gradients +=.
+void experts_backward(ConstMatrix x, const ExpertWeights& weights, const Assignment& assignment,
+                      const ExpertsSaved& saved, ConstMatrix dy, Matrix dx,
+                      std::span<float> d_gate, const ExpertGradients& gradients,
+                      Precision precision);
+
+}  // namespace unmask

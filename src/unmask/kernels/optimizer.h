@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace unmask {
+
+struct AdamW {
+  float learning_rate = 2e-4f;
+  float beta1 = 0.9f;
+  float beta2 = 0.95f;
+  float epsilon = 1e-8f;
+  float weight_decay = 0.1f;  // decoupled, times the learning rate
+  float gradient_scale = 1.0f;  // clipping and averaging: multiplies the gradient first
+  int64_t step = 1;           // of this update, from 1 (bias correction)
+};
+
+// One update of a piece of the flat buffer; the gradient is zeroed in the same pass.
+void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<float> gradient,
+                  std::span<float> first_moment, std::span<float> second_moment);
+
+// Sum of squares in f64, in pieces of fixed size added in order: the same for any thread count.
+double squared_norm(std::span<const float> values);
+
+}  // namespace unmask
