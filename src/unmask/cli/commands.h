@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "unmask/base/result.h"
 
@@ -10,15 +11,15 @@ class App;
 
 namespace unmask::cli {
 
-// Each subcommand lives in a file of its own: it adds itself to the program and leaves in `run`
-// what to do when it was the one chosen.
+// Each subcommand lives in a file of its own: its `add` function adds itself to the program and
+// leaves in `run` what to do when it was the one chosen.
 using Run = std::function<Status()>;
+using Add = void (*)(CLI::App& program, Run& run);
 
-void add_train(CLI::App& program, Run& run);
-void add_generate(CLI::App& program, Run& run);
-void add_evaluate(CLI::App& program, Run& run);
-void add_tokenize(CLI::App& program, Run& run);
-void add_report(CLI::App& program, Run& run);
 void add_info(CLI::App& program, Run& run);
+
+inline constexpr Add kCommands[] = {
+    add_info,
+};
 
 }  // namespace unmask::cli

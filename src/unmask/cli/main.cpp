@@ -1,0 +1,24 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "unmask/cli/commands.h"
+
+int main(int argc, char** argv) {
+  using unmask::Error;
+  CLI::App program("unmask: Mixture-of-Experts masked diffusion language models on CPUs");
+  program.require_subcommand(1);
+  program.set_help_all_flag("--help-all", "Help of every subcommand");
+  unmask::cli::Run run;
+  for (const auto add : unmask::cli::kCommands) add(program, run);
+
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return program.exit(e) == 0 ? 0 : 2;
+  }
+  if (const unmask::Status status = run(); !status) {
+    std::fprintf(stderr, "unmask: %s\n", status.error().message.c_str());
+    return status.error().kind == Error::Kind::usage ? 2 : 1;
+  }
+  return 0;
+}
