@@ -1,0 +1,113 @@
+#include "unmask/model/config.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <fmt/ranges.h>
+
+namespace unmask {
+namespace {
+
+// Collects what is wrong, so that one message names everything.
+class Problems {
+ public:
+  template <class T, class... Args>
+  void require(bool permitted, const char* key, T value, fmt::format_string<Args...> format,
+               Args&&... args) {
+    if (permitted) return;
+    lines_.push_back(
+        fmt::format("{} = {}: {}", key, value, fmt::format(format, std::forward<Args>(args)...)));
+  }
+  // The upper ends keep every product of sizes within 62 bits.
+  void range(const char* key, int64_t value, int64_t least, int64_t most) {
+    require(least <= value && value <= most, key, value, "must be from {} to {}", least, most);
+  }
+  Status status() const {
+    if (lines_.empty()) return {};
+    return usage_error("impossible model configuration: {}", fmt::join(lines_, "\n  "));
+  }
+
+ private:
+  std::vector<std::string> lines_;
+};
+
+void check_sizes(const ModelConfig& c, Problems& problems) {
+  problems.range("vocab_size", c.vocab_size, 1, 1 << 24);
+  problems.range("layers", c.layers, 1, 1 << 10);
+  problems.range("hidden", c.hidden, 1, 1 << 16);
+  problems.range("heads", c.heads, 1, 1 << 10);
+  problems.range("kv_heads", c.kv_heads, 1, 1 << 10);
+  problems.range("head_dim", c.head_dim, 1, 1 << 10);
+  problems.range("max_positions", c.max_positions, 1, 1 << 24);
+  problems.range("dense_layers", c.dense_layers, 0, c.layers);
+  problems.range("attention_block", c.attention_block, 0, 1 << 24);
+  if (c.dense_layers > 0) problems.range("dense_ffn", c.dense_ffn, 1, 1 << 20);
+}
+
+void check_attention(const ModelConfig& c, Problems& problems) {
+  if (c.heads > 0 && c.kv_heads > 0) {
+    problems.require(c.heads % c.kv_heads == 0, "kv_heads", c.kv_heads,
+                     "must divide heads ({}): every key and value head serves as many query heads",
+                     c.heads);
+  }
+  problems.require(c.rope_fraction >= 0 && c.rope_fraction <= 1, "rope_fraction", c.rope_fraction,
+                   "must be from 0 to 1");
+  if (c.rope_fraction >= 0 && c.rope_fraction <= 1) {
+    problems.require(c.rope_dims() % 2 == 0, "head_dim", c.head_dim,
+                     "head_dim * rope_fraction (here {}) must be even: RoPE rotates pairs",
+                     c.rope_dims());
+  }
+  problems.require(std::isfinite(c.rope_theta) && c.rope_theta > 0, "rope_theta", c.rope_theta,
+                   "must be positive");
+}
+
+void check_experts(const ModelConfig& c, Problems& problems) {
+  if (c.dense_layers >= c.layers) return;
+  problems.range("experts", c.experts, 1, 1 << 14);
+  problems.range("expert_ffn", c.expert_ffn, 1, 1 << 18);
+  problems.range("shared_ffn", c.shared_ffn, 0, 1 << 20);
+  problems.range("shared_experts", c.shared_experts, c.shared_ffn > 0 ? 1 : 0, 1 << 10);
+  if (c.experts <= 0) return;
+
+  const RoutingPolicy& routing = c.routing;
+  problems.require(1 <= routing.experts_per_token && routing.experts_per_token <= c.experts,
+                   "routing.experts_per_token", routing.experts_per_token,
+                   "must be from 1 to experts ({})", c.experts);
+  if (!routing.groups) return;
+  const auto [count, keep] = *routing.groups;
+  problems.require(1 <= count && count <= c.experts && c.experts % count == 0,
+                   "routing.groups.count", count, "must divide experts ({})", c.experts);
+  problems.require(1 <= keep && keep <= count, "routing.groups.keep", keep,
+                   "must be from 1 to routing.groups.count ({})", count);
+  if (count < 1 || keep < 1) return;
+  problems.require(int64_t{keep} * (c.experts / count) >= routing.experts_per_token,
+                   "routing.groups.keep", keep,
+                   "the kept groups hold {} experts, fewer than routing.experts_per_token ({})",
+                   int64_t{keep} * (c.experts / count), routing.experts_per_token);
+}
+
+void check_tokens(const ModelConfig& c, Problems& problems) {
+  problems.range("mask_token", c.mask_token, 0, c.vocab_size - 1);
+  problems.range("end_token", c.end_token, 0, c.vocab_size - 1);
+  problems.range("pad_token", c.pad_token, 0, c.vocab_size - 1);
+  problems.require(c.mask_token != c.end_token, "mask_token", c.mask_token,
+                   "must not be end_token, which the model has to be able to predict");
+}
+
+}  // namespace
+
+Status validate(const ModelConfig& config) {
+  Problems problems;
+  check_sizes(config, problems);
+  check_attention(config, problems);
+  check_experts(config, problems);
+  check_tokens(config, problems);
+  problems.require(std::isfinite(config.norm_epsilon) && config.norm_epsilon > 0, "norm_epsilon",
+                   config.norm_epsilon, "must be positive");
+  problems.require(std::isfinite(config.init_std) && config.init_std > 0, "init_std",
+                   config.init_std, "must be positive");
+  return problems.status();
+}
+
+}  // namespace unmask
