@@ -10,9 +10,13 @@ namespace unmask {
 // Both factors are packed into 32-bit words, k outermost: a word holds one f32 value of k, or, on
 // machines with a bf16 dot instruction, a pair of bf16 values of consecutive k (`depth` values).
 //
+// Packing may write up to kPackSlack words past the end of what it packs: leave room.
+//
 //   packed A tile   [words][rows of the tile]      rows <= max_rows
 //   packed B panel  [words][cols]                  always `cols` wide, zero-filled
 //   words = ceil(k / depth)
+inline constexpr int64_t kPackSlack = 16;
+
 struct GemmKernel {
   int32_t max_rows;  // tallest tile
   int32_t cols;      // width of a panel
