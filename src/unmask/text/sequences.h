@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "unmask/base/result.h"
+#include "unmask/text/token_stream.h"
+
+namespace unmask {
+
+// What is where in one sequence of S tokens.
+struct SequenceBounds {
+  int32_t prompt = 0;  // positions [0, prompt) are given, never masked; 0 in pre-training
+  int32_t length = 0;  // positions [length, S) are padding after the first end token; S without
+};
+
+// Sequences of a fixed length by index.
+class SequenceSource {
+ public:
+  virtual ~SequenceSource() = default;
+  virtual int64_t count() const = 0;
+  virtual int32_t length() const = 0;
+  // Fills out [length()]; 0 <= index < count(). Fails on ids outside the vocabulary. Thread-safe.
+  virtual Result<SequenceBounds> read(int64_t index, std::span<int32_t> out) const = 0;
+};
+
+// A stream of joined documents cut without overlap; what is left at its end is not used.
+std::unique_ptr<SequenceSource> cut_sequences(std::unique_ptr<TokenStream> stream, int32_t length);
+
+// The source split and ordered: the last `validation_fraction` of the sequences is held out, the
+// others come in a new seeded order each epoch. The orders need no memory.
+class TrainingSequences {
+ public:
+  struct Options {
+    double validation_fraction = 0.02;  // in [0, 1); above 0, at least one sequence is held out
+    uint64_t seed = 0;
+  };
+  // Fails when nothing is left to train on.
+  static Result<TrainingSequences> create(std::unique_ptr<SequenceSource> source, Options options);
+
+  int32_t length() const { return source_->length(); }
+  int64_t train_count() const { return train_count_; }
+  int64_t validation_count() const { return source_->count() - train_count_; }
+
+  // The sequence at a position of the unending training data, position >= 0. A run resumes by
+  // going on at the position it had reached; epoch = position / train_count().
+  Result<SequenceBounds> train(int64_t position, std::span<int32_t> out) const;
+  // 0 <= index < validation_count(), in the order of the corpus.
+  Result<SequenceBounds> validation(int64_t index, std::span<int32_t> out) const;
+  // Which sequence of the source a training position is.
+  int64_t source_index(int64_t position) const;
+
+ private:
+  std::unique_ptr<SequenceSource> source_;
+  int64_t train_count_ = 0;
+  uint64_t seed_ = 0;
+};
+
+// Bounds of the documents in a sequence, [0, ..., S]: a document ends behind each end token.
+// Keeps the capacity of `bounds`.
+void document_bounds(std::span<const int32_t> tokens, int32_t end_token,
+                     std::vector<int32_t>& bounds);
+
+}  // namespace unmask
