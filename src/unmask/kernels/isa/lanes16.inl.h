@@ -12,6 +12,9 @@ inline Vec load_partial(const float* p, int64_t n) {
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p);
 }
 inline void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+inline void store_partial(float* p, Vec v, int64_t n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), v);
+}
 inline Vec zero() { return _mm512_setzero_ps(); }
 inline Vec broadcast(float x) { return _mm512_set1_ps(x); }
 inline Vec broadcast(const float* p) { return _mm512_set1_ps(*p); }
