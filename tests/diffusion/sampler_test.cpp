@@ -1,0 +1,195 @@
+#include "unmask/diffusion/sampler.h"
+
+#include <cmath>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "unmask/diffusion/canvas.h"
+
+namespace unmask {
+namespace {
+
+constexpr int32_t kVocab = 5, kMask = 4;
+
+// Logits whose most probable token (mask excluded) has exactly the wanted probability, the rest
+// shared equally. The mask token's own logit is far above: it must not matter.
+struct Step {
+  std::vector<float> values;
+  std::vector<int32_t> positions;
+
+  void add(int32_t position, int32_t token, float probability) {
+    positions.push_back(position);
+    for (int32_t v = 0; v < kVocab; ++v) {
+      const float p = v == token ? probability : (1 - probability) / 3;
+      values.push_back(v == kMask ? 50.0f : std::log(p));
+    }
+  }
+  DenoisingStep step(int32_t quota) {
+    DenoisingStep s;
+    s.logits = Matrix(values.data(), static_cast<int64_t>(positions.size()), kVocab);
+    s.positions = positions;
+    s.quota = quota;
+    s.mask_token = kMask;
+    return s;
+  }
+};
+
+Step five_candidates() {
+  Step step;
+  step.add(3, 1, 0.50f);
+  step.add(5, 2, 0.97f);
+  step.add(6, 0, 0.60f);
+  step.add(8, 3, 0.99f);
+  step.add(9, 1, 0.60f);
+  return step;
+}
+
+std::vector<std::pair<int32_t, int32_t>> choose(const SamplerOptions& options, int32_t quota) {
+  Step step = five_candidates();
+  auto sampler = make_sampler(options);
+  EXPECT_TRUE(sampler.ok());
+  std::vector<Commit> commits;
+  (*sampler)->choose(step.step(quota), commits);
+  std::vector<std::pair<int32_t, int32_t>> chosen;
+  for (const Commit& c : commits) chosen.emplace_back(c.position, c.token);
+  return chosen;
+}
+
+using Chosen = std::vector<std::pair<int32_t, int32_t>>;
+
+TEST(Sampler, QuotaTakesTheMostConfident) {
+  EXPECT_EQ(choose({"quota"}, 1), (Chosen{{8, 3}}));
+  EXPECT_EQ(choose({"quota"}, 2), (Chosen{{5, 2}, {8, 3}}));
+  // 6 and 9 are equally sure: the lower position goes first.
+  EXPECT_EQ(choose({"quota"}, 3), (Chosen{{5, 2}, {6, 0}, {8, 3}}));
+  EXPECT_EQ(choose({"quota"}, 99).size(), 5u);
+  EXPECT_EQ(choose({"quota"}, 0).size(), 1u) << "a step always commits";
+}
+
+TEST(Sampler, ThresholdTakesAllAboveItAndAtLeastTheQuota) {
+  EXPECT_EQ(choose({"threshold", 0.95f}, 1), (Chosen{{5, 2}, {8, 3}}));
+  EXPECT_EQ(choose({"threshold", 0.55f}, 1), (Chosen{{5, 2}, {6, 0}, {8, 3}, {9, 1}}));
+  EXPECT_EQ(choose({"threshold", 0.95f}, 3), (Chosen{{5, 2}, {6, 0}, {8, 3}}));
+  EXPECT_EQ(choose({"threshold", 0.999f}, 1), (Chosen{{8, 3}})) << "nothing passes: the best one";
+}
+
+TEST(Sampler, ConfidenceIsTheProbabilityWithoutTheMaskToken) {
+  Step step = five_candidates();
+  std::vector<Commit> proposals;
+  propose(step.step(1), proposals);
+  const float expected[] = {0.50f, 0.97f, 0.60f, 0.99f, 0.60f};
+  for (size_t i = 0; i < 5; ++i) EXPECT_NEAR(proposals[i].confidence, expected[i], 2e-6f);
+}
+
+TEST(Sampler, ConfidenceIgnoresTheTemperature) {
+  Step step;
+  step.add(0, 1, 0.7f);
+  DenoisingStep s = step.step(1);
+  s.temperature = 2.0f;
+  for (s.seed = 0; s.seed < 20; ++s.seed) {
+    std::vector<Commit> proposals;
+    propose(s, proposals);
+    EXPECT_NEAR(proposals[0].confidence, proposals[0].token == 1 ? 0.7f : 0.1f, 2e-6f);
+  }
+}
+
+TEST(Sampler, EqualLogitsGiveTheLowestToken) {
+  Step step;
+  step.add(0, 0, 0.25f);
+  std::vector<Commit> proposals;
+  propose(step.step(1), proposals);
+  EXPECT_EQ(proposals[0].token, 0);
+}
+
+TEST(Sampler, NonFiniteLogitsStillCommitSomething) {
+  Step step = five_candidates();
+  for (float& z : step.values) z = std::nanf("");
+  std::vector<Commit> commits;
+  make_quota_sampler()->choose(step.step(2), commits);
+  EXPECT_EQ(commits.size(), 2u);
+}
+
+// Chi-square of token counts against softmax(z / T); 3 degrees of freedom, 0.1 % quantile 16.27.
+TEST(Sampler, GumbelDrawsFollowTheTemperedSoftmax) {
+  constexpr int kDraws = 8000;
+  const float logits[kVocab] = {0.3f, 1.4f, -0.8f, 0.0f, 9.0f};
+  for (const float temperature : {0.5f, 1.0f, 1.7f}) {
+    double weight[4], total = 0;
+    for (int v = 0; v < 4; ++v) total += weight[v] = std::exp(logits[v] / temperature);
+    int counts[kVocab] = {};
+    for (int draw = 0; draw < kDraws; ++draw) {
+      Step step;
+      step.values.assign(logits, logits + kVocab);
+      step.positions = {draw % 100};
+      DenoisingStep s = step.step(1);
+      s.temperature = temperature;
+      s.seed = 5;
+      s.step = static_cast<uint64_t>(draw / 100);
+      std::vector<Commit> proposals;
+      propose(s, proposals);
+      ++counts[proposals[0].token];
+    }
+    EXPECT_EQ(counts[kMask], 0);
+    double chi_square = 0;
+    for (int v = 0; v < 4; ++v) {
+      const double expected = kDraws * weight[v] / total;
+      chi_square += (counts[v] - expected) * (counts[v] - expected) / expected;
+    }
+    EXPECT_LT(chi_square, 16.27) << "temperature " << temperature;
+  }
+}
+
+TEST(Sampler, QuotasSumToTheMaskedPositions) {
+  for (int32_t m = 1; m < 70; ++m) {
+    for (int32_t steps = 1; steps <= m; ++steps) {
+      int32_t sum = 0;
+      for (int32_t s = 0; s < steps; ++s) sum += quota_at(m, steps, s);
+      ASSERT_EQ(sum, m) << m << " positions in " << steps << " steps";
+    }
+  }
+  EXPECT_EQ(quota_at(10, 4, 0), 3);
+  EXPECT_EQ(quota_at(10, 4, 2), 2);
+  EXPECT_EQ(quota_at(3, 50, 40), 1) << "more steps than positions: still one";
+}
+
+TEST(Sampler, UnknownPolicyListsTheKnown) {
+  const auto sampler = make_sampler({"quoat"});
+  ASSERT_FALSE(sampler.ok());
+  EXPECT_NE(sampler.error().message.find("quota, threshold"), std::string::npos);
+  EXPECT_FALSE(make_sampler({"threshold", 1.5f}).ok());
+}
+
+TEST(Canvas, PromptMayContainTheMaskToken) {
+  const int32_t prompt[] = {1, kMask, 2};
+  Canvas canvas = Canvas::continuation(prompt, 4, kMask);
+  EXPECT_EQ(canvas.size(), 7);
+  EXPECT_EQ(canvas.masked_count(), 4);
+  EXPECT_EQ(canvas.masked()[1], 0);
+  EXPECT_EQ(canvas.tokens()[1], kMask);
+  EXPECT_EQ(canvas.given()[2], 1);
+  EXPECT_EQ(canvas.given()[3], 0);
+  canvas.commit(4, 3);
+  EXPECT_EQ(canvas.masked_count(), 3);
+  EXPECT_EQ(canvas.masked_count(0, 4), 1);
+  EXPECT_FLOAT_EQ(canvas.mask_ratio(), 3.0f / 7.0f);
+}
+
+TEST(Canvas, InfillMasksTheGapsOnly) {
+  const int32_t tokens[] = {1, 2, 3, 0};
+  const uint8_t masked[] = {0, 1, 0, 1};
+  const Canvas canvas = Canvas::infill(tokens, masked, kMask);
+  EXPECT_EQ(canvas.tokens()[1], kMask);
+  EXPECT_EQ(canvas.tokens()[2], 3);
+  EXPECT_EQ(canvas.given()[0], 1);
+  EXPECT_EQ(canvas.given()[3], 0);
+}
+
+TEST(CanvasDeathTest, CommittedPositionsStay) {
+  Canvas canvas = Canvas::continuation({}, 2, kMask);
+  canvas.commit(0, 1);
+  EXPECT_DEATH(canvas.commit(0, 2), "masked_");
+}
+
+}  // namespace
+}  // namespace unmask
