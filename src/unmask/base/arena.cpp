@@ -1,12 +1,13 @@
 #include "unmask/base/arena.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <sys/mman.h>
 #include <utility>
+
+#include "unmask/base/check.h"
 
 namespace unmask {
 namespace {
@@ -52,6 +53,13 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+void Arena::reserve(size_t bytes) {
+  UNMASK_CHECK(block_ == 0 && used_ == 0);
+  if (bytes == 0 || (!blocks_.empty() && blocks_.front().size() >= bytes)) return;
+  blocks_.clear();
+  blocks_.emplace_back(round_up(bytes, kBlock));
 }
 
 std::byte* Arena::take_bytes(size_t bytes) {

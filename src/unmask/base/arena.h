@@ -39,30 +39,31 @@ class Arena {
     size_t used = 0;
   };
 
+  // On an empty arena: makes the next `bytes` taken (64 for every piece begun) lie in one block.
+  void reserve(size_t bytes);
+
   // Uninitialised memory for `count` values of T, 64-byte aligned.
   template <class T>
   T* take(int64_t count) {
     return reinterpret_cast<T*>(take_bytes(static_cast<size_t>(count) * sizeof(T)));
   }
   // Uninitialised [rows, cols].
-  Matrix matrix(int64_t rows, int64_t cols) {
-    return Matrix(take<float>(rows * cols), rows, cols);
-  }
+  Matrix matrix(int64_t rows, int64_t cols) { return Matrix(take<float>(rows * cols), rows, cols); }
 
   Mark mark() const { return {block_, used_}; }
   void release(Mark mark);
   void reset() { release({}); }
 
-  size_t bytes_reserved() const;   // held from the system
+  size_t bytes_reserved() const;               // held from the system
   size_t bytes_peak() const { return peak_; }  // most ever in use at once
 
  private:
   std::byte* take_bytes(size_t bytes);
 
   std::vector<Buffer> blocks_;
-  size_t block_ = 0;  // the block in use
-  size_t used_ = 0;   // bytes used of it
-  size_t before_ = 0; // bytes used of the blocks before it
+  size_t block_ = 0;   // the block in use
+  size_t used_ = 0;    // bytes used of it
+  size_t before_ = 0;  // bytes used of the blocks before it
   size_t peak_ = 0;
 };
 

@@ -1,0 +1,106 @@
+#include "unmask/model/moe_layer.h"
+
+#include "unmask/kernels/elementwise.h"
+#include "unmask/kernels/linear.h"
+#include "unmask/kernels/norm.h"
+
+namespace unmask {
+namespace {
+
+ExpertWeights expert_weights(const MoeParameters& p) {
+  return {p.expert_gate, p.expert_up, p.expert_down};
+}
+
+FeedForwardWeights shared_weights(const MoeParameters& p) {
+  return {p.shared_gate, p.shared_up, p.shared_down};
+}
+
+RouteContext route_context(const LayerContext& context, const MoeParameters& p) {
+  RouteContext route = context.batch.route;
+  if (!p.expert_bias.empty()) {
+    route.expert_bias = {p.expert_bias.data, static_cast<size_t>(p.expert_bias.cols)};
+  }
+  return route;
+}
+
+}  // namespace
+
+MoeParameters moe_parameters(const Parameters& parameters, int32_t layer) {
+  const ParameterLayout::Layer& index = parameters.layout().layers[layer];
+  const auto view = [&](int i) { return i < 0 ? Matrix() : parameters[i]; };
+  return {.norm = view(index.ffn_norm),
+          .router = view(index.router),
+          .expert_bias = view(index.expert_bias),
+          .expert_gate = view(index.expert_gate),
+          .expert_up = view(index.expert_up),
+          .expert_down = view(index.expert_down),
+          .shared_gate = view(index.shared_gate),
+          .shared_up = view(index.shared_up),
+          .shared_down = view(index.shared_down)};
+}
+
+void moe_layer_norm(const LayerContext& context, const MoeParameters& p, ConstMatrix x,
+                    Matrix normed, Matrix inv_rms) {
+  rms_norm_forward(x, p.norm, context.config.norm_epsilon, normed, inv_rms);
+}
+
+void moe_layer_route(const LayerContext& context, const MoeParameters& p, Router& router,
+                     ConstMatrix normed, Routing& routing) {
+  const ProfileScope time(context.profile.router);
+  const RouteContext route = route_context(context, p);
+  linear_forward(normed, p.router, {}, routing.logits, Precision::f32);
+  router.select(routing.logits, route, routing.assignment);
+  router.weigh_forward(routing.logits, routing.assignment);
+  routing.balance = context.training
+                        ? router.balance(routing.logits, route, routing.assignment, 0.0f, {})
+                        : BalanceLoss();
+}
+
+void moe_layer_compute(const LayerContext& context, const MoeParameters& p, ConstMatrix normed,
+                       const Assignment& assignment, Matrix y, Arena* keep, MoeSaved& saved) {
+  if (p.shared()) {
+    const ProfileScope time(context.profile.shared);
+    feed_forward_forward(normed, shared_weights(p), y, keep, &saved.shared, context.precision);
+  }
+  if (p.routed()) {
+    const ProfileScope time(context.profile.experts);
+    experts_forward(normed, expert_weights(p), assignment, y, keep, &saved.experts,
+                    context.precision);
+  }
+}
+
+void moe_layer_backward(const LayerContext& context, const MoeParameters& p, Router* router,
+                        ConstMatrix x, const Routing& routing, const MoeSaved& saved,
+                        float balance_scale, Matrix d_x, Matrix work, const MoeParameters& d) {
+  const ArenaScope scope(context.scratch);
+  const Matrix normed = context.scratch.matrix(x.rows, x.cols);
+  rms_norm_forward(x, p.norm, context.config.norm_epsilon, normed, {});
+
+  // d_normed gathers what comes back through the shared expert, the routed ones and the router.
+  const Matrix d_normed = work;
+  fill(0.0f, d_normed);
+  if (p.shared()) {
+    const ProfileScope time(context.profile.shared);
+    feed_forward_backward(normed, shared_weights(p), saved.shared, d_x, d_normed,
+                          {d.shared_gate, d.shared_up, d.shared_down}, context.precision);
+  }
+  if (p.routed()) {
+    const Assignment& assignment = routing.assignment;
+    const std::span<float> d_gate(context.scratch.take<float>(assignment.slots()),
+                                  static_cast<size_t>(assignment.slots()));
+    {
+      const ProfileScope time(context.profile.experts);
+      experts_backward(normed, expert_weights(p), assignment, saved.experts, d_x, d_normed, d_gate,
+                       {d.expert_gate, d.expert_up, d.expert_down}, context.precision);
+    }
+    const ProfileScope time(context.profile.router);
+    const Matrix d_logits = context.scratch.matrix(routing.logits.rows, routing.logits.cols);
+    fill(0.0f, d_logits);
+    router->weigh_backward(routing.logits, assignment, d_gate, d_logits);
+    router->balance(routing.logits, route_context(context, p), assignment, balance_scale, d_logits);
+    linear_backward(normed, p.router, d_logits, d_normed, d.router, {}, true, Precision::f32);
+  }
+  rms_norm_backward(x, p.norm, saved.inv_rms, d_normed, d_x, d.norm);
+}
+
+}  // namespace unmask

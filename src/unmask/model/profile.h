@@ -1,0 +1,34 @@
+#pragma once
+
+#include <chrono>
+
+namespace unmask {
+
+// Seconds spent by the parts of a model, forward and backward, since it was last zeroed.
+struct Profile {
+  double attention = 0;  // norm, projections, attention
+  double router = 0;     // logits, selection, weights, auxiliary losses
+  double experts = 0;    // routed experts
+  double shared = 0;     // shared experts and dense feed-forwards
+  double head = 0;       // output projection and cross-entropy
+  double total = 0;      // of all calls
+
+  double other() const { return total - attention - router - experts - shared - head; }
+};
+
+// Adds the time that it lives to one of them.
+class ProfileScope {
+ public:
+  explicit ProfileScope(double& seconds) : seconds_(seconds) {}
+  ~ProfileScope() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  }
+  ProfileScope(const ProfileScope&) = delete;
+  ProfileScope& operator=(const ProfileScope&) = delete;
+
+ private:
+  double& seconds_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace unmask
