@@ -1,0 +1,23 @@
+#include "unmask/kernels/reference/softmax.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace unmask::reference {
+
+float softmax_row(std::span<const float> logits, std::span<float> p) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float z : logits) sum += std::exp(z - largest);
+  const double log_sum = largest + std::log(sum);
+  for (size_t i = 0; i < p.size(); ++i) p[i] = static_cast<float>(std::exp(logits[i] - log_sum));
+  return static_cast<float>(log_sum);
+}
+
+void sigmoid_row(std::span<const float> x, std::span<float> y) {
+  for (size_t i = 0; i < x.size(); ++i) {
+    y[i] = static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(x[i]))));
+  }
+}
+
+}  // namespace unmask::reference

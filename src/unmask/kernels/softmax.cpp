@@ -1,0 +1,64 @@
+#include "unmask/kernels/softmax.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <immintrin.h>
+
+#include "unmask/base/check.h"
+#include "unmask/kernels/isa/isa.h"
+#include "unmask/kernels/reference/softmax.h"
+
+namespace unmask {
+// Rows of a router have a few hundred elements: the baseline's lanes are enough.
+namespace baseline {
+// clang-format off
+#include "unmask/kernels/isa/lanes8.inl.h"
+#include "unmask/kernels/isa/vector_exp.inl.h"
+// clang-format on
+}  // namespace baseline
+
+float softmax_row(std::span<const float> logits, std::span<float> p) {
+  using namespace baseline;
+  const int64_t n = std::ssize(logits);
+  UNMASK_CHECK(n > 0 && p.size() == logits.size());
+  if (use_reference_kernels()) return reference::softmax_row(logits, p);
+  float largest = logits[0];
+  for (int64_t i = 1; i < n; ++i) largest = std::max(largest, logits[i]);
+
+  const int64_t whole = n - n % kLanes;
+  Vec partial = zero();
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const Vec e = vector_exp(load(logits.data() + i) - largest);
+    store(p.data() + i, e);
+    partial += e;
+  }
+  double sum = 0;
+  for (int lane = 0; lane < kLanes; ++lane) sum += static_cast<double>(partial[lane]);
+  if (whole < n) {
+    const Vec e = vector_exp(load_partial(logits.data() + whole, n - whole) - largest);
+    store_partial(p.data() + whole, e, n - whole);
+    for (int64_t lane = 0; lane < n - whole; ++lane) sum += static_cast<double>(e[lane]);
+  }
+
+  const auto scale = static_cast<float>(1.0 / sum);
+  for (int64_t i = 0; i < n; ++i) p[i] *= scale;
+  return static_cast<float>(std::log(sum) + static_cast<double>(largest));
+}
+
+void sigmoid_row(std::span<const float> x, std::span<float> y) {
+  using namespace baseline;
+  const int64_t n = std::ssize(x);
+  UNMASK_CHECK(y.size() == x.size());
+  if (use_reference_kernels()) return reference::sigmoid_row(x, y);
+  const int64_t whole = n - n % kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    store(y.data() + i, 1.0f / (1.0f + vector_exp(-load(x.data() + i))));
+  }
+  if (whole < n) {
+    const Vec rest = load_partial(x.data() + whole, n - whole);
+    store_partial(y.data() + whole, 1.0f / (1.0f + vector_exp(-rest)), n - whole);
+  }
+}
+
+}  // namespace unmask

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <span>
+
+namespace unmask {
+
+// p = softmax(logits), of the same length; returns logsumexp(logits). May work in place.
+float softmax_row(std::span<const float> logits, std::span<float> p);
+
+// y = 1 / (1 + e^-x). May work in place.
+void sigmoid_row(std::span<const float> x, std::span<float> y);
+
+}  // namespace unmask
