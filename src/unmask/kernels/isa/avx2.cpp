@@ -8,9 +8,16 @@ namespace unmask::avx2 {
 // clang-format off
 #include "unmask/kernels/isa/lanes8.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
+#include "unmask/kernels/isa/vector_exp.inl.h"
+#include "unmask/kernels/isa/swiglu.inl.h"
+#include "unmask/kernels/isa/elementwise.inl.h"
+#include "unmask/kernels/isa/softmax.inl.h"
 // clang-format on
 
 const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
+
+const SoftmaxKernel kSoftmax = Softmax::kernel();
+const SwiGluKernel kSwiGlu = {&swiglu_forward, &swiglu_backward};
 
 }  // namespace unmask::avx2

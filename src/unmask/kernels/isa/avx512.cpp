@@ -8,6 +8,10 @@ namespace unmask::avx512 {
 // clang-format off
 #include "unmask/kernels/isa/lanes16.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
+#include "unmask/kernels/isa/vector_exp.inl.h"
+#include "unmask/kernels/isa/swiglu.inl.h"
+#include "unmask/kernels/isa/elementwise.inl.h"
+#include "unmask/kernels/isa/softmax.inl.h"
 // clang-format on
 
 namespace {
@@ -41,5 +45,8 @@ struct SpelledOutPairs {
 const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
 const GemmKernel kGemmBf16Pairs = Gemm<SpelledOutPairs>::kernel();
+
+const SoftmaxKernel kSoftmax = Softmax::kernel();
+const SwiGluKernel kSwiGlu = {&swiglu_forward, &swiglu_backward};
 
 }  // namespace unmask::avx512

@@ -72,4 +72,16 @@ const GemmKernel& gemm_kernel(Precision precision) {
   return f32 ? avx512::kGemmF32 : avx512_bf16::kGemmBf16;
 }
 
+const SwiGluKernel& swiglu_kernel() {
+  return isa_in_use() == Isa::avx2 ? avx2::kSwiGlu : avx512::kSwiGlu;
+}
+
+const SoftmaxKernel& softmax_kernel() {
+  return isa_in_use() == Isa::avx2 ? avx2::kSoftmax : avx512::kSoftmax;
+}
+
+const ElementwiseKernel& elementwise_kernel() {
+  return isa_in_use() == Isa::avx2 ? avx2::kElementwise : avx512::kElementwise;
+}
+
 }  // namespace unmask

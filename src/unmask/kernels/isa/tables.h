@@ -1,21 +1,30 @@
 #pragma once
 
+#include "unmask/kernels/isa/elementwise_kernel.h"
 #include "unmask/kernels/isa/gemm_kernel.h"
+#include "unmask/kernels/isa/softmax_kernel.h"
+#include "unmask/kernels/isa/swiglu_kernel.h"
 
 // What each instruction set's translation unit offers. Only isa.cpp's dispatch reads this.
 namespace unmask {
 
 namespace avx2 {
+extern const ElementwiseKernel kElementwise;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
+extern const SoftmaxKernel kSoftmax;
+extern const SwiGluKernel kSwiGlu;
 }  // namespace avx2
 
 namespace avx512 {
+extern const ElementwiseKernel kElementwise;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
 // The layout of bf16 pairs with the dot instruction spelled out in f32: shows on any AVX-512
 // machine that the pair format is right (tests), slower than kGemmBf16.
 extern const GemmKernel kGemmBf16Pairs;
+extern const SoftmaxKernel kSoftmax;
+extern const SwiGluKernel kSwiGlu;
 }  // namespace avx512
 
 namespace avx512_bf16 {

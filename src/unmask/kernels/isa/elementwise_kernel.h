@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+namespace unmask {
+
+// What one update of AdamW is made of, once for the whole buffer:
+//   g = gradient_scale * gradient
+//   m = beta1 m + (1 - beta1) g;   v = beta2 v + (1 - beta2) g^2
+//   p = decay * p - rate * m / (sqrt(v) * root_scale + epsilon)
+struct AdamWStep {
+  float gradient_scale;
+  float beta1, beta2;
+  float decay;       // 1 - learning_rate * weight_decay
+  float rate;        // learning_rate / (1 - beta1^step)
+  float root_scale;  // 1 / sqrt(1 - beta2^step)
+  float epsilon;
+};
+
+// Row kernels where exp or wide vectors matter. `n` is any length; pointers need no alignment.
+struct ElementwiseKernel {
+  // logsumexp(logits) - logits[target]; with `weight`, the logits become
+  // *weight * (softmax(logits) - onehot(target)).
+  float (*cross_entropy_row)(int64_t n, float* logits, int64_t target, const float* weight);
+
+  // Also zeroes the gradient.
+  void (*adamw)(const AdamWStep& step, int64_t n, float* parameter, float* gradient,
+                float* first_moment, float* second_moment);
+};
+
+// Of the instruction set in use (isa.h).
+const ElementwiseKernel& elementwise_kernel();
+
+}  // namespace unmask

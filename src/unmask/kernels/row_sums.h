@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+
+#include "unmask/base/arena.h"
+#include "unmask/base/parallel.h"
+#include "unmask/base/view.h"
+
+namespace unmask {
+
+// Sum of term(i), i < n, in sixteen lanes that are added pairwise at the end: the compiler may
+// keep them in vector registers, and rounding grows with n / 16 instead of n.
+template <class Term>
+inline float lane_sum(int64_t n, Term&& term) {
+  constexpr int kLanes = 16;
+  float lane[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) lane[j] += term(i + j);
+  }
+  for (int j = 0; i < n; ++i, ++j) lane[j] += term(i);
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int j = 0; j < width; ++j) lane[j] += lane[j + width];
+  }
+  return lane[0];
+}
+
+// Rows of a piece of work: about 32 KiB of each matrix, so that a piece is worth handing out and
+// stays in the first-level cache. A function of the width alone, never of the thread count.
+inline int64_t rows_per_piece(int64_t cols) {
+  constexpr int64_t kElements = 8192;
+  return cols >= kElements ? 1 : kElements / (cols > 0 ? cols : 1);
+}
+
+// result [1, cols] += sum over all rows, where body(begin, end, partial) adds rows [begin, end) to
+// partial [cols], zero at first. Pieces are summed in their order: any thread count gives the
+// same bits. With an empty result, body gets null.
+template <class Body>
+void for_rows_summing(int64_t rows, int64_t cols, Matrix result, Body&& body) {
+  const int64_t grain = rows_per_piece(cols);
+  if (result.empty()) {
+    parallel_pieces(rows, grain, [&](int64_t begin, int64_t end) { body(begin, end, nullptr); });
+    return;
+  }
+  ArenaScope scope(thread_scratch());
+  const int64_t pieces = (rows + grain - 1) / grain;
+  const Matrix partial = thread_scratch().matrix(pieces, result.cols);
+  parallel_for(pieces, [&](int64_t piece) {
+    float* sum = partial.row(piece);
+    for (int64_t j = 0; j < result.cols; ++j) sum[j] = 0.0f;
+    const int64_t begin = piece * grain;
+    body(begin, begin + grain < rows ? begin + grain : rows, sum);
+  });
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    const float* sum = partial.row(piece);
+    for (int64_t j = 0; j < result.cols; ++j) result.data[j] += sum[j];
+  }
+}
+
+}  // namespace unmask
