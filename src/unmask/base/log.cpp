@@ -3,10 +3,23 @@
 #include <cstdio>
 
 namespace unmask {
+namespace {
+StatusLine* status_line = nullptr;
+}
 
 void write_log(std::string_view level, std::string_view text) {
+  const auto lock = lock_terminal();
+  if (status_line != nullptr) status_line->erase();
   fmt::print(stderr, "{}{}\n", level, text);
   std::fflush(stderr);
+  if (status_line != nullptr) status_line->draw();
+}
+
+void set_status_line(StatusLine* line) { status_line = line; }
+
+std::unique_lock<std::mutex> lock_terminal() {
+  static std::mutex mutex;
+  return std::unique_lock(mutex);
 }
 
 }  // namespace unmask

@@ -1,9 +1,10 @@
 #pragma once
 
-#include <fmt/format.h>
-
+#include <mutex>
 #include <string_view>
 #include <utility>
+
+#include <fmt/format.h>
 
 namespace unmask {
 
@@ -19,5 +20,20 @@ template <class... Args>
 void log_warning(fmt::format_string<Args...> format, Args&&... args) {
   write_log("warning: ", fmt::format(format, std::forward<Args>(args)...));
 }
+
+// A line kept at the bottom of the terminal while a job runs (progress.h). write_log erases it,
+// writes above and draws it again.
+class StatusLine {
+ public:
+  virtual void erase() = 0;
+  virtual void draw() = 0;
+
+ protected:
+  ~StatusLine() = default;
+};
+
+// At most one at a time; null: none. Call, like whatever draws, with the lock of the terminal held.
+void set_status_line(StatusLine* line);
+std::unique_lock<std::mutex> lock_terminal();
 
 }  // namespace unmask
