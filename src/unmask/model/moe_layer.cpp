@@ -60,11 +60,12 @@ void moe_layer_compute(const LayerContext& context, const MoeParameters& p, Cons
                        const Assignment& assignment, Matrix y, Arena* keep, MoeSaved& saved) {
   if (p.shared()) {
     const ProfileScope time(context.profile.shared);
-    feed_forward_forward(normed, shared_weights(p), y, keep, &saved.shared, context.precision);
+    feed_forward_forward(normed, shared_weights(p), y, keep, keep ? &saved.shared : nullptr,
+                         context.precision);
   }
   if (p.routed()) {
     const ProfileScope time(context.profile.experts);
-    experts_forward(normed, expert_weights(p), assignment, y, keep, &saved.experts,
+    experts_forward(normed, expert_weights(p), assignment, y, keep, keep ? &saved.experts : nullptr,
                     context.precision);
   }
 }
