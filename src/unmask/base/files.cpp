@@ -1,13 +1,12 @@
 #include "unmask/base/files.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <stdio.h>
+#include <unistd.h>
 #include <utility>
 
 namespace unmask {
@@ -61,8 +60,7 @@ Status write_file_atomically(const std::string& path, std::string_view bytes) {
     return error;
   };
   {
-    const Descriptor d{
-        ::open(staging.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
+    const Descriptor d{::open(staging.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
     if (d.file < 0) return failure("{}: cannot create: {}", staging, std::strerror(errno));
     while (!bytes.empty()) {
       const ssize_t n = ::write(d.file, bytes.data(), bytes.size());

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <fmt/format.h>
-
 #include <optional>
 #include <string>
 #include <utility>
 #include <variant>
+
+#include <fmt/format.h>
 
 #include "unmask/base/check.h"
 
@@ -93,15 +93,15 @@ using Status = Result<void>;
 #define UNMASK_CONCAT(a, b) UNMASK_CONCAT_INNER(a, b)
 
 // UNMASK_TRY(auto text, read_text(path));  returns the error, or declares the value.
-#define UNMASK_TRY(declaration, expression)                     \
-  auto UNMASK_CONCAT(result_, __LINE__) = (expression);         \
-  if (!UNMASK_CONCAT(result_, __LINE__)) {                      \
-    return UNMASK_CONCAT(result_, __LINE__).error();            \
-  }                                                             \
+#define UNMASK_TRY(declaration, expression)             \
+  auto UNMASK_CONCAT(result_, __LINE__) = (expression); \
+  if (!UNMASK_CONCAT(result_, __LINE__)) {              \
+    return UNMASK_CONCAT(result_, __LINE__).error();    \
+  }                                                     \
   declaration = std::move(UNMASK_CONCAT(result_, __LINE__)).value()
 
 // UNMASK_TRY_STATUS(save(path));  returns the error, or goes on.
-#define UNMASK_TRY_STATUS(expression)                                \
-  do {                                                               \
+#define UNMASK_TRY_STATUS(expression)                                  \
+  do {                                                                 \
     if (auto status_ = (expression); !status_) return status_.error(); \
   } while (false)

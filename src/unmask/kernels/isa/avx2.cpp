@@ -1,6 +1,5 @@
-#include <immintrin.h>
-
 #include <cstdint>
+#include <immintrin.h>
 
 #include "unmask/kernels/isa/tables.h"
 

@@ -1,6 +1,5 @@
-#include <immintrin.h>
-
 #include <cstdint>
+#include <immintrin.h>
 
 #include "unmask/kernels/isa/tables.h"
 
@@ -22,7 +21,8 @@ struct SpelledOutPairs {
   static __m512i bits(Vec v) { return _mm512_castps_si512(round_bf16(v)); }
   // Values 2i and 2i + 1 of 32 consecutive ones.
   static Vec along(Vec first, Vec second) {
-    const __m512i low = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i low =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(1));
     const __m512i a = bits(first), b = bits(second);
     return join(_mm512_permutex2var_epi32(a, low, b), _mm512_permutex2var_epi32(a, high, b));

@@ -1,6 +1,5 @@
-#include <immintrin.h>
-
 #include <cstdint>
+#include <immintrin.h>
 
 #include "unmask/kernels/isa/tables.h"
 
@@ -21,8 +20,9 @@ struct Pairs {
   static Vec along(Vec first, Vec second) { return _mm512_castsi512_ps(convert(first, second)); }
   static Vec across(Vec row, Vec next) {
     // 0 16 1 17 …: the words of two rows, interleaved.
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
-                                           8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, convert(row, next)));
   }
   static Vec multiply_add(Vec a, Vec b, Vec sum) {

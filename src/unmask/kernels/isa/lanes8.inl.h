@@ -14,9 +14,7 @@ inline __m256i lane_mask(int64_t n) {
 inline Vec load(const float* p) { return _mm256_loadu_ps(p); }
 inline Vec load_partial(const float* p, int64_t n) { return _mm256_maskload_ps(p, lane_mask(n)); }
 inline void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
-inline void store_partial(float* p, Vec v, int64_t n) {
-  _mm256_maskstore_ps(p, lane_mask(n), v);
-}
+inline void store_partial(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, lane_mask(n), v); }
 inline Vec zero() { return _mm256_setzero_ps(); }
 inline Vec broadcast(float x) { return _mm256_set1_ps(x); }
 inline Vec broadcast(const float* p) { return _mm256_broadcast_ss(p); }
@@ -26,8 +24,7 @@ inline Vec round_bf16(Vec v) {
   const __m256i word = _mm256_castps_si256(v);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(word, 16), _mm256_set1_epi32(1));
   const __m256i rounded = _mm256_add_epi32(word, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-  const Vec quiet =
-      _mm256_castsi256_ps(_mm256_or_si256(word, _mm256_set1_epi32(0x00400000)));
+  const Vec quiet = _mm256_castsi256_ps(_mm256_or_si256(word, _mm256_set1_epi32(0x00400000)));
   const Vec kept =
       _mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
   return _mm256_and_ps(kept, _mm256_castsi256_ps(_mm256_set1_epi32(int(0xffff0000))));

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "unmask/base/arena.h"
+#include "unmask/kernels/isa/gemm_kernel.h"
+
+// The loops around a GemmKernel that dense layers and experts share: tiles of A, panels of B.
+namespace unmask {
+
+// One factor of a product as it lies in memory.
+struct Operand {
+  const float* data = nullptr;
+  int64_t stride = 0;
+  const int32_t* index = nullptr;  // gathers source rows
+  bool k_contiguous = true;        // source rows hold k values; else source rows are k
+  const float* scale = nullptr;    // of source rows, when they are k
+
+  // Words of entries [first, first + count) for k in [k_begin, k_begin + k).
+  void pack(const GemmKernel& kernel, int64_t first, int64_t count, int64_t width, int64_t k_begin,
+            int64_t k, float* packed) const {
+    if (k_contiguous) {
+      const float* source = data + k_begin + (index ? 0 : first * stride);
+      kernel.pack_rows(source, stride, index ? index + first : nullptr, count, width, k, packed);
+    } else {
+      const float* source = data + first + (index ? 0 : k_begin * stride);
+      kernel.pack_columns(source, stride, index ? index + k_begin : nullptr,
+                          scale ? scale + k_begin : nullptr, count, width, k, packed);
+    }
+  }
+};
+
+// `rows` cut into tiles of nearly equal height, none above the kernel's: 64 rows in tiles of at
+// most 14 are 13 13 13 13 12 rather than 14 14 14 14 8.
+struct RowTiles {
+  int64_t rows;
+  int64_t count;
+
+  RowTiles(const GemmKernel& kernel, int64_t rows)
+      : rows(rows), count((rows + kernel.max_rows - 1) / kernel.max_rows) {}
+  int64_t first(int64_t tile) const { return tile * rows / count; }
+  int64_t height(int64_t tile) const { return first(tile + 1) - first(tile); }
+};
+
+// Packs all rows, tile after tile: tile i begins at word first(i) * words.
+inline void pack_tiles(const GemmKernel& kernel, const Operand& a, int64_t first_row,
+                       const RowTiles& tiles, int64_t k_begin, int64_t k, float* packed) {
+  const int64_t words = kernel.words(k);
+  for (int64_t i = 0; i < tiles.count; ++i) {
+    a.pack(kernel, first_row + tiles.first(i), tiles.height(i), tiles.height(i), k_begin, k,
+           packed + tiles.first(i) * words);
+  }
+}
+
+// A tile whose last columns may not exist.
+inline void run_tile(const GemmKernel& kernel, int64_t rows, int64_t cols, int64_t words,
+                     const float* a, const float* b, float* c, int64_t stride, bool accumulate) {
+  if (cols == kernel.cols) {
+    kernel.tile(rows, words, a, b, c, stride, accumulate);
+    return;
+  }
+  constexpr int64_t kMostRows = 16, kMostCols = 32;
+  float whole[kMostRows * kMostCols];
+  if (accumulate) {
+    for (int64_t r = 0; r < rows; ++r) {
+      std::memcpy(whole + r * kernel.cols, c + r * stride, cols * sizeof(float));
+      std::memset(whole + r * kernel.cols + cols, 0, (kernel.cols - cols) * sizeof(float));
+    }
+  }
+  kernel.tile(rows, words, a, b, whole, kernel.cols, accumulate);
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(c + r * stride, whole + r * kernel.cols, cols * sizeof(float));
+  }
+}
+
+// Panels that `n` columns need, and how many columns panel j really has.
+inline int64_t panel_count(const GemmKernel& kernel, int64_t n) {
+  return (n + kernel.cols - 1) / kernel.cols;
+}
+inline int64_t panel_width(const GemmKernel& kernel, int64_t n, int64_t panel) {
+  return std::min<int64_t>(kernel.cols, n - panel * kernel.cols);
+}
+
+// Values of k handled at a time, so that a tile of A and a panel of B stay in the inner caches.
+// Every path cuts k at the same places, so sums are formed in one order whatever the tiling.
+inline constexpr int64_t kDepthBlock = 512;
+
+}  // namespace unmask

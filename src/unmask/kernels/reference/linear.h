@@ -1,0 +1,13 @@
+#pragma once
+
+#include "unmask/base/view.h"
+#include "unmask/kernels/precision.h"
+
+// The plain twin of kernels/linear.h: same contracts, f64 sums.
+namespace unmask::reference {
+
+void linear_forward(ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y, Precision precision);
+void linear_backward(ConstMatrix x, ConstMatrix w, ConstMatrix dy, Matrix dx, Matrix dw,
+                     Matrix dbias, bool accumulate_dx, Precision precision);
+
+}  // namespace unmask::reference

@@ -1,0 +1,204 @@
+#include "unmask/kernels/experts.h"
+
+#include "tests/support/numeric.h"
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "unmask/kernels/feed_forward.h"
+#include "unmask/kernels/reference/experts.h"
+
+namespace unmask {
+namespace {
+
+enum class Skew { even, ragged, one_hot, empty };
+
+struct Case {
+  int32_t tokens, experts, per_token;
+  int64_t hidden, ffn;
+  Skew skew;
+};
+
+const Case kCases[] = {
+    {1, 1, 1, 16, 16, Skew::even},     {17, 4, 2, 33, 21, Skew::even},
+    {40, 16, 3, 64, 48, Skew::ragged}, {300, 6, 2, 40, 70, Skew::one_hot},
+    {12, 8, 2, 32, 32, Skew::empty},   {1300, 3, 2, 24, 40, Skew::one_hot},
+};
+
+// Tokens choose experts by the skew; some tokens choose none, and gates are random.
+Assignment make_assignment(const Case& c) {
+  std::vector<int32_t> begin = {0}, chosen;
+  for (int32_t t = 0; t < c.tokens; ++t) {
+    std::vector<int32_t> mine;
+    if (c.skew != Skew::empty && !(c.skew == Skew::ragged && t % 7 == 3)) {
+      if (c.skew == Skew::one_hot) mine.push_back(c.experts - 1);
+      for (uint32_t draw = 0; std::ssize(mine) < std::min(c.per_token, c.experts); ++draw) {
+        const auto e = static_cast<int32_t>(
+            random_below({9, Purpose::synthetic}, static_cast<uint64_t>(c.experts), t, draw));
+        if (c.skew == Skew::ragged && e == 2) continue;  // an empty expert
+        if (std::find(mine.begin(), mine.end(), e) == mine.end()) mine.push_back(e);
+      }
+    }
+    chosen.insert(chosen.end(), mine.begin(), mine.end());
+    begin.push_back(static_cast<int32_t>(chosen.size()));
+  }
+  Assignment a;
+  a.build_by_token(c.experts, c.tokens, begin, chosen);
+  for (size_t i = 0; i < a.gate.size(); ++i) {
+    a.gate[i] = random_uniform({10, Purpose::synthetic}, i) - 0.3f;
+  }
+  return a;
+}
+
+struct Layer {
+  TestMatrix gate, up, down;
+  Layer(const Case& c, bool random)
+      : gate(c.experts * c.ffn, c.hidden),
+        up(c.experts * c.ffn, c.hidden),
+        down(c.experts * c.hidden, c.ffn) {
+    if (!random) return;
+    const float scale = 1 / std::sqrt(static_cast<float>(c.hidden));
+    gate = random_matrix(c.experts * c.ffn, c.hidden, 11, scale);
+    up = random_matrix(c.experts * c.ffn, c.hidden, 12, scale);
+    down = random_matrix(c.experts * c.hidden, c.ffn, 13, scale);
+  }
+  ExpertWeights weights() const { return {gate, up, down}; }
+  ExpertGradients gradients() { return {gate, up, down}; }
+};
+
+struct Outcome {
+  TestMatrix y, dx;
+  TestMatrix d_gate;
+  Layer gradients;
+  Outcome(const Case& c, int64_t slots)
+      : y(random_matrix(c.tokens, c.hidden, 20)),
+        dx(random_matrix(c.tokens, c.hidden, 21)),
+        d_gate(1, std::max<int64_t>(slots, 1)),
+        gradients(c, false) {}
+};
+
+Outcome run(const Case& c, Precision precision, bool reference) {
+  const Assignment a = make_assignment(c);
+  const Layer layer(c, true);
+  const TestMatrix x = random_matrix(c.tokens, c.hidden, 14);
+  const TestMatrix dy = random_matrix(c.tokens, c.hidden, 15);
+  Outcome out(c, a.slots());
+  Arena tape;
+  ExpertsSaved saved;
+  const std::span<float> d_gate = out.d_gate.flat().first(a.slots());
+  if (reference) {
+    saved = {tape.matrix(a.slots(), c.ffn), tape.matrix(a.slots(), c.ffn)};
+    reference::experts_forward(x, layer.weights(), a, out.y, &saved, precision);
+    reference::experts_backward(x, layer.weights(), a, saved, dy, out.dx, d_gate,
+                                out.gradients.gradients(), precision);
+  } else {
+    experts_forward(x, layer.weights(), a, out.y, &tape, &saved, precision);
+    experts_backward(x, layer.weights(), a, saved, dy, out.dx, d_gate, out.gradients.gradients(),
+                     precision);
+  }
+  return out;
+}
+
+TEST(Experts, AgreeWithTheReferenceUnderAnySkew) {
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    for (const Case& c : kCases) {
+      SCOPED_TRACE(testing::Message()
+                   << c.tokens << " tokens, " << c.experts << " experts, " << c.hidden << " x "
+                   << c.ffn << ", skew " << static_cast<int>(c.skew));
+      const Outcome ours = run(c, precision, false), plain = run(c, precision, true);
+      // A value near a rounding boundary of bf16 may fall on the other side of it after the first
+      // product; such a slip is one bf16 rounding of one term.
+      const int64_t terms = c.hidden + c.ffn;
+      const double slip = precision == Precision::bf16 ? 2 * kEpsilonBf16 : 0;
+      EXPECT_TRUE(near(ours.y, plain.y, f32_tolerance(terms) + slip));
+      EXPECT_TRUE(near(ours.dx, plain.dx, f32_tolerance(terms) + slip));
+      EXPECT_TRUE(near(ours.d_gate, plain.d_gate, f32_tolerance(terms) + slip));
+      const int64_t sums = terms + c.tokens;
+      EXPECT_TRUE(near(ours.gradients.gate, plain.gradients.gate, f32_tolerance(sums) + slip));
+      EXPECT_TRUE(near(ours.gradients.up, plain.gradients.up, f32_tolerance(sums) + slip));
+      EXPECT_TRUE(near(ours.gradients.down, plain.gradients.down, f32_tolerance(sums) + slip));
+    }
+  }
+}
+
+TEST(Experts, GradientsAgreeWithFiniteDifferences) {
+  const Case c = {11, 4, 2, 18, 10, Skew::ragged};
+  Assignment a = make_assignment(c);
+  Layer layer(c, true), gradients(c, false);
+  TestMatrix x = random_matrix(c.tokens, c.hidden, 1);
+  const TestMatrix dy = random_matrix(c.tokens, c.hidden, 2);
+  TestMatrix dx(c.tokens, c.hidden), d_gate(1, a.slots());
+  Arena tape;
+  ExpertsSaved saved;
+  TestMatrix unused(c.tokens, c.hidden);
+  experts_forward(x, layer.weights(), a, unused, &tape, &saved, Precision::f32);
+  experts_backward(x, layer.weights(), a, saved, dy, dx, d_gate.flat(), gradients.gradients(),
+                   Precision::f32);
+  const auto loss = [&] {
+    TestMatrix y(c.tokens, c.hidden);
+    experts_forward(x, layer.weights(), a, y, nullptr, nullptr, Precision::f32);
+    return weighted_loss(dy, y);
+  };
+  const FiniteDifference options = {.step = 0.02};
+  EXPECT_TRUE(gradient_matches(x, dx, loss, options));
+  EXPECT_TRUE(gradient_matches(layer.gate, gradients.gate, loss, options));
+  EXPECT_TRUE(gradient_matches(layer.up, gradients.up, loss, options));
+  EXPECT_TRUE(gradient_matches(layer.down, gradients.down, loss, options));
+  EXPECT_TRUE(gradient_matches(Matrix(a.gate.data(), 1, a.slots()), d_gate, loss, options));
+}
+
+TEST(Experts, DoNotDependOnThreadsOrOnKeepingActivations) {
+  const Case c = {700, 5, 2, 64, 48, Skew::one_hot};
+  const auto with = [&](int threads) {
+    const ThreadCount scope(threads);
+    return run(c, Precision::bf16, false);
+  };
+  const Outcome one = with(1);
+  for (const int threads : {2, 7}) {
+    const Outcome many = with(threads);
+    EXPECT_EQ(one.y, many.y);
+    EXPECT_EQ(one.dx, many.dx);
+    EXPECT_EQ(one.d_gate, many.d_gate);
+    EXPECT_EQ(one.gradients.gate, many.gradients.gate);
+    EXPECT_EQ(one.gradients.down, many.gradients.down);
+  }
+  TestMatrix y = random_matrix(c.tokens, c.hidden, 20);
+  const Layer layer(c, true);
+  experts_forward(random_matrix(c.tokens, c.hidden, 14), layer.weights(), make_assignment(c), y,
+                  nullptr, nullptr, Precision::bf16);
+  EXPECT_EQ(one.y, y);
+}
+
+TEST(FeedForward, IsOneExpertThatTakesEveryToken) {
+  const Case c = {50, 1, 1, 40, 36, Skew::even};
+  Assignment a = make_assignment(c);
+  std::fill(a.gate.begin(), a.gate.end(), 1.0f);
+  const Layer layer(c, true);
+  Layer expected_gradients(c, false), gradients(c, false);
+  const TestMatrix x = random_matrix(c.tokens, c.hidden, 1),
+                   dy = random_matrix(c.tokens, c.hidden, 2);
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    TestMatrix y = random_matrix(c.tokens, c.hidden, 3), expected_y = y;
+    TestMatrix dx = random_matrix(c.tokens, c.hidden, 4), expected_dx = dx;
+    Arena tape;
+    ExpertsSaved experts_saved = {tape.matrix(a.slots(), c.ffn), tape.matrix(a.slots(), c.ffn)};
+    reference::experts_forward(x, layer.weights(), a, expected_y, &experts_saved, precision);
+    std::vector<float> d_gate(a.slots());
+    reference::experts_backward(x, layer.weights(), a, experts_saved, dy, expected_dx, d_gate,
+                                expected_gradients.gradients(), precision);
+    FeedForwardSaved saved;
+    feed_forward_forward(x, {layer.gate, layer.up, layer.down}, y, &tape, &saved, precision);
+    feed_forward_backward(x, {layer.gate, layer.up, layer.down}, saved, dy, dx,
+                          {gradients.gate, gradients.up, gradients.down}, precision);
+    const double slip = precision == Precision::bf16 ? 2 * kEpsilonBf16 : 0;
+    const double tolerance = f32_tolerance(c.hidden + c.ffn + c.tokens) + slip;
+    EXPECT_TRUE(near(y, expected_y, tolerance));
+    EXPECT_TRUE(near(dx, expected_dx, tolerance));
+    EXPECT_TRUE(near(gradients.gate, expected_gradients.gate, tolerance));
+    EXPECT_TRUE(near(gradients.up, expected_gradients.up, tolerance));
+    EXPECT_TRUE(near(gradients.down, expected_gradients.down, tolerance));
+  }
+}
+
+}  // namespace
+}  // namespace unmask

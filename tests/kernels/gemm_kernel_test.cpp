@@ -1,0 +1,161 @@
+#include "unmask/kernels/isa/gemm_kernel.h"
+
+#include "tests/support/numeric.h"
+#include <string>
+#include <vector>
+
+#include "unmask/base/bf16.h"
+#include "unmask/kernels/isa/isa.h"
+#include "unmask/kernels/isa/tables.h"
+
+namespace unmask {
+namespace {
+
+struct Case {
+  const char* name;
+  Isa needs;
+  const GemmKernel* kernel;
+  bool rounds;  // to bf16
+};
+
+const Case kCases[] = {
+    {"avx2 f32", Isa::avx2, &avx2::kGemmF32, false},
+    {"avx2 bf16", Isa::avx2, &avx2::kGemmBf16, true},
+    {"avx512 f32", Isa::avx512, &avx512::kGemmF32, false},
+    {"avx512 bf16", Isa::avx512, &avx512::kGemmBf16, true},
+    {"avx512 bf16 pairs", Isa::avx512, &avx512::kGemmBf16Pairs, true},
+    {"avx512-bf16 bf16", Isa::avx512_bf16, &avx512_bf16::kGemmBf16, true},
+};
+
+class GemmKernelTest : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (isa_in_use() < GetParam().needs) GTEST_SKIP() << "not on this machine";
+  }
+  static float seen(float value) { return GetParam().rounds ? round_to_bf16(value) : value; }
+
+  // a [m, k] times b [n, k] transposed, in f64 of the values the kernel sees.
+  static TestMatrix product(ConstMatrix a, ConstMatrix b, int64_t cols) {
+    TestMatrix c(a.rows, cols);
+    for (int64_t i = 0; i < a.rows; ++i) {
+      for (int64_t j = 0; j < b.rows; ++j) {
+        double sum = 0;
+        for (int64_t p = 0; p < a.cols; ++p) {
+          sum += static_cast<double>(seen(a(i, p))) * seen(b(j, p));
+        }
+        c(i, j) = static_cast<float>(sum);
+      }
+    }
+    return c;
+  }
+};
+
+TestMatrix transposed(ConstMatrix m) {
+  TestMatrix t(m.cols, m.rows, m.rows + 3);
+  for (int64_t i = 0; i < m.rows; ++i) {
+    for (int64_t j = 0; j < m.cols; ++j) t(j, i) = m(i, j);
+  }
+  return t;
+}
+
+// Packed words, surrounded by a mark beyond the room that packing is promised.
+std::vector<float> room(int64_t words, int64_t width) {
+  return std::vector<float>(words * width + kPackSlack + 8, 777.0f);
+}
+
+TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
+  const GemmKernel& g = *GetParam().kernel;
+  for (const int64_t k : {1, 2, 15, 16, 17, 31, 32, 33, 100}) {
+    for (int64_t rows = 1; rows <= g.max_rows; ++rows) {
+      const int64_t live = g.cols - (rows % 3) * 5;
+      const TestMatrix a = random_matrix(rows, k, 1 + rows, 1, k + 7);
+      const TestMatrix b = random_matrix(live, k, 2 + k, 1, k + 1);
+      const TestMatrix expected = product(a, b, g.cols);
+      const TestMatrix at = transposed(a), bt = transposed(b);
+      for (const bool along_k : {true, false}) {
+        auto packed_a = room(g.words(k), rows), packed_b = room(g.words(k), g.cols);
+        if (along_k) {
+          g.pack_rows(a.view().data, a.view().stride, nullptr, rows, rows, k, packed_a.data());
+          g.pack_rows(b.view().data, b.view().stride, nullptr, live, g.cols, k, packed_b.data());
+        } else {
+          g.pack_columns(at.view().data, at.view().stride, nullptr, nullptr, rows, rows, k,
+                         packed_a.data());
+          g.pack_columns(bt.view().data, bt.view().stride, nullptr, nullptr, live, g.cols, k,
+                         packed_b.data());
+        }
+        EXPECT_EQ(packed_a.back(), 777.0f);
+        EXPECT_EQ(packed_b.back(), 777.0f);
+        TestMatrix c(rows, g.cols, g.cols + 9);
+        g.tile(rows, g.words(k), packed_a.data(), packed_b.data(), c.view().data, c.view().stride,
+               false);
+        EXPECT_TRUE(near(c, expected, f32_tolerance(k))) << "k " << k << " rows " << rows;
+        g.tile(rows, g.words(k), packed_a.data(), packed_b.data(), c.view().data, c.view().stride,
+               true);
+        TestMatrix twice = expected;
+        for (float& value : twice.flat()) value *= 2;
+        EXPECT_TRUE(near(c, twice, f32_tolerance(k))) << "accumulating, k " << k;
+        EXPECT_TRUE(c.padding_intact());
+      }
+    }
+  }
+}
+
+TEST_P(GemmKernelTest, GathersAndScalesWhilePacking) {
+  const GemmKernel& g = *GetParam().kernel;
+  const int64_t k = 21;
+  const std::vector<int32_t> index = random_ids(k, 50, 3);
+  const TestMatrix table = random_matrix(50, 40, 4);
+  const TestMatrix scale = random_matrix(1, k, 5);
+  TestMatrix gathered(k, g.cols);
+  for (int64_t p = 0; p < k; ++p) {
+    for (int64_t j = 0; j < g.cols; ++j) gathered(p, j) = table(index[p], j) * scale(0, p);
+  }
+  auto packed = room(g.words(k), g.cols), expected = packed;
+  g.pack_columns(table.view().data, table.view().stride, index.data(), scale.view().data, g.cols,
+                 g.cols, k, packed.data());
+  g.pack_columns(gathered.view().data, gathered.view().stride, nullptr, nullptr, g.cols, g.cols, k,
+                 expected.data());
+  EXPECT_EQ(packed, expected);
+
+  TestMatrix rows(g.max_rows, 40);
+  for (int64_t i = 0; i < g.max_rows; ++i) {
+    for (int64_t j = 0; j < 40; ++j) rows(i, j) = table(index[i], j);
+  }
+  packed = room(g.words(40), g.max_rows), expected = packed;
+  g.pack_rows(table.view().data, table.view().stride, index.data(), g.max_rows, g.max_rows, 40,
+              packed.data());
+  g.pack_rows(rows.view().data, rows.view().stride, nullptr, g.max_rows, g.max_rows, 40,
+              expected.data());
+  EXPECT_EQ(packed, expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllInstructionSets, GemmKernelTest, testing::ValuesIn(kCases),
+                         [](const auto& info) {
+                           std::string name = info.param.name;
+                           for (char& c : name) {
+                             if (c == ' ' || c == '-') c = '_';
+                           }
+                           return name;
+                         });
+
+TEST(GemmKernel, Bf16RoundsToNearestEvenAsTheScalarTypeDoes) {
+  const float values[] = {
+      1.0f, 0x1.01p0f, 0x1.03p0f, 0x1.010001p0f, -0x1.01p0f, 0x1.fffffep127f, 3.0e38f, 1e-30f,
+      0.0f, -0.0f,     INFINITY,  -INFINITY,     NAN,        0x1.018p0f,      123.456f};
+  for (const GemmKernel* g : {&avx2::kGemmBf16, &avx512::kGemmBf16}) {
+    if (g == &avx512::kGemmBf16 && isa_in_use() < Isa::avx512) continue;
+    for (const float value : values) {
+      std::vector<float> packed(g->cols + kPackSlack);
+      g->pack_rows(&value, 1, nullptr, 1, g->cols, 1, packed.data());
+      const float expected = round_to_bf16(value);
+      if (std::isnan(expected)) {
+        EXPECT_TRUE(std::isnan(packed[0]));
+      } else {
+        EXPECT_EQ(packed[0], expected) << value;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace unmask
