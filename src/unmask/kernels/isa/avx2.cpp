@@ -7,12 +7,14 @@ namespace unmask::avx2 {
 // clang-format off
 #include "unmask/kernels/isa/lanes8.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
+#include "unmask/kernels/isa/peak.inl.h"
 #include "unmask/kernels/isa/vector_exp.inl.h"
 #include "unmask/kernels/isa/swiglu.inl.h"
 #include "unmask/kernels/isa/elementwise.inl.h"
 #include "unmask/kernels/isa/softmax.inl.h"
 // clang-format on
 
+const PeakKernel kPeak = peak_of<F32Words>();
 const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
 

@@ -7,6 +7,7 @@ namespace unmask::avx512 {
 // clang-format off
 #include "unmask/kernels/isa/lanes16.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
+#include "unmask/kernels/isa/peak.inl.h"
 #include "unmask/kernels/isa/vector_exp.inl.h"
 #include "unmask/kernels/isa/swiglu.inl.h"
 #include "unmask/kernels/isa/elementwise.inl.h"
@@ -42,6 +43,7 @@ struct SpelledOutPairs {
 
 }  // namespace
 
+const PeakKernel kPeak = peak_of<F32Words>();
 const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
 const GemmKernel kGemmBf16Pairs = Gemm<SpelledOutPairs>::kernel();

@@ -7,6 +7,7 @@ namespace unmask::avx512_bf16 {
 // clang-format off
 #include "unmask/kernels/isa/lanes16.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
+#include "unmask/kernels/isa/peak.inl.h"
 // clang-format on
 
 namespace {
@@ -32,6 +33,7 @@ struct Pairs {
 
 }  // namespace
 
+const PeakKernel kPeak = peak_of<Pairs>();
 const GemmKernel kGemmBf16 = Gemm<Pairs>::kernel();
 
 }  // namespace unmask::avx512_bf16

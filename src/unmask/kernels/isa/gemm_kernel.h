@@ -24,7 +24,8 @@ struct GemmKernel {
 
   // Packs `count` source rows, row i being the i-th column of the result: [words][width].
   // Source row i is source + (index ? index[i] : i) * stride, and its k values are contiguous.
-  // Columns count..width are zero. Used for A of x·Wᵀ (rows = tokens) and for B = Wᵀ (rows = outputs).
+  // Columns count..width are zero. Used for A of x·Wᵀ (rows = tokens) and for B = Wᵀ (rows =
+  // outputs).
   void (*pack_rows)(const float* source, int64_t stride, const int32_t* index, int64_t count,
                     int64_t width, int64_t k, float* packed);
 

@@ -72,6 +72,12 @@ const GemmKernel& gemm_kernel(Precision precision) {
   return f32 ? avx512::kGemmF32 : avx512_bf16::kGemmBf16;
 }
 
+const PeakKernel& peak_kernel(Precision precision) {
+  if (isa_in_use() == Isa::avx2) return avx2::kPeak;
+  const bool dot = precision == Precision::bf16 && isa_in_use() == Isa::avx512_bf16;
+  return dot ? avx512_bf16::kPeak : avx512::kPeak;
+}
+
 const SwiGluKernel& swiglu_kernel() {
   return isa_in_use() == Isa::avx2 ? avx2::kSwiGlu : avx512::kSwiGlu;
 }

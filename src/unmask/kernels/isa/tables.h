@@ -2,6 +2,7 @@
 
 #include "unmask/kernels/isa/elementwise_kernel.h"
 #include "unmask/kernels/isa/gemm_kernel.h"
+#include "unmask/kernels/isa/peak_kernel.h"
 #include "unmask/kernels/isa/softmax_kernel.h"
 #include "unmask/kernels/isa/swiglu_kernel.h"
 
@@ -9,6 +10,7 @@
 namespace unmask {
 
 namespace avx2 {
+extern const PeakKernel kPeak;
 extern const ElementwiseKernel kElementwise;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
@@ -17,6 +19,7 @@ extern const SwiGluKernel kSwiGlu;
 }  // namespace avx2
 
 namespace avx512 {
+extern const PeakKernel kPeak;
 extern const ElementwiseKernel kElementwise;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
@@ -28,6 +31,7 @@ extern const SwiGluKernel kSwiGlu;
 }  // namespace avx512
 
 namespace avx512_bf16 {
+extern const PeakKernel kPeak;
 extern const GemmKernel kGemmBf16;
 }  // namespace avx512_bf16
 

@@ -1,0 +1,106 @@
+// Grouped experts, forward and forward + backward, as a share of the machine's peak measured in
+// the same run. Shapes: S, M, L of the training comparison (README), and paper A's small model.
+//   bench_experts [--benchmark_filter=L/]
+#include "unmask/kernels/experts.h"
+
+#include <benchmark/benchmark.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/support/numeric.h"
+#include "unmask/kernels/machine.h"
+
+namespace unmask {
+namespace {
+
+struct Shape {
+  const char* name;
+  int32_t tokens, experts, per_token;
+  int64_t hidden, ffn;
+};
+const Shape kShapes[] = {{"S", 4096, 32, 4, 128, 64},
+                         {"M", 2048, 64, 8, 256, 128},
+                         {"L", 1024, 128, 8, 512, 384},
+                         {"paperA", 8192, 512, 32, 512, 384}};
+
+// Even: as expert choice makes it. Uneven: independent uniform choices, as token choice at best.
+Assignment make_assignment(const Shape& shape, bool even) {
+  std::vector<int32_t> begin = {0}, chosen;
+  for (int32_t t = 0; t < shape.tokens; ++t) {
+    const auto start = even ? t * shape.per_token
+                            : static_cast<int32_t>(random_below({1, Purpose::synthetic},
+                                                                shape.experts, t));
+    for (int32_t i = 0; i < shape.per_token; ++i) {
+      chosen.push_back((start + i * (even ? 1 : 5)) % shape.experts);
+    }
+    begin.push_back(static_cast<int32_t>(chosen.size()));
+  }
+  Assignment a;
+  a.build_by_token(shape.experts, shape.tokens, begin, chosen);
+  std::fill(a.gate.begin(), a.gate.end(), 1.0f / static_cast<float>(shape.per_token));
+  return a;
+}
+
+void run(benchmark::State& state, const Shape& shape, Precision precision, bool even,
+         bool backward) {
+  const Assignment a = make_assignment(shape, even);
+  const int64_t up_rows = shape.experts * shape.ffn, down_rows = shape.experts * shape.hidden;
+  Buffer buffer(sizeof(float) * 6 * up_rows * shape.hidden);
+  float* next = buffer.as<float>();
+  const auto take = [&](int64_t rows, int64_t cols) {
+    const Matrix m(next, rows, cols);
+    next += rows * cols;
+    return m;
+  };
+  const Matrix gate = take(up_rows, shape.hidden), up = take(up_rows, shape.hidden);
+  const Matrix down = take(down_rows, shape.ffn);
+  for (int64_t i = 0; i < up_rows * shape.hidden; ++i) {
+    gate.data[i] = up.data[i] = down.data[i] = static_cast<float>(i % 17 - 8) * 0.01f;
+  }
+  const ExpertGradients gradients = {take(up_rows, shape.hidden), take(up_rows, shape.hidden),
+                                     take(down_rows, shape.ffn)};
+  const TestMatrix x = random_matrix(shape.tokens, shape.hidden, 1);
+  TestMatrix y(shape.tokens, shape.hidden), dx = y;
+  std::vector<float> d_gate(a.slots());
+  Arena tape;
+  ExpertsSaved saved;
+  for (auto _ : state) {
+    tape.reset();
+    experts_forward(x, {gate, up, down}, a, y, &tape, &saved, precision);
+    if (backward) {
+      experts_backward(x, {gate, up, down}, a, saved, x, dx, d_gate, gradients, precision);
+    }
+  }
+  const double flops = 2.0 * 3 * static_cast<double>(a.slots() * shape.hidden * shape.ffn) *
+                       (backward ? 3 : 1) * static_cast<double>(state.iterations());
+  state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
+  const double peak =
+      precision == Precision::f32 ? measure_f32_flops() : measure_bf16_flops();
+  state.counters["of_peak"] = benchmark::Counter(flops / peak, benchmark::Counter::kIsRate);
+}
+
+}  // namespace
+}  // namespace unmask
+
+int main(int argc, char** argv) {
+  using namespace unmask;
+  for (const Shape& shape : kShapes) {
+    for (const Precision precision : {Precision::f32, Precision::bf16}) {
+      for (const bool even : {true, false}) {
+        for (const bool backward : {false, true}) {
+          const std::string name = std::string(shape.name) +
+                                   (precision == Precision::f32 ? "/f32" : "/bf16") +
+                                   (even ? "/even" : "/uneven") +
+                                   (backward ? "/forward+backward" : "/forward");
+          benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+            run(state, shape, precision, even, backward);
+          })->Unit(benchmark::kMillisecond)->UseRealTime();
+        }
+      }
+    }
+  }
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}

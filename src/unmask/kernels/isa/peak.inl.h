@@ -1,0 +1,29 @@
+// Included inside the namespace of an instruction set, after gemm.inl.h: arithmetic without
+// memory, to measure what the machine could do.
+
+namespace {
+
+// Runs `steps` times 12 independent multiply-adds of a format and returns something of the sum.
+template <class Format>
+float run_arithmetic(int64_t steps) {
+  constexpr int kChains = 12;  // hides the latency of 4 cycles on two ports
+  Vec sum[kChains];
+  for (Vec& s : sum) s = zero();
+  Vec a = broadcast(1e-3f), b = broadcast(0.5f);
+  for (int64_t i = 0; i < steps; ++i) {
+    asm volatile("" : "+x"(a), "+x"(b));  // or the loop would be hoisted away
+#pragma GCC unroll 12
+    for (int c = 0; c < kChains; ++c) sum[c] = Format::multiply_add(a, b, sum[c]);
+  }
+  Vec total = zero();
+  for (const Vec s : sum) total = total + s;
+  return total[0];
+}
+
+template <class Format>
+constexpr PeakKernel peak_of() {
+  // Every multiply-add is two operations for each value of k in each lane.
+  return {&run_arithmetic<Format>, 12.0 * 2 * kLanes * Format::kDepth};
+}
+
+}  // namespace

@@ -1,0 +1,65 @@
+#include "unmask/kernels/machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+
+#include "unmask/base/arena.h"
+#include "unmask/base/parallel.h"
+#include "unmask/kernels/isa/peak_kernel.h"
+
+namespace unmask {
+namespace {
+
+// The best of a few runs: other programs can only make a run slower.
+template <class Run>
+double best_rate(double amount, int runs, Run run) {
+  double best = 0;
+  for (int i = 0; i < runs; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    best = std::max(best, amount / seconds.count());
+  }
+  return best;
+}
+
+double measure_flops(Precision precision) {
+  constexpr int64_t kSteps = 2'000'000;
+  const PeakKernel& kernel = peak_kernel(precision);
+  const double operations = kernel.operations_per_step * static_cast<double>(kSteps) *
+                            static_cast<double>(thread_count());
+  return best_rate(operations, 7, [&] {
+    parallel_for(thread_count(), [&](int64_t) {
+      volatile float sink = kernel.run(kSteps);
+      static_cast<void>(sink);
+    });
+  });
+}
+
+}  // namespace
+
+double measure_f32_flops() { return measure_flops(Precision::f32); }
+double measure_bf16_flops() { return measure_flops(Precision::bf16); }
+
+double measure_read_bandwidth() {
+  constexpr int64_t kWords = int64_t{64} << 20;  // 512 MiB: beyond any last-level cache
+  const Buffer buffer(static_cast<size_t>(kWords) * sizeof(uint64_t));
+  std::memset(buffer.data(), 1, buffer.size());
+  const uint64_t* const words = buffer.as<uint64_t>();
+  return best_rate(static_cast<double>(buffer.size()), 5, [&] {
+    parallel_pieces(kWords, int64_t{1} << 20, [&](int64_t begin, int64_t end) {
+      uint64_t sum = 0;
+      for (int64_t i = begin; i < end; ++i) sum += words[i];
+      volatile uint64_t sink = sum;
+      static_cast<void>(sink);
+    });
+  });
+}
+
+MachinePeaks measure_machine() {
+  return {measure_read_bandwidth(), measure_f32_flops(), measure_bf16_flops()};
+}
+
+}  // namespace unmask

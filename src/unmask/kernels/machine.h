@@ -1,0 +1,20 @@
+#pragma once
+
+namespace unmask {
+
+// What the machine gives all threads together, measured now (about a second): the two ceilings
+// that every benchmark is compared with.
+struct MachinePeaks {
+  double read_bytes_per_second = 0;  // streaming reads of memory larger than the caches
+  double f32_flops = 0;              // fused multiply-adds, two operations each
+  double bf16_flops = 0;             // on the bf16 dot instruction; f32_flops where there is none
+};
+
+MachinePeaks measure_machine();
+
+// Only the arithmetic peak of a precision (about 0.2 s).
+double measure_f32_flops();
+double measure_bf16_flops();
+double measure_read_bandwidth();
+
+}  // namespace unmask
