@@ -20,7 +20,8 @@ Result<Model> Model::create(const ModelConfig& config, ModelOptions options) {
     if (config.is_dense(i)) {
       model.routers_.push_back(nullptr);
     } else {
-      UNMASK_TRY(auto router, make_router(config.routing, config.experts));
+      UNMASK_TRY(auto router, make_router(config.routing, config.experts,
+                                          config.shared_ffn > 0 ? config.shared_experts : 0));
       model.routers_.push_back(std::move(router));
     }
   }

@@ -40,7 +40,8 @@ struct RoutingPolicy {
   std::optional<Groups> groups;
 
   struct Balance {
-    float switch_loss = 0;
+    float switch_loss = 0;    // coefficients; token choice only
+    float sequence_loss = 0;  // likewise
     float z_loss = 0;
     bool operator==(const Balance&) const = default;
   };

@@ -24,6 +24,7 @@ struct RouteContext {
   int32_t block_size = 32;                  // blocks are aligned to the start of a sequence
   RandomKey key;
 
+  bool is_padding(int64_t token) const { return !padding.empty() && padding[token] != 0; }
   int32_t sequences() const { return static_cast<int32_t>(sequence_begin.size()) - 1; }
 };
 
@@ -59,6 +60,8 @@ class Router {
 };
 
 // The router that a policy describes, or why it cannot be: k > experts, groups that do not divide…
-Result<std::unique_ptr<Router>> make_router(const RoutingPolicy& policy, int32_t experts);
+// `shared_experts`: how many of them run beside the routed ones (Monte-Carlo scaling), 0 = none.
+Result<std::unique_ptr<Router>> make_router(const RoutingPolicy& policy, int32_t experts,
+                                            int32_t shared_experts);
 
 }  // namespace unmask

@@ -1,0 +1,122 @@
+#include "unmask/routing/policy_json.h"
+
+#include <fmt/format.h>
+
+#include "unmask/base/document.h"
+#include "unmask/routing/registry.h"
+
+namespace unmask {
+namespace {
+
+using Weights = RoutingPolicy::Weights;
+using Schedule = RoutingPolicy::Capacity::Schedule;
+
+constexpr std::string_view kMonteCarlo = "monte-carlo";
+
+// Each list of names once, for both directions.
+const std::initializer_list<std::pair<std::string_view, Weights>> kWeights = {
+    {"softmax", Weights::softmax},
+    {"softmax-before", Weights::softmax_before},
+    {"sigmoid", Weights::sigmoid},
+};
+const std::initializer_list<std::pair<std::string_view, Schedule>> kSchedules = {
+    {"static", Schedule::constant},
+    {"linear-reverse", Schedule::linear_reverse},
+};
+
+template <class E>
+std::string name_in(std::initializer_list<std::pair<std::string_view, E>> names, E value) {
+  for (const auto& [name, meaning] : names) {
+    if (meaning == value) return std::string(name);
+  }
+  check_failed("an enumerator has no name", __FILE__, __LINE__);
+}
+
+// The double that prints as the float does: 0.01, not 0.00999999977648258.
+double as_written(float value) { return std::stod(fmt::format("{}", value)); }
+
+void read_scale(Fields& fields, RoutingPolicy& policy) {
+  const nlohmann::json* scale = fields.find("scale");
+  if (scale == nullptr) return;
+  policy.monte_carlo = scale->is_string() && scale->get<std::string>() == kMonteCarlo;
+  if (policy.monte_carlo) return;
+  if (!scale->is_number()) return fields.refuse("scale", "a number or \"monte-carlo\"");
+  fields.read("scale", policy.scale);
+}
+
+void read_policy(Fields& fields, RoutingPolicy& policy) {
+  std::string name(name_of(policy.policy));
+  if (fields.read("policy", name)) {
+    if (const PolicyEntry* entry = find_policy(name)) {
+      policy.policy = entry->policy;
+    } else {
+      fields.refuse("policy",
+                    fmt::format("one of {} (nearest: \"{}\")", fmt::join(policy_names(), ", "),
+                                nearest_name(name, policy_names())));
+    }
+  }
+  fields.read_between("experts_per_token", policy.experts_per_token, 1);
+  fields.read_enum("weights", policy.weights, kWeights);
+  fields.read("renormalize", policy.renormalize);
+  read_scale(fields, policy);
+  enum class Group { sequence } group = Group::sequence;
+  fields.read_enum("selection", group, {{"sequence", Group::sequence}});
+  fields.table("capacity", [&](Fields& table) {
+    auto& capacity = policy.capacity.emplace();
+    table.read_enum("schedule", capacity.schedule, kSchedules);
+    table.read_between("min", capacity.min, 1);
+    table.read_between("max", capacity.max, 1);
+  });
+  fields.table("groups", [&](Fields& table) {
+    auto& groups = policy.groups.emplace();
+    table.read_between("count", groups.count, 1);
+    table.read_between("keep", groups.keep, 1);
+  });
+  fields.table("balance", [&](Fields& table) {
+    table.read_between("switch", policy.balance.switch_loss, 0.0f);
+    table.read_between("sequence", policy.balance.sequence_loss, 0.0f);
+    table.read_between("z", policy.balance.z_loss, 0.0f);
+  });
+}
+
+}  // namespace
+
+Result<RoutingPolicy> policy_from_json(const nlohmann::json& table, const std::string& where,
+                                       const std::string& file) {
+  RoutingPolicy policy;
+  Fields fields(table, where, file);
+  read_policy(fields, policy);
+  UNMASK_TRY_STATUS(fields.finish());
+  return policy;
+}
+
+nlohmann::json to_json(const RoutingPolicy& policy) {
+  nlohmann::json table = {
+      {"policy", name_of(policy.policy)},
+      {"experts_per_token", policy.experts_per_token},
+      {"weights", name_in(kWeights, policy.weights)},
+      {"renormalize", policy.renormalize},
+      {"balance",
+       {{"switch", as_written(policy.balance.switch_loss)},
+        {"sequence", as_written(policy.balance.sequence_loss)},
+        {"z", as_written(policy.balance.z_loss)}}},
+  };
+  if (policy.monte_carlo) {
+    table["scale"] = kMonteCarlo;
+  } else {
+    table["scale"] = as_written(policy.scale);
+  }
+  if (policy.capacity) {
+    auto& capacity = table["capacity"];
+    capacity["schedule"] = name_in(kSchedules, policy.capacity->schedule);
+    if (policy.capacity->min > 0) capacity["min"] = policy.capacity->min;
+    if (policy.capacity->max > 0) capacity["max"] = policy.capacity->max;
+  }
+  if (policy.groups) {
+    table["groups"] = {{"count", policy.groups->count}, {"keep", policy.groups->keep}};
+  }
+  if (policy.policy == RoutingPolicy::Selection::expert_choice) table["selection"] = "sequence";
+  return table;
+}
+
+}  // namespace unmask

@@ -1,0 +1,155 @@
+#include "unmask/routing/router.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "unmask/base/parallel.h"
+#include "unmask/kernels/softmax.h"
+#include "unmask/routing/balance.h"
+#include "unmask/routing/registry.h"
+#include "unmask/routing/scaling.h"
+#include "unmask/routing/scratch.h"
+#include "unmask/routing/weighting.h"
+
+namespace unmask {
+namespace {
+
+constexpr int64_t kTokensAtOnce = 64;
+
+std::span<const float> row_of(ConstMatrix m, int64_t i) {
+  return {m.row(i), static_cast<size_t>(m.cols)};
+}
+std::span<float> row_of(Matrix m, int64_t i) { return {m.row(i), static_cast<size_t>(m.cols)}; }
+
+// The expert of every slot, in scratch memory of the calling thread.
+std::span<const int32_t> experts_of_slots(const Assignment& assignment) {
+  const auto experts = take_scratch<int32_t>(assignment.slots());
+  for (int32_t e = 0; e < assignment.experts; ++e) {
+    std::fill(experts.begin() + assignment.expert_begin[e],
+              experts.begin() + assignment.expert_begin[e + 1], e);
+  }
+  return experts;
+}
+
+// One selection, one weighting, any number of balance terms.
+class ComposedRouter : public Router {
+ public:
+  ComposedRouter(const RoutingPolicy& policy, std::unique_ptr<Selector> selector,
+                 std::vector<float> scale)
+      : selector_(std::move(selector)),
+        weighting_(make_weighting(policy)),
+        balance_(make_balance_terms(policy)),
+        scale_(std::move(scale)) {}
+
+  void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment) override {
+    UNMASK_CHECK(logits.cols == std::ssize(scale_) - 1);
+    UNMASK_CHECK(context.sequence_begin.back() == logits.rows);
+    selector_->select(logits, context, assignment);
+  }
+
+  void weigh_forward(ConstMatrix logits, Assignment& assignment) override {
+    ArenaScope scope(thread_scratch());
+    const auto expert = experts_of_slots(assignment);
+    parallel_pieces(assignment.tokens, kTokensAtOnce, [&](int64_t begin, int64_t end) {
+      ArenaScope piece_scope(thread_scratch());
+      const auto chosen = take_scratch<float>(logits.cols),
+                 weights = take_scratch<float>(logits.cols);
+      for (int64_t t = begin; t < end; ++t) {
+        const auto slots = assignment.slots_of(static_cast<int32_t>(t));
+        if (slots.empty()) continue;
+        const auto z = chosen.first(slots.size()), w = weights.first(slots.size());
+        for (size_t i = 0; i < slots.size(); ++i) z[i] = logits(t, expert[slots[i]]);
+        weighting_->forward(z, row_of(logits, t), w);
+        const float scale = scale_[slots.size()];
+        for (size_t i = 0; i < slots.size(); ++i) assignment.gate[slots[i]] = scale * w[i];
+      }
+    });
+  }
+
+  void weigh_backward(ConstMatrix logits, const Assignment& assignment,
+                      std::span<const float> d_gate, Matrix d_logits) override {
+    ArenaScope scope(thread_scratch());
+    const auto expert = experts_of_slots(assignment);
+    parallel_pieces(assignment.tokens, kTokensAtOnce, [&](int64_t begin, int64_t end) {
+      ArenaScope piece_scope(thread_scratch());
+      const auto chosen = take_scratch<float>(logits.cols),
+                 d_weights = take_scratch<float>(logits.cols),
+                 d_chosen = take_scratch<float>(logits.cols);
+      for (int64_t t = begin; t < end; ++t) {
+        const auto slots = assignment.slots_of(static_cast<int32_t>(t));
+        if (slots.empty()) continue;
+        const auto z = chosen.first(slots.size()), d_w = d_weights.first(slots.size()),
+                   d_z = d_chosen.first(slots.size());
+        const float scale = scale_[slots.size()];
+        for (size_t i = 0; i < slots.size(); ++i) {
+          z[i] = logits(t, expert[slots[i]]);
+          d_w[i] = scale * d_gate[slots[i]];
+        }
+        weighting_->backward(z, row_of(logits, t), d_w, d_z, row_of(d_logits, t));
+        for (size_t i = 0; i < slots.size(); ++i) d_logits(t, expert[slots[i]]) += d_z[i];
+      }
+    });
+  }
+
+  BalanceLoss balance(ConstMatrix logits, const RouteContext& context, const Assignment& assignment,
+                      float scale, Matrix d_logits) override {
+    BalanceLoss loss;
+    if (balance_.empty()) return loss;
+    for (const auto& [value, term] : balance_) term->prepare(context, assignment);
+
+    const auto terms = std::ssize(balance_);
+    const int64_t pieces = (logits.rows + kTokensAtOnce - 1) / kTokensAtOnce;
+    ArenaScope scope(thread_scratch());
+    const auto sums = take_scratch<double>(pieces * terms);
+    std::fill(sums.begin(), sums.end(), 0.0);
+    parallel_pieces(logits.rows, kTokensAtOnce, [&](int64_t begin, int64_t end) {
+      ArenaScope piece_scope(thread_scratch());
+      const auto p = take_scratch<float>(logits.cols);
+      const auto sum = sums.subspan(begin / kTokensAtOnce * terms, terms);
+      for (int64_t t = begin; t < end; ++t) {
+        if (context.is_padding(t)) continue;
+        const float log_sum_exp = softmax_row(row_of(logits, t), p);
+        const auto d_row = d_logits.empty() ? std::span<float>() : row_of(d_logits, t);
+        for (int64_t i = 0; i < terms; ++i) {
+          sum[i] += balance_[i].term->token(t, p, log_sum_exp, scale, d_row);
+        }
+      }
+    });
+    for (int64_t i = 0; i < terms; ++i) {
+      double total = 0;
+      for (int64_t piece = 0; piece < pieces; ++piece) total += sums[piece * terms + i];
+      loss.*balance_[i].value = static_cast<float>(total);
+    }
+    return loss;
+  }
+
+  int64_t max_slots(int64_t tokens, int64_t sequence_length) const override {
+    return selector_->max_slots(tokens, sequence_length);
+  }
+
+ private:
+  std::unique_ptr<Selector> selector_;
+  std::unique_ptr<Weighting> weighting_;
+  std::vector<NamedTerm> balance_;
+  std::vector<float> scale_;  // [experts + 1] by the number of experts of a token
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Router>> make_router(const RoutingPolicy& policy, int32_t experts,
+                                            int32_t shared_experts) {
+  if (policy.experts_per_token < 1 || policy.experts_per_token > experts) {
+    return usage_error("routing.experts_per_token: expected 1 to {} (the experts), found {}",
+                       experts, policy.experts_per_token);
+  }
+  if (policy.monte_carlo && shared_experts < 1) {
+    return usage_error(
+        "routing.scale: \"monte-carlo\" equals the routed experts to the shared ones, and there "
+        "are none; expected a number");
+  }
+  UNMASK_TRY(auto selector, entry_of(policy.policy).make(policy, experts));
+  return std::unique_ptr<Router>(std::make_unique<ComposedRouter>(
+      policy, std::move(selector), scaling_factors(policy, experts, shared_experts)));
+}
+
+}  // namespace unmask
