@@ -27,11 +27,12 @@ TestBatch::TestBatch(const ModelConfig& config, std::vector<int32_t> lengths, ui
     mask_ratio.push_back(static_cast<float>(count) / static_cast<float>(lengths[b]));
   }
   build_pattern(block_);
-  batch_ = {
-      .tokens = tokens,
-      .positions = positions,
-      .attention = &pattern,
-      .route = {.sequence_begin = sequence_begin, .mask_ratio = mask_ratio, .masked = masked}};
+  batch_.tokens = tokens;
+  batch_.positions = positions;
+  batch_.attention = &pattern;
+  batch_.route.sequence_begin = sequence_begin;
+  batch_.route.mask_ratio = mask_ratio;
+  batch_.route.masked = masked;
 }
 
 void TestBatch::build_pattern(int32_t block) {

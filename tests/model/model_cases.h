@@ -4,6 +4,7 @@
 
 #include "tests/support/numeric.h"
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ struct ModelCase {
   std::string name;
   ModelConfig config;
 };
+inline void PrintTo(const ModelCase& model, std::ostream* out) { *out << model.name; }
 std::vector<ModelCase> model_cases();
 
 // Every parameter random, norm gains around one, biases not zero.
