@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "unmask/base/result.h"
+
+namespace unmask {
+
+// An error that names the offset of the first byte that is not UTF-8 (RFC 3629: no surrogates, no
+// overlong forms, nothing above U+10FFFF).
+Status check_utf8(std::string_view text);
+
+// Code points of valid UTF-8.
+struct CodePoint {
+  char32_t value = 0;
+  size_t size = 0;  // bytes
+};
+CodePoint code_point_at(std::string_view text, size_t offset);
+CodePoint code_point_before(std::string_view text, size_t offset);
+void append_utf8(char32_t code_point, std::string& text);
+
+// Unicode property White_Space.
+bool is_white_space(char32_t code_point);
+
+// Normalization form C of valid UTF-8.
+std::string to_nfc(std::string_view text);
+
+}  // namespace unmask
