@@ -1,0 +1,235 @@
+#include "unmask/diffusion/generate.h"
+
+#include "tests/diffusion/tiny_model.h"
+#include "tests/support/numeric.h"
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace unmask {
+namespace {
+
+GenerateRequest request(std::vector<int32_t> prompt, int32_t length, uint64_t seed = 1) {
+  return {Canvas::continuation(prompt, length, kTinyMask), seed};
+}
+
+std::vector<Generation> run(Model& model, const std::vector<GenerateRequest>& requests,
+                            const GenerateOptions& options) {
+  Tape tape;
+  Result<std::vector<Generation>> result = generate(model, requests, options, tape);
+  UNMASK_CHECK(result.ok());
+  return std::move(result).value();
+}
+
+std::vector<float> preferring(int32_t token) {
+  std::vector<float> logits(kTinyVocab, 0.0f);
+  logits[token] = 4.0f;
+  return logits;
+}
+
+TEST(Generate, AlwaysEndsWithEveryPositionFilled) {
+  Model model = random_model();
+  for (const auto& sampler : {SamplerOptions{"quota"}, SamplerOptions{"threshold", 0.3f}}) {
+    for (const int32_t steps : {1, 3, 7, 50}) {  // 50: more than there are positions
+      for (const int32_t block : {0, 4, 5, 64}) {
+        GenerateOptions options;
+        options.steps = steps;
+        options.block_length = block;
+        options.sampler = sampler;
+        options.stop_at_end = false;
+        const Generation g = run(model, {request({1, 2, 3}, 11)}, options)[0];
+        EXPECT_EQ(g.canvas.masked_count(), 0);
+        EXPECT_EQ(g.tokens.size(), 14u);
+        EXPECT_EQ(g.committed, 11);
+        for (size_t i = 3; i < 14; ++i) EXPECT_NE(g.tokens[i], kTinyMask);
+        if (block == 0) {
+          EXPECT_LE(g.forwards, std::min(steps, 11));
+          EXPECT_TRUE(sampler.policy != "quota" || g.forwards == std::min(steps, 11));
+        }
+      }
+    }
+  }
+}
+
+TEST(Generate, BlocksAreFilledLeftToRightAlignedToPositionZero) {
+  Model model = random_model();
+  GenerateOptions options;
+  options.block_length = 4;
+  options.steps = 2;
+  options.stop_at_end = false;
+  int32_t last_block = 0;
+  std::vector<int32_t> commits_per_step;
+  options.on_step = [&](const DenoisingEvent& event) {
+    commits_per_step.push_back(static_cast<int32_t>(event.commits.size()));
+    for (const Commit& c : event.commits) {
+      EXPECT_GE(c.position / 4, last_block);
+      last_block = c.position / 4;
+      EXPECT_EQ(event.canvas.tokens()[c.position], c.token);
+    }
+    EXPECT_EQ(event.canvas.masked_count(0, last_block * 4), 0);
+  };
+  // Positions 3..9: one in the first block, four in the second, two in the third.
+  run(model, {request({1, 2, 3}, 7)}, options);
+  EXPECT_EQ(commits_per_step, (std::vector<int32_t>{1, 2, 2, 1, 1}));
+}
+
+TEST(Generate, TemperatureZeroIgnoresTheSeed) {
+  Model model = random_model();
+  GenerateOptions options;
+  options.steps = 5;
+  options.stop_at_end = false;
+  const auto a = run(model, {request({1, 2}, 12, 1)}, options)[0].tokens;
+  EXPECT_EQ(a, run(model, {request({1, 2}, 12, 2)}, options)[0].tokens);
+  options.temperature = 1.0f;
+  const auto b = run(model, {request({1, 2}, 12, 1)}, options)[0].tokens;
+  EXPECT_EQ(b, run(model, {request({1, 2}, 12, 1)}, options)[0].tokens);
+  EXPECT_NE(b, run(model, {request({1, 2}, 12, 2)}, options)[0].tokens);
+}
+
+TEST(Generate, EachOfABatchIsAsAlone) {
+  ModelConfig causal = tiny_config();
+  causal.attention_block = 4;
+  for (const ModelConfig& config : {tiny_config(), tiny_expert_choice(), causal}) {
+    Model model = random_model(config);
+    const std::vector<GenerateRequest> requests = {request({1, 2, 3}, 9, 1), request({}, 20, 2),
+                                                   request({4, kTinyMask, 6, 7, 8}, 3, 3),
+                                                   request({9}, 14, 4)};
+    for (const float temperature : {0.0f, 1.0f}) {
+      GenerateOptions options;
+      options.steps = 4;
+      options.temperature = temperature;
+      options.sampler = {"threshold", 0.5f};
+      const auto together = run(model, requests, options);
+      for (size_t i = 0; i < requests.size(); ++i) {
+        const Generation alone = run(model, {requests[i]}, options)[0];
+        EXPECT_EQ(together[i].tokens, alone.tokens) << "request " << i;
+        EXPECT_EQ(together[i].forwards, alone.forwards);
+        EXPECT_EQ(together[i].unique_experts, alone.unique_experts);
+      }
+    }
+  }
+}
+
+TEST(Generate, PromptMayHoldMaskAndEndTokens) {
+  Model model = constant_model(preferring(5));
+  const Generation g =
+      run(model, {request({kTinyMask, kTinyEnd, 2, kTinyMask}, 3)}, GenerateOptions())[0];
+  EXPECT_EQ(g.tokens, (std::vector<int32_t>{kTinyMask, kTinyEnd, 2, kTinyMask, 5, 5, 5}));
+  EXPECT_FALSE(g.ended);
+}
+
+TEST(Generate, StopsAtTheEndTokenAndDropsWhatIsBehind) {
+  Model model = constant_model(preferring(kTinyEnd));
+  GenerateOptions options;
+  options.steps = 5;  // of ten positions, all equally sure: the two lowest first
+  const Generation g = run(model, {request({1, 2}, 10)}, options)[0];
+  EXPECT_TRUE(g.ended);
+  EXPECT_FALSE(g.cancelled);
+  EXPECT_EQ(g.forwards, 1);
+  EXPECT_EQ(g.tokens, (std::vector<int32_t>{1, 2}));
+  options.stop_at_end = false;
+  EXPECT_EQ(run(model, {request({1, 2}, 10)}, options)[0].tokens.size(), 12u);
+}
+
+TEST(Generate, AnEndTokenBehindMaskedPositionsDoesNotStop) {
+  // The end token is committed last of all in position order only when nothing before is masked.
+  Model model = random_model();
+  GenerateOptions options;
+  options.steps = 30;
+  options.temperature = 1.5f;
+  int ended = 0;
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    Canvas last;
+    options.on_step = [&](const DenoisingEvent& event) { last = event.canvas; };
+    const Generation g = run(model, {request({1}, 12, seed)}, options)[0];
+    if (!g.ended) {
+      EXPECT_EQ(last.masked_count(), 0);
+      continue;
+    }
+    ++ended;
+    const auto length = static_cast<int32_t>(g.tokens.size());
+    EXPECT_EQ(last.masked_count(0, length), 0);
+    EXPECT_EQ(last.tokens()[length], kTinyEnd);
+    for (const int32_t token : g.tokens) EXPECT_NE(token, kTinyEnd);
+  }
+  EXPECT_GT(ended, 0) << "the test saw no end token";
+}
+
+TEST(Generate, InfillingFillsTheGapsAndKeepsTheText) {
+  Model model = constant_model(preferring(kTinyEnd));
+  const std::vector<int32_t> tokens = {1, 0, 0, 4, 5, 0, 7};
+  const std::vector<uint8_t> masked = {0, 1, 1, 0, 0, 1, 0};
+  const Generation g =
+      run(model, {{Canvas::infill(tokens, masked, kTinyMask), 1}}, GenerateOptions())[0];
+  EXPECT_EQ(g.tokens, (std::vector<int32_t>{1, kTinyEnd, kTinyEnd, 4, 5, kTinyEnd, 7}));
+  EXPECT_FALSE(g.ended);
+}
+
+TEST(Generate, CancellingKeepsWhatWasCommitted) {
+  Model model = random_model();
+  std::atomic<bool> cancel = false;
+  GenerateOptions options;
+  options.steps = 10;
+  options.stop_at_end = false;
+  options.cancel = &cancel;
+  options.on_step = [&](const DenoisingEvent& event) { cancel = event.step == 3; };
+  const Generation g = run(model, {request({1, 2}, 10)}, options)[0];
+  EXPECT_TRUE(g.cancelled);
+  EXPECT_EQ(g.forwards, 3);
+  EXPECT_EQ(g.committed, 3);
+  EXPECT_EQ(g.canvas.masked_count(), 7);
+  for (const int32_t token : g.tokens) EXPECT_NE(token, kTinyMask);
+}
+
+TEST(Generate, ReportsExpertsAndForwards) {
+  const ModelConfig config = tiny_expert_choice();  // every expert takes some token of a sequence
+  Model model = random_model(config);
+  Tape tape;
+  GenerateReport report;
+  GenerateOptions options;
+  options.steps = 6;
+  options.stop_at_end = false;
+  const std::vector<GenerateRequest> requests = {request({1, 2, 3}, 8), request({}, 3)};
+  const auto result = generate(model, requests, options, tape, &report);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(report.forwards, 6);
+  EXPECT_EQ((*result)[1].forwards, 3);
+  EXPECT_EQ((*result)[0].unique_experts, (std::vector<double>{4, 4}));
+  EXPECT_NEAR((*result)[0].tokens_per_forward(), 8.0 / 6.0, 1e-12);
+  EXPECT_EQ(report.expert_bytes, int64_t{6} * 2 * 4 * 3 * 16 * 8 * 4);
+  EXPECT_GT(report.seconds, 0);
+  EXPECT_GT(report.peak_memory, 0);
+}
+
+TEST(Generate, BadInputIsAUsageError) {
+  Model model = random_model();
+  Tape tape;
+  const auto error_of = [&](const GenerateRequest& r, const GenerateOptions& options) {
+    const auto result = generate(model, std::span(&r, 1), options, tape);
+    EXPECT_FALSE(result.ok());
+    EXPECT_EQ(result.error().kind, Error::Kind::usage);
+    return result.error().message;
+  };
+  EXPECT_NE(error_of(request(std::vector<int32_t>(60, 1), 5), {}).find("65 positions"),
+            std::string::npos);
+  EXPECT_NE(error_of(request({1, kTinyVocab}, 5), {}).find("vocabulary"), std::string::npos);
+  error_of(request({-1}, 5), {});
+  error_of(request({}, 0), {});
+  error_of(request({1}, 5), {.steps = 0});
+  error_of(request({1}, 5), {.temperature = -1.0f});
+  error_of(request({1}, 5), {.sampler = {"nonsense"}});
+}
+
+TEST(Generate, DamagedWeightsAreAFailure) {
+  Model model = random_model();
+  for (float& w : model.parameters().flat()) w = std::nanf("");
+  Tape tape;
+  const GenerateRequest r = request({1}, 4);
+  const auto result = generate(model, std::span(&r, 1), {}, tape);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind, Error::Kind::failure);
+}
+
+}  // namespace
+}  // namespace unmask

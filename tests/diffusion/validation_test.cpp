@@ -1,0 +1,127 @@
+#include "unmask/diffusion/validation.h"
+
+#include "tests/diffusion/tiny_model.h"
+#include "tests/support/numeric.h"
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace unmask {
+namespace {
+
+struct Data {
+  explicit Data(int64_t sequences, int32_t length)
+      : tokens(random_ids(sequences * length, kTinyEnd, 9)) {
+    clean.tokens = {tokens.data(), sequences, length};
+  }
+  std::vector<int32_t> tokens;
+  CleanBatch clean;
+};
+
+TEST(Validation, SameTwiceAndWithAnyBatchSize) {
+  const Data data(10, 16);
+  for (const ModelConfig& config : {tiny_config(), tiny_expert_choice()}) {
+    Model model = random_model(config);
+    const BatchLayout layout = decoding_layout(config);
+    Tape tape;
+    const auto run = [&](int32_t batch_sequences, std::vector<float> levels) {
+      return validation_loss(model, layout, data.clean,
+                             {.levels = std::move(levels), .batch_sequences = batch_sequences},
+                             tape);
+    };
+    for (const std::vector<float>& levels : {std::vector<float>{}, {0.2f, 0.7f}}) {
+      const ValidationLoss first = run(4, levels), second = run(4, levels);
+      EXPECT_EQ(first.loss(), second.loss());
+      for (const int32_t size : {1, 3, 100}) {
+        const ValidationLoss other = run(size, levels);
+        EXPECT_EQ(other.masked_tokens, first.masked_tokens);
+        // The same rows in larger or smaller products.
+        EXPECT_NEAR(other.loss(), first.loss(), first.loss() * f32_tolerance(256));
+      }
+    }
+  }
+}
+
+TEST(Validation, UniformPredictionsHaveTheEntropyOfTheVocabulary) {
+  const Data data(8, 20);
+  Model model = uniform_model();
+  Tape tape;
+  const BatchLayout layout = decoding_layout(model.config());
+  const ValidationLoss loss =
+      validation_loss(model, layout, data.clean, {.levels = {0.1f, 0.5f, 0.9f}}, tape);
+  EXPECT_NEAR(loss.loss(), std::log(kTinyVocab), 1e-6);
+  EXPECT_NEAR(loss.perplexity(), kTinyVocab, 1e-4);
+  EXPECT_EQ(loss.all.count, 24);
+  for (const MeanLoss& level : loss.level_loss) {
+    EXPECT_EQ(level.count, 8);
+    EXPECT_NEAR(level.mean(), std::log(kTinyVocab), 1e-6);
+  }
+}
+
+TEST(Validation, StratifiedRatiosCoverTheBins) {
+  const Data data(64, 50);
+  Model model = uniform_model();
+  Tape tape;
+  const ValidationLoss loss =
+      validation_loss(model, decoding_layout(model.config()), data.clean, {.draws = 2}, tape);
+  ASSERT_EQ(loss.bins.size(), 100u);
+  EXPECT_EQ(loss.all.count, 128);
+  const auto quarters = loss.coarse_bins(4);
+  int64_t count = 0;
+  for (const MeanLoss& quarter : quarters) {
+    EXPECT_NEAR(static_cast<double>(quarter.count), 32.0, 6.0);
+    count += quarter.count;
+  }
+  EXPECT_EQ(count, 128);
+}
+
+TEST(Validation, MeasuresFallInTheBinOfTheirRealisedRatio) {
+  const Data data(1, 20);
+  Model model = uniform_model();
+  Tape tape;
+  const auto bin = [&](float level) {
+    const ValidationLoss loss = validation_loss(model, decoding_layout(model.config()), data.clean,
+                                                {.levels = {level}}, tape);
+    for (int i = 0; i < 100; ++i) {
+      if (loss.bins[i].count) {
+        EXPECT_EQ(i, (loss.masked_tokens * 100 - 1) / 20);
+        return i;
+      }
+    }
+    return -1;
+  };
+  EXPECT_EQ(bin(1.0f), 99);
+  EXPECT_EQ(bin(0.0f), 4);  // one of twenty: (0.04, 0.05]
+  bin(0.5f);
+}
+
+TEST(Validation, PromptsAreNotMeasured) {
+  Data data(3, 10);
+  const std::vector<int32_t> prompt = {9, 10, 5}, length = {10, 10, 7};
+  data.clean.prompt_length = prompt;
+  data.clean.real_length = length;
+  Model model = random_model();
+  Tape tape;
+  const ValidationLoss loss =
+      validation_loss(model, decoding_layout(model.config()), data.clean, {.levels = {1.0f}}, tape);
+  EXPECT_EQ(loss.masked_tokens, 1 + 0 + 2);
+  EXPECT_EQ(loss.all.count, 2) << "the sequence without a response does not count";
+}
+
+TEST(Validation, BlockDiffusionLayout) {
+  const Data data(4, 12);
+  Model model = random_model();
+  Tape tape;
+  const Objective objective = *Objective::create(
+      {.kind = ObjectiveOptions::Kind::block, .block_size = 4}, model.config(), 1);
+  const ValidationLoss one =
+      validation_loss(model, objective.layout(), data.clean, {.batch_sequences = 1}, tape);
+  const ValidationLoss four =
+      validation_loss(model, objective.layout(), data.clean, {.batch_sequences = 4}, tape);
+  EXPECT_NEAR(one.loss(), four.loss(), one.loss() * f32_tolerance(256));
+}
+
+}  // namespace
+}  // namespace unmask
