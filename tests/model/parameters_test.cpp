@@ -159,7 +159,7 @@ TEST(Validate, NamesKeyValueAndWhatIsPermitted) {
       {[](ModelConfig& c) { c.rope_fraction = 1.5f; }, {"rope_fraction = 1.5", "0 to 1"}},
       {[](ModelConfig& c) { c.rope_fraction = NAN; }, {"rope_fraction = nan"}},
       {[](ModelConfig& c) { c.routing.experts_per_token = 9; },
-       {"experts_per_token = 9", "experts (8)"}},
+       {"experts_per_token", "1 to 8", "found 9"}},
       {[](ModelConfig& c) { c.mask_token = 19; }, {"mask_token = 19", "0 to 18"}},
       {[](ModelConfig& c) { c.pad_token = -1; }, {"pad_token = -1", "0 to 18"}},
       {[](ModelConfig& c) { c.end_token = c.mask_token; }, {"mask_token = 18", "end_token"}},

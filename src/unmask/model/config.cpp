@@ -2,9 +2,12 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/ranges.h>
+
+#include "unmask/routing/router.h"
 
 namespace unmask {
 namespace {
@@ -19,6 +22,7 @@ class Problems {
     lines_.push_back(
         fmt::format("{} = {}: {}", key, value, fmt::format(format, std::forward<Args>(args)...)));
   }
+  void add(std::string line) { lines_.push_back(std::move(line)); }
   // The upper ends keep every product of sizes within 62 bits.
   void range(const char* key, int64_t value, int64_t least, int64_t most) {
     require(least <= value && value <= most, key, value, "must be from {} to {}", least, most);
@@ -69,22 +73,9 @@ void check_experts(const ModelConfig& c, Problems& problems) {
   problems.range("shared_ffn", c.shared_ffn, 0, 1 << 20);
   problems.range("shared_experts", c.shared_experts, c.shared_ffn > 0 ? 1 : 0, 1 << 10);
   if (c.experts <= 0) return;
-
-  const RoutingPolicy& routing = c.routing;
-  problems.require(1 <= routing.experts_per_token && routing.experts_per_token <= c.experts,
-                   "routing.experts_per_token", routing.experts_per_token,
-                   "must be from 1 to experts ({})", c.experts);
-  if (!routing.groups) return;
-  const auto [count, keep] = *routing.groups;
-  problems.require(1 <= count && count <= c.experts && c.experts % count == 0,
-                   "routing.groups.count", count, "must divide experts ({})", c.experts);
-  problems.require(1 <= keep && keep <= count, "routing.groups.keep", keep,
-                   "must be from 1 to routing.groups.count ({})", count);
-  if (count < 1 || keep < 1) return;
-  problems.require(int64_t{keep} * (c.experts / count) >= routing.experts_per_token,
-                   "routing.groups.keep", keep,
-                   "the kept groups hold {} experts, fewer than routing.experts_per_token ({})",
-                   int64_t{keep} * (c.experts / count), routing.experts_per_token);
+  if (const auto router = make_router(c.routing, c.experts, c.shared_experts); !router.ok()) {
+    problems.add(router.error().message);
+  }
 }
 
 void check_tokens(const ModelConfig& c, Problems& problems) {

@@ -22,33 +22,36 @@ struct ModelConfig {
   int32_t head_dim = 32;
   int32_t max_positions = 4096;
 
-  int32_t dense_layers = 0;       // the first layers, with a dense feed-forward instead of experts
-  int32_t dense_ffn = 0;          // its width
+  int32_t dense_layers = 0;  // the first layers, with a dense feed-forward instead of experts
+  int32_t dense_ffn = 0;     // its width
   int32_t experts = 32;
-  int32_t expert_ffn = 64;        // width of one routed expert
-  int32_t shared_ffn = 128;       // width of the shared expert (of all of them together), 0 = none
-  int32_t shared_experts = 1;     // how many shared experts that width stands for (scaling factors)
+  int32_t expert_ffn = 64;     // width of one routed expert
+  int32_t shared_ffn = 128;    // width of the shared expert (of all of them together), 0 = none
+  int32_t shared_experts = 1;  // how many shared experts that width stands for (scaling factors)
   RoutingPolicy routing;
-  bool expert_bias = false;       // a per-expert selection bias is part of the model
+  bool expert_bias = false;  // a per-expert selection bias is part of the model
 
   float norm_epsilon = 1e-6f;
   float rope_theta = 10000.0f;
-  float rope_fraction = 1.0f;     // of head_dim, from its start, that is rotated (half-split)
-  bool qk_norm = true;            // RMSNorm per head, before RoPE
+  float rope_fraction = 1.0f;  // of head_dim, from its start, that is rotated (half-split)
+  bool qk_norm = true;         // RMSNorm per head, before RoPE
   bool qkv_bias = false;
-  bool linear_bias = false;       // attention output
+  bool linear_bias = false;  // attention output
   bool tied_head = false;
-  float init_std = 0.02f;         // residual outputs: init_std / sqrt(2 layers)
+  float init_std = 0.02f;  // residual outputs: init_std / sqrt(2 layers)
 
   int32_t mask_token = 256;
-  int32_t end_token = 10;         // joins documents, ends generation
+  int32_t end_token = 10;  // joins documents, ends generation
   int32_t pad_token = 10;
 
   // Attention at inference and in block training: 0 = full, else block-causal with this block.
   int32_t attention_block = 0;
 
-  int32_t rope_dims() const { return static_cast<int32_t>(static_cast<float>(head_dim) * rope_fraction); }
+  int32_t rope_dims() const {
+    return static_cast<int32_t>(static_cast<float>(head_dim) * rope_fraction);
+  }
   bool is_dense(int32_t layer) const { return layer < dense_layers; }
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // Everything that makes a configuration impossible, as one usage error naming the key, the value

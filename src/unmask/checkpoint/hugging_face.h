@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "unmask/base/result.h"
+#include "unmask/checkpoint/safetensors.h"
+#include "unmask/model/config.h"
+#include "unmask/model/parameters.h"
+
+namespace unmask {
+
+// A checkpoint directory in the form of Hugging Face: config.json (model_config_json.h) and
+// model.safetensors, or shards with model.safetensors.index.json. The names of the tensors are
+// those of the configuration's family (tensor_form.h).
+
+// Reads and checks config.json. Where weights lie beside it, a configuration of another size than
+// theirs is refused, before anyone allocates for it.
+Result<ModelConfig> load_model_config(const std::string& directory);
+
+// Reads every parameter straight into its place, from any floating-point type, experts split or
+// merged. One error names all tensors that are missing, unexpected or of another shape.
+Status load_parameters(const std::string& directory, const ModelConfig& config,
+                       const Parameters& parameters);
+
+struct SaveOptions {
+  DType dtype = DType::f32;  // of matrices: f32 or bf16; vectors and routers are always f32
+  int64_t shard_bytes = int64_t{5} << 30;
+};
+
+// Writes config.json and the weights into a directory that is being staged (base/files.h).
+Status save_model(const std::string& directory, const ModelConfig& config,
+                  const Parameters& parameters, const SaveOptions& options = {});
+
+}  // namespace unmask

@@ -1,0 +1,332 @@
+#include "unmask/checkpoint/model_config_json.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <optional>
+#include <vector>
+
+#include "unmask/base/document.h"
+#include "unmask/routing/policy_json.h"
+
+namespace unmask {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kFormat = 1;
+
+// <|mask|> and <|endoftext|> of the tokenizer that LLaDA2 and LLaDA-MoE share; the released LLaDA2
+// configurations do not name them.
+constexpr int32_t kReleasedMask = 156895;
+constexpr int32_t kReleasedEnd = 156892;
+
+constexpr int32_t kLlada2Block = 32;  // trained block-causal with blocks of this size
+
+void refuse_unless(bool computed, Fields& fields, const char* key, const char* expected) {
+  if (!computed) fields.refuse(key, expected);
+}
+
+// A flag that must have one value, which is also its default.
+void expect_flag(Fields& fields, const char* key, bool expected) {
+  bool value = expected;
+  fields.read(key, value);
+  refuse_unless(value == expected, fields, key, expected ? "true" : "false");
+}
+
+void expect_word(Fields& fields, const char* key, const char* expected) {
+  std::string value = expected;
+  fields.read(key, value);
+  refuse_unless(value == expected, fields, key, expected);
+}
+
+// Of several end tokens the first ends a document.
+void read_token(Fields& fields, const char* key, int32_t& token) {
+  const json* found = fields.find(key);
+  if (found == nullptr || !found->is_array()) {
+    fields.read(key, token);
+    return;
+  }
+  std::vector<int32_t> tokens;
+  if (fields.read(key, tokens) && !tokens.empty()) token = tokens.front();
+}
+
+void read_tokens(Fields& fields, ModelConfig& config) {
+  // A tiny model of the family keeps its specials at the end of its vocabulary.
+  const bool released = config.vocab_size > kReleasedMask;
+  config.mask_token = released ? kReleasedMask : config.vocab_size - 1;
+  config.end_token = released ? kReleasedEnd : config.vocab_size - 2;
+  read_token(fields, "mask_token_id", config.mask_token);
+  read_token(fields, "eos_token_id", config.end_token);
+  config.pad_token = config.end_token;
+  read_token(fields, "pad_token_id", config.pad_token);
+}
+
+// What both families call by the same name.
+void read_transformer(Fields& fields, ModelConfig& config) {
+  fields.require("vocab_size", config.vocab_size);
+  fields.require("num_hidden_layers", config.layers);
+  fields.require("hidden_size", config.hidden);
+  fields.require("num_attention_heads", config.heads);
+  config.kv_heads = config.heads;
+  fields.read("num_key_value_heads", config.kv_heads);
+  config.head_dim = config.heads > 0 ? config.hidden / config.heads : 0;
+  fields.read("head_dim", config.head_dim);
+  fields.read("max_position_embeddings", config.max_positions);
+  fields.read("rms_norm_eps", config.norm_epsilon);
+  fields.read("rope_theta", config.rope_theta);
+  fields.read("partial_rotary_factor", config.rope_fraction);
+  fields.read("tie_word_embeddings", config.tied_head);
+  fields.read("initializer_range", config.init_std);
+  expect_word(fields, "hidden_act", "silu");
+  refuse_unless(!fields.has("rope_scaling"), fields, "rope_scaling", "null");
+  read_tokens(fields, config);
+}
+
+ModelConfig read_llada2(Fields& fields) {
+  ModelConfig config;
+  config.family = Family::llada2;
+  config.rope_theta = 600000;
+  config.rope_fraction = 0.5f;
+  config.attention_block = kLlada2Block;
+  read_transformer(fields, config);
+  config.qk_norm = true;
+  fields.read("use_qk_norm", config.qk_norm);
+  fields.read("use_qkv_bias", config.qkv_bias);
+  fields.read("use_bias", config.linear_bias);
+  expect_flag(fields, "norm_head", false);
+  expect_flag(fields, "use_rmsnorm", true);
+  expect_flag(fields, "using_split_qkv_in_self_attention", false);
+  expect_word(fields, "score_function", "sigmoid");
+
+  fields.read("first_k_dense_replace", config.dense_layers);
+  fields.read("intermediate_size", config.dense_ffn);
+  fields.require("num_experts", config.experts);
+  fields.require("moe_intermediate_size", config.expert_ffn);
+  config.shared_experts = 0;
+  fields.read("num_shared_experts", config.shared_experts);
+  config.shared_ffn = 0;
+  if (__builtin_mul_overflow(config.shared_experts, config.expert_ffn, &config.shared_ffn)) {
+    fields.refuse("num_shared_experts", "a number of experts");
+  }
+  config.expert_bias = true;
+  fields.read("moe_router_enable_expert_bias", config.expert_bias);
+
+  RoutingPolicy& routing = config.routing;
+  routing.policy = RoutingPolicy::Selection::token_choice;
+  routing.weights = RoutingPolicy::Weights::sigmoid;
+  routing.renormalize = true;
+  routing.scale = 2.5f;
+  fields.require("num_experts_per_tok", routing.experts_per_token);
+  fields.read("norm_topk_prob", routing.renormalize);
+  fields.read("routed_scaling_factor", routing.scale);
+  RoutingPolicy::Groups groups{.count = 8, .keep = 4};
+  fields.read("n_group", groups.count);
+  fields.read("topk_group", groups.keep);
+  if (groups.count > 1) routing.groups = groups;
+  return config;
+}
+
+// Per layer 0 = dense, 1 = experts; the dense ones come first.
+void read_layer_kinds(Fields& fields, ModelConfig& config) {
+  std::vector<int32_t> kinds;
+  if (!fields.read("moe_layer_freq", kinds) || kinds.empty()) return;
+  const auto first = std::find(kinds.begin(), kinds.end(), 1);
+  config.dense_layers = static_cast<int32_t>(first - kinds.begin());
+  const bool regular = std::all_of(kinds.begin(), first, [](int32_t kind) { return kind == 0; }) &&
+                       std::all_of(first, kinds.end(), [](int32_t kind) { return kind == 1; }) &&
+                       kinds.size() == static_cast<size_t>(config.layers);
+  refuse_unless(regular, fields, "moe_layer_freq", "one entry per layer, zeros before ones");
+}
+
+ModelConfig read_llada_moe(Fields& fields) {
+  ModelConfig config;
+  config.family = Family::llada_moe;
+  config.rope_theta = 50000;
+  config.norm_epsilon = 1e-5f;
+  config.attention_block = 0;
+  read_transformer(fields, config);
+  config.qk_norm = true;
+  fields.read("qk_layernorm", config.qk_norm);
+  fields.read("attention_bias", config.qkv_bias);
+  config.linear_bias = config.qkv_bias;
+  refuse_unless(!fields.has("clip_qkv"), fields, "clip_qkv", "null");
+  expect_word(fields, "moe_router_score_function", "softmax");
+
+  read_layer_kinds(fields, config);
+  fields.read("dense_intermediate_size", config.dense_ffn);
+  fields.require("num_experts", config.experts);
+  fields.require("expert_intermediate_size", config.expert_ffn);
+  config.shared_ffn = 0;
+  config.shared_experts = 0;
+  int32_t shared = 0;
+  fields.read("shared_expert_intermediate_size", shared);
+  refuse_unless(shared <= 0, fields, "shared_expert_intermediate_size", "null");
+  fields.read("moe_router_enable_expert_bias", config.expert_bias);
+  int32_t groups = 0;
+  fields.read("router_num_group", groups);
+  refuse_unless(groups <= 1, fields, "router_num_group", "null");
+
+  RoutingPolicy& routing = config.routing;
+  routing.policy = RoutingPolicy::Selection::token_choice;
+  routing.weights = RoutingPolicy::Weights::softmax_before;
+  routing.renormalize = false;
+  fields.require("num_experts_per_tok", routing.experts_per_token);
+  fields.read("norm_topk_prob", routing.renormalize);
+  fields.read("routed_scaling_factor", routing.scale);
+  return config;
+}
+
+void read_unmask_section(Fields& section, ModelConfig& config, const std::string& where) {
+  int format = 0;
+  section.require("format", format);
+  refuse_unless(format == kFormat, section, "format",
+                "1: the checkpoint was written by a newer version");
+  section.read_enum<Family>(
+      "family", config.family,
+      {{"unmask", Family::unmask}, {"llada2", Family::llada2}, {"llada_moe", Family::llada_moe}});
+  section.read("shared_ffn", config.shared_ffn);
+  section.read("shared_experts", config.shared_experts);
+  section.read("attention_block", config.attention_block);
+  section.read("linear_bias", config.linear_bias);
+  if (const json* routing = section.find("routing")) {
+    auto policy = policy_from_json(*routing, "unmask.routing", where);
+    if (policy.ok()) {
+      config.routing = std::move(policy).value();
+    } else {
+      section.fail(policy.error());
+    }
+  }
+}
+
+std::optional<Family> find_family(const json& document) {
+  const auto is_one_of = [](const json& name, std::initializer_list<const char*> names) {
+    return std::any_of(names.begin(), names.end(), [&](const char* n) { return name == n; });
+  };
+  json names = json::array();
+  if (document.contains("architectures") && document["architectures"].is_array()) {
+    names = document["architectures"];
+  }
+  if (document.contains("model_type")) names.push_back(document["model_type"]);
+  for (const json& name : names) {
+    if (is_one_of(name, {"LLaDA2MoeModelLM", "llada2_moe", "llada2_moe_veomni"})) {
+      return Family::llada2;
+    }
+    if (is_one_of(name, {"LLaDAMoEModelLM", "LLaDAMoEModel", "lladamoe"})) {
+      return Family::llada_moe;
+    }
+  }
+  return std::nullopt;
+}
+
+// The double that prints as the float does: 1e-06, not 9.99999997e-07.
+double shortest(float value) { return std::strtod(fmt::format("{}", value).c_str(), nullptr); }
+
+const char* family_name(Family family) {
+  switch (family) {
+    case Family::unmask:
+      return "unmask";
+    case Family::llada2:
+      return "llada2";
+    case Family::llada_moe:
+      return "llada_moe";
+  }
+  return "";
+}
+
+void add_llada2(const ModelConfig& c, json& out) {
+  out["architectures"] = {"LLaDA2MoeModelLM"};
+  out["model_type"] = "llada2_moe";
+  out["intermediate_size"] = c.dense_ffn;
+  out["first_k_dense_replace"] = c.dense_layers;
+  out["moe_intermediate_size"] = c.expert_ffn;
+  out["num_shared_experts"] = c.shared_experts;
+  out["moe_router_enable_expert_bias"] = c.expert_bias;
+  out["use_qk_norm"] = c.qk_norm;
+  out["use_qkv_bias"] = c.qkv_bias;
+  out["use_bias"] = c.linear_bias;
+  out["score_function"] = "sigmoid";
+  out["router_dtype"] = "fp32";
+  out["n_group"] = c.routing.groups ? c.routing.groups->count : 1;
+  out["topk_group"] = c.routing.groups ? c.routing.groups->keep : 1;
+}
+
+void add_llada_moe(const ModelConfig& c, json& out) {
+  out["architectures"] = {"LLaDAMoEModelLM"};
+  out["model_type"] = "lladamoe";
+  out["dense_intermediate_size"] = c.dense_ffn;
+  out["expert_intermediate_size"] = c.expert_ffn;
+  std::vector<int> kinds(static_cast<size_t>(c.layers), 1);
+  std::fill_n(kinds.begin(), c.dense_layers, 0);
+  out["moe_layer_freq"] = kinds;
+  out["moe_router_enable_expert_bias"] = c.expert_bias;
+  out["moe_router_score_function"] = "softmax";
+  out["qk_layernorm"] = c.qk_norm;
+  out["attention_bias"] = c.qkv_bias;
+}
+
+}  // namespace
+
+Result<ModelConfig> model_config_from_json(const json& document, const std::string& where) {
+  const auto family = find_family(document);
+  if (!family) {
+    return usage_error(
+        "{}: expected a model of architecture LLaDA2MoeModelLM or LLaDAMoEModelLM, found {}", where,
+        document.is_object() && document.contains("architectures")
+            ? document["architectures"].dump()
+            : "none");
+  }
+  json present = json::object();  // null means the default
+  for (const auto& [key, value] : document.items()) {
+    if (!value.is_null()) present[key] = value;
+  }
+  Fields fields(present, "", where);
+  ModelConfig config = *family == Family::llada2 ? read_llada2(fields) : read_llada_moe(fields);
+  fields.table("unmask", [&](Fields& section) { read_unmask_section(section, config, where); });
+  for (const auto& [key, value] : present.items()) fields.find(key);  // the others do not matter
+  UNMASK_TRY_STATUS(fields.finish());
+  if (const Status status = validate(config); !status) {
+    return usage_error("{}: {}", where, status.error().message);
+  }
+  return config;
+}
+
+json model_config_to_json(const ModelConfig& c, DType stored) {
+  json out = {{"vocab_size", c.vocab_size},
+              {"num_hidden_layers", c.layers},
+              {"hidden_size", c.hidden},
+              {"num_attention_heads", c.heads},
+              {"num_key_value_heads", c.kv_heads},
+              {"head_dim", c.head_dim},
+              {"max_position_embeddings", c.max_positions},
+              {"rms_norm_eps", shortest(c.norm_epsilon)},
+              {"rope_theta", shortest(c.rope_theta)},
+              {"rope_scaling", nullptr},
+              {"partial_rotary_factor", shortest(c.rope_fraction)},
+              {"tie_word_embeddings", c.tied_head},
+              {"initializer_range", shortest(c.init_std)},
+              {"hidden_act", "silu"},
+              {"torch_dtype", stored == DType::bf16 ? "bfloat16" : "float32"},
+              {"mask_token_id", c.mask_token},
+              {"eos_token_id", c.end_token},
+              {"pad_token_id", c.pad_token},
+              {"num_experts", c.experts},
+              {"num_experts_per_tok", c.routing.experts_per_token},
+              {"norm_topk_prob", c.routing.renormalize},
+              {"routed_scaling_factor", shortest(c.routing.scale)}};
+  if (c.family == Family::llada_moe) {
+    add_llada_moe(c, out);
+  } else {
+    add_llada2(c, out);
+  }
+  out["unmask"] = {{"format", kFormat},
+                   {"family", family_name(c.family)},
+                   {"shared_ffn", c.shared_ffn},
+                   {"shared_experts", c.shared_experts},
+                   {"attention_block", c.attention_block},
+                   {"linear_bias", c.linear_bias},
+                   {"routing", to_json(c.routing)}};
+  return out;
+}
+
+}  // namespace unmask

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/result.h"
+#include "unmask/checkpoint/safetensors.h"
+#include "unmask/model/config.h"
+
+namespace unmask {
+
+// The config.json of three families of checkpoints (docs/checkpoints.md):
+//   LLaDA2     architectures LLaDA2MoeModelLM, model_type llada2_moe or llada2_moe_veomni
+//   LLaDA-MoE  architectures LLaDAMoEModelLM
+//   our own    the LLaDA2 form with an `unmask` section, which holds what that form cannot say:
+//              the routing policy, widths, the attention block
+// Keys that do not change the computation are ignored; what would change it in a way that is not
+// implemented is refused. `where` names the document in errors. The result is valid.
+Result<ModelConfig> model_config_from_json(const nlohmann::json& document,
+                                           const std::string& where);
+
+// The inverse for every family, always with the `unmask` section. `stored`: the tensors' type.
+nlohmann::json model_config_to_json(const ModelConfig& config, DType stored = DType::f32);
+
+}  // namespace unmask

@@ -1,0 +1,179 @@
+#include "unmask/checkpoint/model_config_json.h"
+
+#include "tests/support/golden.h"
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "unmask/base/document.h"
+
+namespace unmask {
+namespace {
+
+using nlohmann::json;
+
+// LLaDA2.0-mini as released: what the file leaves out is left out here.
+json llada2_mini() {
+  return json::parse(R"({
+    "architectures": ["LLaDA2MoeModelLM"], "model_type": "llada2_moe", "num_hidden_layers": 20,
+    "hidden_size": 2048, "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 128,
+    "intermediate_size": 5120, "moe_intermediate_size": 512, "num_experts": 256,
+    "num_experts_per_tok": 8, "num_shared_experts": 1, "n_group": 8, "topk_group": 4,
+    "first_k_dense_replace": 1, "routed_scaling_factor": 2.5, "partial_rotary_factor": 0.5,
+    "rope_theta": 600000, "rms_norm_eps": 1e-6, "vocab_size": 157184, "rope_scaling": null,
+    "tie_word_embeddings": false, "norm_topk_prob": true, "sliding_window": 4096})");
+}
+
+json llada_moe() {
+  return json::parse(R"({
+    "architectures": ["LLaDAMoEModelLM"], "model_type": "llada", "num_hidden_layers": 16,
+    "hidden_size": 2048, "num_attention_heads": 16, "num_experts": 64, "num_experts_per_tok": 8,
+    "expert_intermediate_size": 1024, "dense_intermediate_size": 8192, "rope_theta": 50000,
+    "rms_norm_eps": 1e-5, "vocab_size": 157184, "qk_layernorm": true, "norm_topk_prob": null,
+    "moe_layer_freq": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1], "partial_rotary_factor": 1,
+    "routed_scaling_factor": 1, "shared_expert_intermediate_size": null})");
+}
+
+ModelConfig read(const json& document) {
+  const auto config = model_config_from_json(document, "config.json");
+  EXPECT_TRUE(config.ok()) << (config.ok() ? "" : config.error().message);
+  return config.ok() ? *config : ModelConfig{};
+}
+
+TEST(ModelConfigJson, ReadsLlada2) {
+  const ModelConfig c = read(llada2_mini());
+  EXPECT_EQ(c.family, Family::llada2);
+  EXPECT_EQ(c.layers, 20);
+  EXPECT_EQ(c.hidden, 2048);
+  EXPECT_EQ(c.kv_heads, 4);
+  EXPECT_EQ(c.rope_dims(), 64);
+  EXPECT_EQ(c.dense_layers, 1);
+  EXPECT_EQ(c.dense_ffn, 5120);
+  EXPECT_EQ(c.expert_ffn, 512);
+  EXPECT_EQ(c.shared_ffn, 512);
+  EXPECT_EQ(c.mask_token, 156895);
+  EXPECT_EQ(c.end_token, 156892);
+  EXPECT_EQ(c.pad_token, 156892);
+  EXPECT_TRUE(c.qk_norm);
+  EXPECT_TRUE(c.expert_bias);
+  EXPECT_EQ(c.rope_theta, 600000.0f);
+  EXPECT_EQ(c.norm_epsilon, 1e-6f);
+  EXPECT_EQ(c.routing.policy, RoutingPolicy::Selection::token_choice);
+  EXPECT_EQ(c.routing.weights, RoutingPolicy::Weights::sigmoid);
+  EXPECT_TRUE(c.routing.renormalize);
+  EXPECT_EQ(c.routing.scale, 2.5f);
+  EXPECT_EQ(c.routing.groups, (RoutingPolicy::Groups{8, 4}));
+
+  json merged = llada2_mini();
+  merged.erase("architectures");
+  merged["model_type"] = "llada2_moe_veomni";
+  EXPECT_EQ(read(merged), c);
+}
+
+TEST(ModelConfigJson, ReadsLladaMoe) {
+  const ModelConfig c = read(llada_moe());
+  EXPECT_EQ(c.family, Family::llada_moe);
+  EXPECT_EQ(c.kv_heads, 16);
+  EXPECT_EQ(c.head_dim, 128);
+  EXPECT_EQ(c.dense_layers, 0);
+  EXPECT_EQ(c.expert_ffn, 1024);
+  EXPECT_EQ(c.shared_ffn, 0);
+  EXPECT_EQ(c.rope_dims(), 128);
+  EXPECT_EQ(c.norm_epsilon, 1e-5f);
+  EXPECT_EQ(c.attention_block, 0);
+  EXPECT_FALSE(c.expert_bias);
+  EXPECT_EQ(c.routing.weights, RoutingPolicy::Weights::softmax_before);
+  EXPECT_FALSE(c.routing.renormalize);
+  EXPECT_EQ(c.routing.scale, 1.0f);
+  EXPECT_FALSE(c.routing.groups.has_value());
+}
+
+TEST(ModelConfigJson, ReadsTheConfigurationsOfRecordings) {
+  for (const char* kind : {"forward", "train"}) {
+    for (const test::GoldenCase& one : test::golden_cases(kind)) {
+      const auto config = model_config_from_json(one.config().at("hf_config"), one.name());
+      ASSERT_TRUE(config.ok()) << config.error().message;
+      EXPECT_EQ(config->mask_token, one.config().at("mask_id"));
+      EXPECT_EQ(config->layers, one.config().at("hf_config").at("num_hidden_layers"));
+    }
+  }
+}
+
+TEST(ModelConfigJson, WritesWhatItReads) {
+  ModelConfig own;
+  own.vocab_size = 300;
+  own.norm_epsilon = 1.7e-7f;
+  own.init_std = 0.013f;
+  own.rope_theta = 12345.67f;
+  own.rope_fraction = 0.25f;
+  own.shared_ffn = 77;
+  own.shared_experts = 3;
+  own.tied_head = true;
+  own.linear_bias = true;
+  own.qk_norm = false;
+  own.end_token = 256;
+  own.pad_token = 257;
+  own.mask_token = 299;
+  own.attention_block = 16;
+  own.routing.policy = RoutingPolicy::Selection::expert_choice;
+  own.routing.experts_per_token = 4;
+  own.routing.capacity.emplace(RoutingPolicy::Capacity::Schedule::linear_reverse, 2, 8);
+  own.routing.monte_carlo = true;
+  own.routing.balance.z_loss = 1e-3f;
+  ModelConfig biased = read(llada_moe());
+  biased.qkv_bias = true;  // and no bias at the output
+  for (const ModelConfig& config : {own, read(llada2_mini()), read(llada_moe()), biased}) {
+    const json written = model_config_to_json(config);
+    EXPECT_EQ(read(written), config) << written.dump(1);
+    EXPECT_EQ(read(json::parse(written.dump())), config);
+  }
+  EXPECT_NE(model_config_to_json(read(llada2_mini())).dump().find("1e-06"), std::string::npos);
+}
+
+TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
+  struct Case {
+    json change;
+    std::vector<std::string> words;
+  };
+  const std::vector<Case> cases = {
+      {{{"architectures", {"LlamaForCausalLM"}}, {"model_type", "llama"}},
+       {"LLaDA2MoeModelLM", "LlamaForCausalLM"}},
+      {{{"hidden_act", "gelu"}}, {"hidden_act", "silu", "gelu"}},
+      {{{"norm_head", true}}, {"norm_head", "false", "true"}},
+      {{{"rope_scaling", {{"type", "yarn"}}}}, {"rope_scaling", "null"}},
+      {{{"score_function", "softmax"}}, {"score_function", "sigmoid"}},
+      {{{"hidden_size", "wide"}}, {"hidden_size", "integer", "wide"}},
+      {{{"hidden_size", 1e30}}, {"hidden_size", "integer"}},
+      {{{"hidden_size", nullptr}}, {"hidden_size"}},
+      {{{"num_shared_experts", 2000000000}}, {"num_shared_experts"}},
+      {{{"n_group", 7}}, {"groups.count", "256", "7"}},
+      {{{"num_attention_heads", 0}}, {"heads = 0"}},
+      {{{"num_key_value_heads", 3}}, {"kv_heads = 3", "heads (16)"}},
+      {{{"unmask", {{"format", 2}}}}, {"unmask.format", "newer"}},
+      {{{"unmask", {{"format", 1}, {"atention_block", 8}}}}, {"atention_block", "attention_block"}},
+      {{{"unmask", {{"format", 1}, {"routing", {{"polcy", 1}}}}}}, {"unmask.routing", "polcy"}},
+      {{{"unmask", 3}}, {"unmask"}},
+  };
+  for (const Case& one : cases) {
+    json document = llada2_mini();
+    document.update(one.change);
+    const auto config = model_config_from_json(document, "somewhere/config.json");
+    ASSERT_FALSE(config.ok()) << one.change;
+    EXPECT_EQ(config.error().kind, Error::Kind::usage);
+    EXPECT_NE(config.error().message.find("somewhere/config.json"), std::string::npos)
+        << config.error().message;
+    for (const std::string& word : one.words) {
+      EXPECT_NE(config.error().message.find(word), std::string::npos)
+          << word << " not in: " << config.error().message;
+    }
+  }
+  EXPECT_FALSE(model_config_from_json(json::array(), "x").ok());
+  EXPECT_FALSE(model_config_from_json(nullptr, "x").ok());
+  json dense_between = llada_moe();
+  dense_between["moe_layer_freq"][3] = 0;
+  EXPECT_FALSE(model_config_from_json(dense_between, "x").ok());
+}
+
+}  // namespace
+}  // namespace unmask
