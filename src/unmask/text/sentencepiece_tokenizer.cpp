@@ -108,6 +108,18 @@ void SentencePieceTokenizer::read_pieces() {
   std::vector<int> probe;
   adds_prefix_space_ = processor_->Encode("a", &probe).ok() && !probe.empty() &&
                        processor_->IdToPiece(probe.front()).starts_with(kSpaceSymbol);
+  separates_lines_ = !adds_prefix_space_ && find_whether_lines_separate();
+}
+
+bool SentencePieceTokenizer::find_whether_lines_separate() const {
+  for (const std::string& text : texts_) {
+    const size_t newline = text.find('\n');
+    if (newline != std::string::npos && newline > 0) return false;
+  }
+  // Nothing normalizes the spaces at the ends of the pieces.
+  const std::string sample = "\n  a\n";
+  const auto ids = encode(sample);
+  return ids.ok() && decode(*ids) == sample;
 }
 
 int32_t SentencePieceTokenizer::special_token(const std::string& name) {

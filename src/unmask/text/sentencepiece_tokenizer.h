@@ -26,7 +26,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::optional<int32_t> token_id(std::string_view name) const override;
   std::string token_text(int32_t id) const override;
   Status save(const std::string& directory) const override;
-  bool separates_lines() const override { return false; }
+  bool separates_lines() const override { return separates_lines_; }
 
  protected:
   void finish_decoding(std::string& text) const override;
@@ -34,6 +34,7 @@ class SentencePieceTokenizer final : public Tokenizer {
  private:
   SentencePieceTokenizer();
   void read_pieces();
+  bool find_whether_lines_separate() const;
   Status append_encoding(std::string_view text, std::vector<int32_t>& ids) const;
   int32_t special_token(const std::string& name);
 
@@ -43,6 +44,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::vector<std::string> declared_;  // special tokens that the model lacks, behind its pieces
   std::vector<int32_t> space_symbol_;  // the bytes of U+2581, which stands for the space in pieces
   bool adds_prefix_space_ = false;
+  bool separates_lines_ = false;
 };
 
 // Trains a BPE model on texts: no normalization, spaces kept, bytes for rare characters, so that

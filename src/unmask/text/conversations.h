@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "unmask/base/result.h"
+#include "unmask/text/sequences.h"
+#include "unmask/text/tokenizer.h"
+
+namespace unmask {
+
+struct Message {
+  std::string role;  // "system", "user" or "assistant"
+  std::string content;
+};
+using Conversation = std::vector<Message>;
+
+// The chat template of LLaDA2: <role>SYSTEM</role>…<|role_end|><role>HUMAN</role>…<|role_end|>
+// <role>ASSISTANT</role>…<|role_end|>. An answer ends at <|role_end|> or at the end token.
+inline constexpr std::string_view kRoleEnd = "<|role_end|>";
+
+// The text a model is given to answer: all messages and the beginning of the next answer.
+Result<std::string> render_prompt(std::span<const Message> messages);
+
+// {"messages": [{"role": …, "content": …}, …]}, as the text of one line.
+Result<Conversation> parse_conversation(std::string_view json);
+
+// One sequence for each answer of the conversations: what precedes it is the prompt, the answer
+// with its <|role_end|> and end token the response, filled up with end tokens. An answer that does
+// not fit is cut; one whose prompt fills the sequence is left out.
+class ConversationSequences final : public SequenceSource {
+ public:
+  ConversationSequences(int32_t length, int32_t end_token)
+      : length_(length), end_token_(end_token) {}
+
+  Status add(const Conversation& conversation, const Tokenizer& tokenizer);
+  int64_t left_out() const { return left_out_; }
+
+  int64_t count() const override { return static_cast<int64_t>(examples_.size()); }
+  int32_t length() const override { return length_; }
+  Result<SequenceBounds> read(int64_t index, std::span<int32_t> out) const override;
+
+ private:
+  struct Example {
+    int64_t begin = 0;  // in tokens_
+    SequenceBounds bounds;
+  };
+  int32_t length_;
+  int32_t end_token_;
+  std::vector<int32_t> tokens_;
+  std::vector<Example> examples_;
+  int64_t left_out_ = 0;
+};
+
+}  // namespace unmask

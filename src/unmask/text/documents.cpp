@@ -1,0 +1,189 @@
+#include "unmask/text/documents.h"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/mapped_file.h"
+#include "unmask/base/parallel.h"
+#include "unmask/text/utf8.h"
+
+namespace unmask {
+namespace {
+
+constexpr size_t kPiece = size_t{1} << 18;  // bytes of plain text that one task encodes
+constexpr size_t kBatch = 64;               // tasks before their results are written
+
+using Ids = std::optional<Result<std::vector<int32_t>>>;
+
+std::string_view text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+// Where the piece that begins at `begin` may end without changing the tokens (see separates_lines).
+size_t piece_end(std::string_view text, size_t begin, bool separates_lines) {
+  if (!separates_lines) return text.size();
+  for (size_t i = std::min(begin + kPiece, text.size()); i < text.size(); ++i) {
+    if (text[i] == '\n' && is_letter(text[i - 1])) return i;
+  }
+  return text.size();
+}
+
+// The lines of a text that are not blank, with their numbers.
+class LineReader {
+ public:
+  struct Line {
+    std::string_view text;
+    int64_t number = 0;  // from 1
+  };
+  explicit LineReader(std::string_view text) : rest_(text) {}
+
+  std::optional<Line> next() {
+    while (!rest_.empty()) {
+      const size_t end = std::min(rest_.find('\n'), rest_.size());
+      const Line line = {rest_.substr(0, end), ++number_};
+      rest_.remove_prefix(std::min(end + 1, rest_.size()));
+      if (line.text.find_first_not_of(" \t\r") != std::string_view::npos) return line;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::string_view rest_;
+  int64_t number_ = 0;
+};
+
+Result<std::string> text_in(std::string_view line) {
+  try {
+    return nlohmann::json::parse(line).at("text").get<std::string>();
+  } catch (const nlohmann::json::exception& e) {
+    return failure("expected {{\"text\": …}}: {}", e.what());
+  }
+}
+
+Result<std::vector<int32_t>> encode_line(std::string_view line, const Tokenizer& tokenizer) {
+  UNMASK_TRY(const std::string text, text_in(line));
+  return tokenizer.encode(text);
+}
+
+Status tokenize_plain(const MappedFile& file, const Tokenizer& tokenizer, DocumentSink& sink) {
+  const std::string_view text = text_of(file);
+  if (text.empty()) return {};
+  std::vector<size_t> bounds;
+  std::vector<Ids> results;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    bounds.assign(1, begin);
+    while (bounds.back() < text.size() && bounds.size() <= kBatch) {
+      bounds.push_back(piece_end(text, bounds.back(), tokenizer.separates_lines()));
+    }
+    results.assign(bounds.size() - 1, std::nullopt);
+    parallel_for(static_cast<int64_t>(results.size()), [&](int64_t i) {
+      results[i] = tokenizer.encode(text.substr(bounds[i], bounds[i + 1] - bounds[i]));
+    });
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (!results[i]->ok()) {
+        // Tokenizers count offsets from the beginning of what they are given.
+        const Status whole = check_utf8(text);
+        return failure("{}: {}", file.path(),
+                       whole.ok() ? results[i]->error().message : whole.error().message);
+      }
+      UNMASK_TRY_STATUS(sink.append(results[i]->value()));
+    }
+    begin = bounds.back();
+  }
+  return sink.end_document();
+}
+
+Status tokenize_lines(const MappedFile& file, const Tokenizer& tokenizer, DocumentSink& sink) {
+  LineReader reader(text_of(file));
+  std::vector<LineReader::Line> lines;
+  std::vector<Ids> results;
+  while (true) {
+    lines.clear();
+    for (size_t bytes = 0; bytes < kBatch * kPiece;) {
+      const auto line = reader.next();
+      if (!line) break;
+      bytes += line->text.size();
+      lines.push_back(*line);
+    }
+    if (lines.empty()) return {};
+    results.assign(lines.size(), std::nullopt);
+    parallel_for(static_cast<int64_t>(lines.size()),
+                 [&](int64_t i) { results[i] = encode_line(lines[i].text, tokenizer); });
+    for (size_t i = 0; i < lines.size(); ++i) {
+      if (!results[i]->ok()) {
+        return failure("{}:{}: {}", file.path(), lines[i].number, results[i]->error().message);
+      }
+      UNMASK_TRY_STATUS(sink.append(results[i]->value()));
+      UNMASK_TRY_STATUS(sink.end_document());
+    }
+  }
+}
+
+}  // namespace
+
+Result<TextForm> text_form(const std::string& path) {
+  if (!path.ends_with(".jsonl") && !path.ends_with(".json")) return TextForm::plain;
+  UNMASK_TRY(const MappedFile file, MappedFile::open(path));
+  const auto line = LineReader(text_of(file)).next();
+  if (!line) return TextForm::lines_of_text;
+  const auto first = nlohmann::json::parse(line->text, nullptr, /*allow_exceptions=*/false);
+  if (first.is_object() && first.contains("messages")) return TextForm::conversations;
+  if (first.is_object() && first.contains("text")) return TextForm::lines_of_text;
+  return failure("{}:{}: expected a JSON object with \"text\" or \"messages\"", path, line->number);
+}
+
+Status tokenize_documents(const std::string& path, const Tokenizer& tokenizer, DocumentSink& sink) {
+  UNMASK_TRY(const TextForm form, text_form(path));
+  UNMASK_TRY(const MappedFile file, MappedFile::open(path));
+  switch (form) {
+    case TextForm::plain:
+      return tokenize_plain(file, tokenizer, sink);
+    case TextForm::lines_of_text:
+      return tokenize_lines(file, tokenizer, sink);
+    case TextForm::conversations:
+      break;
+  }
+  return failure(
+      "{}: conversations have prompts and answers, which a token dataset cannot mark; "
+      "name the file itself as training data",
+      path);
+}
+
+Result<std::vector<std::string>> read_texts(const std::string& path) {
+  UNMASK_TRY(const TextForm form, text_form(path));
+  UNMASK_TRY(const MappedFile file, MappedFile::open(path));
+  if (form == TextForm::plain) return std::vector<std::string>{std::string(text_of(file))};
+  std::vector<std::string> texts;
+  LineReader reader(text_of(file));
+  while (const auto line = reader.next()) {
+    Result<std::string> text = text_in(line->text);
+    if (!text) return failure("{}:{}: {}", path, line->number, text.error().message);
+    texts.push_back(std::move(text).value());
+  }
+  return texts;
+}
+
+Status read_conversations(const std::string& path, const Tokenizer& tokenizer,
+                          ConversationSequences& sequences) {
+  UNMASK_TRY(const MappedFile file, MappedFile::open(path));
+  LineReader reader(text_of(file));
+  while (const auto line = reader.next()) {
+    Result<Conversation> conversation = parse_conversation(line->text);
+    if (!conversation) {
+      return failure("{}:{}: {}", path, line->number, conversation.error().message);
+    }
+    if (const Status added = sequences.add(conversation.value(), tokenizer); !added) {
+      return failure("{}:{}: {}", path, line->number, added.error().message);
+    }
+  }
+  return {};
+}
+
+}  // namespace unmask
