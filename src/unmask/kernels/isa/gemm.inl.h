@@ -23,6 +23,7 @@ template <class Format>
 struct Gemm {
   static constexpr int kDepth = Format::kDepth;
   static constexpr int kCols = 2 * kLanes;
+  static constexpr int64_t kRowsAhead = 8;  // prefetched by pack_columns
 
   // kLanes words along k, of which the first `values` source values exist.
   static Vec words_along(const float* p, int64_t values) {
@@ -67,6 +68,9 @@ struct Gemm {
       const bool pair = kDepth == 2 && p + 1 < k;
       const float* row = source + (index ? index[p] : p) * stride;
       const float* next = pair ? source + (index ? index[p + 1] : p + 1) * stride : row;
+      // Narrow pieces of far rows are nothing the hardware would foresee.
+      const int64_t ahead = p + kRowsAhead < k ? p + kRowsAhead : k - 1;
+      const float* far = source + (index ? index[ahead] : ahead) * stride;
       const Vec row_scale = broadcast(scale ? scale[p] : 1.0f);
       const Vec next_scale = broadcast(scale && pair ? scale[p + 1] : 1.0f);
       for (int64_t j = 0; j < width; j += kLanes) {
@@ -74,6 +78,7 @@ struct Gemm {
         if (live <= 0) {
           store(packed + j, zero());
         } else {
+          _mm_prefetch(reinterpret_cast<const char*>(far + j), _MM_HINT_T0);
           Vec a = live >= kLanes ? load(row + j) : load_partial(row + j, live);
           Vec b = !pair ? zero() : live >= kLanes ? load(next + j) : load_partial(next + j, live);
           if (scale) {

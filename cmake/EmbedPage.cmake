@@ -1,0 +1,20 @@
+# Writes OUTPUT, a C++ file with the files of the report page as strings:
+#   cmake -DPAGE=folder -DOUTPUT=file.cpp -P EmbedPage.cmake
+function(embed name)
+  set(text "")
+  foreach(file ${ARGN})
+    file(READ "${PAGE}/${file}" part)
+    string(APPEND text "${part}")
+  endforeach()
+  set(code "${code}const char* const ${name} = R\"~~~~(${text})~~~~\";\n" PARENT_SCOPE)
+endfunction()
+
+set(code "// Made by cmake/EmbedPage.cmake.\nnamespace unmask {\n")
+foreach(name kPageHtml kPageCss kPageScript)
+  string(APPEND code "extern const char* const ${name};\n")
+endforeach()
+embed(kPageHtml report.html)
+embed(kPageCss report.css)
+embed(kPageScript format.js scale.js chart.js heatmap.js table.js report.js)
+string(APPEND code "}  // namespace unmask\n")
+file(WRITE "${OUTPUT}" "${code}")

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/result.h"
+#include "unmask/diffusion/objective.h"
+#include "unmask/model/config.h"
+#include "unmask/model/tape_plan.h"
+#include "unmask/text/tokenizer.h"
+#include "unmask/train/schedule.h"
+
+namespace unmask {
+
+// A training run as its TOML file says it (docs/training.md lists every key).
+struct TrainConfig {
+  std::string name = "run";
+
+  struct Data {
+    std::vector<std::string> paths;
+    std::string tokenizer = "byte";
+    SpecialTokens special;
+    int32_t sequence_length = 256;
+    double validation_fraction = 0.02;
+  } data;
+
+  ModelConfig model;  // vocabulary and special tokens come from the tokenizer
+  ModelOptions options;
+  ObjectiveOptions objective;
+
+  int64_t steps = 1000;
+  int32_t batch = 16;        // sequences of one forward pass
+  int32_t accumulation = 1;  // forward passes of one step
+  uint64_t seed = 0;         // of initialisation, data order and noise
+
+  LearningRate learning_rate;
+  float beta1 = 0.9f;
+  float beta2 = 0.95f;
+  float epsilon = 1e-8f;
+  float weight_decay = 0.1f;
+  float clip = 1.0f;  // largest gradient norm; 0 = never clipped
+
+  struct Evaluation {
+    int64_t every = 0;        // steps; 0 = at the end only
+    int32_t sequences = 64;   // of the held-out part, at most
+    int32_t draws = 1;        // mask ratios for each
+    int64_t sample_every = 0; // steps between samples; 0 = at the end only
+    int32_t sample_length = 256;
+  } evaluation;
+
+  struct Checkpoint {
+    int64_t every = 0;  // steps; 0 = at the end only
+    int32_t keep = 2;   // newest ones kept, besides the best
+  } checkpoint;
+
+  int64_t log_every = 10;  // steps between metrics lines
+
+  int64_t step_sequences() const { return int64_t{batch} * accumulation; }
+  int64_t step_tokens() const { return step_sequences() * data.sequence_length; }
+};
+
+// Reads a configuration and refuses unknown keys and impossible sizes. What depends on the
+// tokenizer (vocabulary, special tokens) is left for `adopt_tokenizer`.
+Result<TrainConfig> train_config_from_json(const nlohmann::json& document, const std::string& file);
+
+// Takes vocabulary size and special tokens over into config.model, and validates the whole.
+Status adopt_tokenizer(const Tokenizer& tokenizer, TrainConfig& config);
+
+}  // namespace unmask

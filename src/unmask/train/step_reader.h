@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+
+#include "unmask/base/result.h"
+#include "unmask/text/sequences.h"
+#include "unmask/train/learner.h"
+
+namespace unmask {
+
+// Fills `data` with the sequences of one step: those at [position, position + count) of the
+// training data.
+Status read_step(const TrainingSequences& sequences, int64_t position, int64_t count,
+                 StepData& data);
+
+// The first `count` held-out sequences, the same at every evaluation.
+Status read_validation(const TrainingSequences& sequences, int64_t count, StepData& data);
+
+}  // namespace unmask
