@@ -17,9 +17,13 @@ using Run = std::function<Status()>;
 using Add = void (*)(CLI::App& program, Run& run);
 
 void add_info(CLI::App& program, Run& run);
+void add_report(CLI::App& program, Run& run);
+void add_tokenize(CLI::App& program, Run& run);
 
 inline constexpr Add kCommands[] = {
     add_info,
+    add_report,
+    add_tokenize,
 };
 
 }  // namespace unmask::cli
