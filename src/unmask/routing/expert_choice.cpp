@@ -5,6 +5,7 @@
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/top_k.h"
 #include "unmask/routing/capacity.h"
+#include "unmask/routing/pieces.h"
 #include "unmask/routing/scratch.h"
 
 namespace unmask {
@@ -60,24 +61,16 @@ class ExpertChoice : public Selector {
     assignment.token.resize(assignment.expert_begin.back());
 
     const int64_t blocks = (experts_ + kExpertsAtOnce - 1) / kExpertsAtOnce;
-    parallel_for(sequences * blocks, [&](int64_t task) {
-      const auto b = static_cast<int32_t>(task / blocks);
-      const int64_t first = task % blocks * kExpertsAtOnce;
-      const int64_t count = std::min<int64_t>(kExpertsAtOnce, experts_ - first);
-      const auto tokens = rows.subspan(row_begin[b], row_begin[b + 1] - row_begin[b]);
-      // An odd number of cache lines from row to row, so that their starts do not collide.
-      const int64_t stride = padded_keys(std::ssize(tokens)) | 16;
-      ArenaScope task_scope(thread_scratch());
-      const auto keys = take_scratch<int32_t>(kExpertsAtOnce * stride);
-      transpose_keys(logits, tokens, first, count, keys.data(), stride);
-      for (int64_t e = 0; e < count; ++e) {
-        const auto taken = std::span(assignment.token)
-                               .subspan(assignment.expert_begin[first + e] + slot_begin[b],
-                                        slot_begin[b + 1] - slot_begin[b]);
-        top_k_keys(keys.subspan(e * stride, stride), std::ssize(tokens), taken);
-        for (int32_t& t : taken) t = tokens[t];
-      }
-    });
+    const int64_t mean_length = logits.rows / std::max(1, sequences);
+    parallel_pieces(sequences * blocks, rows_at_once(kExpertsAtOnce * mean_length),
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t task = begin; task < end; ++task) {
+                        const int64_t b = task / blocks;
+                        choose(logits, rows.subspan(row_begin[b], row_begin[b + 1] - row_begin[b]),
+                               task % blocks * kExpertsAtOnce, slot_begin[b],
+                               slot_begin[b + 1] - slot_begin[b], assignment);
+                      }
+                    });
     assignment.finish();
   }
 
@@ -89,6 +82,24 @@ class ExpertChoice : public Selector {
   }
 
  private:
+  // The tokens that some experts take of one sequence: `count` of `rows` each, written behind the
+  // first `before` slots of the expert.
+  void choose(ConstMatrix logits, std::span<const int32_t> rows, int64_t first_expert,
+              int64_t before, int64_t count, Assignment& assignment) const {
+    const int64_t experts = std::min<int64_t>(kExpertsAtOnce, experts_ - first_expert);
+    // An odd number of cache lines from row to row, so that their starts do not collide.
+    const int64_t stride = padded_keys(std::ssize(rows)) | 16;
+    ArenaScope scope(thread_scratch());
+    const auto keys = take_scratch<int32_t>(kExpertsAtOnce * stride);
+    transpose_keys(logits, rows, first_expert, experts, keys.data(), stride);
+    for (int64_t e = 0; e < experts; ++e) {
+      const auto taken = std::span(assignment.token)
+                             .subspan(assignment.expert_begin[first_expert + e] + before, count);
+      top_k_keys(keys.subspan(e * stride, stride), std::ssize(rows), taken);
+      for (int32_t& t : taken) t = rows[t];
+    }
+  }
+
   int32_t k_of(const RouteContext& context, int32_t sequence) const {
     if (!policy_.capacity) return policy_.experts_per_token;
     UNMASK_CHECK(std::ssize(context.mask_ratio) == context.sequences());

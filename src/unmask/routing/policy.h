@@ -29,7 +29,7 @@ struct RoutingPolicy {
     int32_t max = 0;  // and highest
     bool operator==(const Capacity&) const = default;
   };
-  std::optional<Capacity> capacity;
+  std::optional<Capacity> capacity = std::nullopt;
 
   // Token choice: group-limited top-k (LLaDA2).
   struct Groups {
@@ -37,7 +37,7 @@ struct RoutingPolicy {
     int32_t keep = 1;
     bool operator==(const Groups&) const = default;
   };
-  std::optional<Groups> groups;
+  std::optional<Groups> groups = std::nullopt;
 
   struct Balance {
     float switch_loss = 0;    // coefficients; token choice only
@@ -45,7 +45,7 @@ struct RoutingPolicy {
     float z_loss = 0;
     bool operator==(const Balance&) const = default;
   };
-  Balance balance;
+  Balance balance = {};
 
   bool operator==(const RoutingPolicy&) const = default;
 };

@@ -6,6 +6,7 @@
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/softmax.h"
 #include "unmask/routing/balance.h"
+#include "unmask/routing/pieces.h"
 #include "unmask/routing/registry.h"
 #include "unmask/routing/scaling.h"
 #include "unmask/routing/scratch.h"
@@ -13,8 +14,6 @@
 
 namespace unmask {
 namespace {
-
-constexpr int64_t kTokensAtOnce = 64;
 
 std::span<const float> row_of(ConstMatrix m, int64_t i) {
   return {m.row(i), static_cast<size_t>(m.cols)};
@@ -50,7 +49,7 @@ class ComposedRouter : public Router {
   void weigh_forward(ConstMatrix logits, Assignment& assignment) override {
     ArenaScope scope(thread_scratch());
     const auto expert = experts_of_slots(assignment);
-    parallel_pieces(assignment.tokens, kTokensAtOnce, [&](int64_t begin, int64_t end) {
+    parallel_pieces(assignment.tokens, rows_at_once(logits.cols), [&](int64_t begin, int64_t end) {
       ArenaScope piece_scope(thread_scratch());
       const auto chosen = take_scratch<float>(logits.cols),
                  weights = take_scratch<float>(logits.cols);
@@ -70,7 +69,7 @@ class ComposedRouter : public Router {
                       std::span<const float> d_gate, Matrix d_logits) override {
     ArenaScope scope(thread_scratch());
     const auto expert = experts_of_slots(assignment);
-    parallel_pieces(assignment.tokens, kTokensAtOnce, [&](int64_t begin, int64_t end) {
+    parallel_pieces(assignment.tokens, rows_at_once(logits.cols), [&](int64_t begin, int64_t end) {
       ArenaScope piece_scope(thread_scratch());
       const auto chosen = take_scratch<float>(logits.cols),
                  d_weights = take_scratch<float>(logits.cols),
@@ -98,14 +97,15 @@ class ComposedRouter : public Router {
     for (const auto& [value, term] : balance_) term->prepare(context, assignment);
 
     const auto terms = std::ssize(balance_);
-    const int64_t pieces = (logits.rows + kTokensAtOnce - 1) / kTokensAtOnce;
+    const int64_t grain = rows_at_once(logits.cols);
+    const int64_t pieces = (logits.rows + grain - 1) / grain;
     ArenaScope scope(thread_scratch());
     const auto sums = take_scratch<double>(pieces * terms);
     std::fill(sums.begin(), sums.end(), 0.0);
-    parallel_pieces(logits.rows, kTokensAtOnce, [&](int64_t begin, int64_t end) {
+    parallel_pieces(logits.rows, grain, [&](int64_t begin, int64_t end) {
       ArenaScope piece_scope(thread_scratch());
       const auto p = take_scratch<float>(logits.cols);
-      const auto sum = sums.subspan(begin / kTokensAtOnce * terms, terms);
+      const auto sum = sums.subspan(begin / grain * terms, terms);
       for (int64_t t = begin; t < end; ++t) {
         if (context.is_padding(t)) continue;
         const float log_sum_exp = softmax_row(row_of(logits, t), p);

@@ -4,13 +4,12 @@
 
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/top_k.h"
+#include "unmask/routing/pieces.h"
 #include "unmask/routing/scratch.h"
 #include "unmask/routing/selection_scores.h"
 
 namespace unmask {
 namespace {
-
-constexpr int64_t kTokensAtOnce = 64;
 
 class TokenChoice : public Selector {
  public:
@@ -27,7 +26,7 @@ class TokenChoice : public Selector {
       chosen_begin[t + 1] = chosen_begin[t] + (context.is_padding(t) ? 0 : k);
     }
     const auto chosen = take_scratch<int32_t>(chosen_begin[tokens]);
-    parallel_pieces(tokens, kTokensAtOnce, [&](int64_t begin, int64_t end) {
+    parallel_pieces(tokens, rows_at_once(logits.cols), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         if (context.is_padding(t)) continue;
         choose({logits.row(t), static_cast<size_t>(logits.cols)}, context.expert_bias,

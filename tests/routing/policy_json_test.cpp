@@ -1,0 +1,118 @@
+#include "unmask/routing/policy_json.h"
+
+#include <gtest/gtest.h>
+
+#include "unmask/base/document.h"
+
+namespace unmask {
+namespace {
+
+Result<RoutingPolicy> read(std::string_view text) {
+  auto document = parse_toml(text, "policy.toml");
+  EXPECT_TRUE(document.ok()) << document.error().message;
+  return policy_from_json(*document, "routing");
+}
+
+std::string error_of(std::string_view text) {
+  const auto policy = read(text);
+  return policy.ok() ? "" : policy.error().message;
+}
+
+TEST(PolicyFile, ReadsExpertChoice) {
+  const auto policy = read(R"(
+policy = "expert-choice"
+experts_per_token = 20
+weights = "sigmoid"
+renormalize = false
+scale = "monte-carlo"
+selection = "sequence"
+[capacity]
+schedule = "linear-reverse"
+min = 8
+max = 32
+[balance]
+z = 0.001
+)");
+  ASSERT_TRUE(policy.ok()) << policy.error().message;
+  EXPECT_EQ(*policy,
+            (RoutingPolicy{
+                .policy = RoutingPolicy::Selection::expert_choice,
+                .experts_per_token = 20,
+                .weights = RoutingPolicy::Weights::sigmoid,
+                .renormalize = false,
+                .monte_carlo = true,
+                .capacity = {{.schedule = RoutingPolicy::Capacity::Schedule::linear_reverse,
+                              .min = 8,
+                              .max = 32}},
+                .balance = {.z_loss = 0.001f},
+            }));
+}
+
+TEST(PolicyFile, ReadsTokenChoice) {
+  const auto policy = read(R"(
+policy = "token-choice"
+experts_per_token = 8
+weights = "sigmoid"
+scale = 2.5
+[groups]
+count = 8
+keep = 4
+[balance]
+switch = 0.01
+sequence = 0.02
+)");
+  ASSERT_TRUE(policy.ok()) << policy.error().message;
+  EXPECT_EQ(*policy, (RoutingPolicy{
+                         .weights = RoutingPolicy::Weights::sigmoid,
+                         .scale = 2.5f,
+                         .groups = {{.count = 8, .keep = 4}},
+                         .balance = {.switch_loss = 0.01f, .sequence_loss = 0.02f},
+                     }));
+}
+
+TEST(PolicyFile, RoundTrips) {
+  RoutingPolicy policy;
+  for (const auto selection :
+       {RoutingPolicy::Selection::token_choice, RoutingPolicy::Selection::expert_choice}) {
+    for (const auto weights :
+         {RoutingPolicy::Weights::softmax, RoutingPolicy::Weights::softmax_before,
+          RoutingPolicy::Weights::sigmoid}) {
+      policy = {.policy = selection, .experts_per_token = 5, .weights = weights, .scale = 0.1f};
+      policy.balance = {.switch_loss = 0.01f, .sequence_loss = 0.3f, .z_loss = 1e-3f};
+      for (const bool more : {false, true}) {
+        policy.renormalize = !more;
+        if (more) {
+          policy.scale = 1.0f;
+          policy.monte_carlo = true;
+          policy.groups = {.count = 4, .keep = 2};
+          policy.capacity = {.min = 2, .max = 7};
+        }
+        const nlohmann::json json = to_json(policy);
+        // Through text, as in a config.json.
+        const auto again = policy_from_json(nlohmann::json::parse(json.dump()));
+        ASSERT_TRUE(again.ok()) << again.error().message;
+        EXPECT_EQ(*again, policy);
+      }
+    }
+  }
+  EXPECT_EQ(to_json(RoutingPolicy{.scale = 0.1f}).at("scale").dump(), "0.1");
+}
+
+TEST(PolicyFile, ErrorsNameTheKey) {
+  EXPECT_EQ(error_of("exprts_per_token = 8"),
+            "unknown key 'routing.exprts_per_token': did you mean 'experts_per_token'?");
+  EXPECT_EQ(error_of("[capacity]\nschedul = 'static'"),
+            "unknown key 'routing.capacity.schedul': did you mean 'schedule'?");
+  EXPECT_EQ(error_of("experts_per_token = 0"),
+            "'routing.experts_per_token': expected at least 1, found 0");
+  EXPECT_EQ(error_of("scale = 'monte'"),
+            "'routing.scale': expected a number or \"monte-carlo\", found the string \"monte\"");
+  EXPECT_EQ(error_of("policy = 'expert-choise'"),
+            "'routing.policy': expected one of token-choice, expert-choice (nearest: "
+            "\"expert-choice\"), found the string \"expert-choise\"");
+  EXPECT_EQ(error_of("[balance]\nz = -1.0"),
+            "'routing.balance.z': expected at least 0, found -1.0");
+}
+
+}  // namespace
+}  // namespace unmask
