@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "unmask/kernels/isa/isa.h"
+#include "unmask/kernels/isa/tables.h"
 #include "unmask/kernels/reference/norm.h"
 
 namespace unmask {
@@ -54,6 +56,27 @@ TEST_P(RmsNorm, BackwardAgreesWithTwin) {
 
   rms_norm_backward(x, gain, inv_rms, dy, dx_without, Matrix());
   EXPECT_EQ(dx_without, dx);
+}
+
+// The rows of both instruction sets, whichever this machine prefers.
+TEST_P(RmsNorm, InstructionSetsAgree) {
+  if (isa_in_use() == Isa::avx2) GTEST_SKIP() << "AVX2 only";
+  TestMatrix narrow = y, narrow_dx = dx, narrow_dgain = dgain;
+  for (int64_t r = 0; r < n; ++r) {
+    const auto run = [&](const NormKernel& kernel, TestMatrix& out, TestMatrix& out_dx,
+                         TestMatrix& out_dgain) {
+      const float s =
+          kernel.forward(d, x.view().row(r), gain.flat().data(), kEpsilon, out.view().row(r));
+      kernel.backward(d, x.view().row(r), gain.flat().data(), s, dy.view().row(r),
+                      out_dx.view().row(r), out_dgain.flat().data());
+    };
+    run(avx2::kNorm, narrow, narrow_dx, narrow_dgain);
+    run(avx512::kNorm, y, dx, dgain);
+  }
+  EXPECT_TRUE(near(narrow, y, f32_tolerance(d)));
+  EXPECT_TRUE(near(narrow_dx, dx, f32_tolerance(d)));
+  EXPECT_TRUE(near(narrow_dgain, dgain, f32_tolerance(n)));
+  EXPECT_TRUE(narrow.padding_intact() && narrow_dx.padding_intact());
 }
 
 TEST_P(RmsNorm, ThreadCountChangesNothing) {

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "unmask/kernels/isa/isa.h"
+#include "unmask/kernels/isa/tables.h"
 #include "unmask/kernels/reference/rope.h"
 
 namespace unmask {
@@ -61,6 +63,33 @@ TEST_P(QkNormRope, BackwardAgreesWithTwin) {
   EXPECT_TRUE(near(dx, expected, f32_tolerance(c.head_dim)));
   EXPECT_TRUE(near(dgain_values, expected_gain, f32_tolerance(n * c.heads)));
   EXPECT_TRUE(dx.padding_intact());
+}
+
+// The rows of both instruction sets, whichever this machine prefers.
+TEST_P(QkNormRope, InstructionSetsAgree) {
+  if (isa_in_use() == Isa::avx2) GTEST_SKIP() << "AVX2 only";
+  TestMatrix narrow = y, narrow_inv = inv_rms, narrow_dx = dx, narrow_dgain = dgain_values;
+  for (int64_t r = 0; r < n; ++r) {
+    const NormKernel::Heads row = {.heads = c.heads,
+                                   .n = c.head_dim,
+                                   .half = c.dims / 2,
+                                   .cosine = rope.cos_of(positions[r]),
+                                   .sine = rope.sin_of(positions[r]),
+                                   .gain = gain.data};
+    const auto run = [&](const NormKernel& kernel, TestMatrix& out, TestMatrix& inv,
+                         TestMatrix& out_dx, TestMatrix& out_dgain) {
+      kernel.rotate_forward(row, x.view().row(r), kEpsilon, out.view().row(r), inv.view().row(r));
+      kernel.rotate_backward(row, x.view().row(r), inv.view().row(r), dy.view().row(r),
+                             out_dx.view().row(r), out_dgain.flat().data());
+    };
+    run(avx2::kNorm, narrow, narrow_inv, narrow_dx, narrow_dgain);
+    run(avx512::kNorm, y, inv_rms, dx, dgain_values);
+  }
+  EXPECT_TRUE(near(narrow, y, f32_tolerance(c.head_dim)));
+  EXPECT_TRUE(near(narrow_inv, inv_rms, f32_tolerance(c.head_dim)));
+  EXPECT_TRUE(near(narrow_dx, dx, f32_tolerance(c.head_dim)));
+  EXPECT_TRUE(near(narrow_dgain, dgain_values, f32_tolerance(n * c.heads)));
+  EXPECT_TRUE(narrow.padding_intact() && narrow_dx.padding_intact());
 }
 
 TEST_P(QkNormRope, MayWriteOverItsInput) {

@@ -1,8 +1,7 @@
 #include "unmask/kernels/norm.h"
 
-#include <cmath>
-
 #include "unmask/kernels/isa/isa.h"
+#include "unmask/kernels/isa/norm_kernel.h"
 #include "unmask/kernels/reference/norm.h"
 #include "unmask/kernels/row_sums.h"
 
@@ -14,16 +13,11 @@ void rms_norm_forward(ConstMatrix x, ConstMatrix gain, float epsilon, Matrix y, 
   UNMASK_CHECK(inv_rms.empty() || (inv_rms.rows == x.rows && inv_rms.cols == 1));
   if (use_reference_kernels()) return reference::rms_norm_forward(x, gain, epsilon, y, inv_rms);
 
-  const int64_t d = x.cols;
-  const float* g = gain.data;
-  parallel_pieces(x.rows, rows_per_piece(d), [&](int64_t begin, int64_t end) {
+  const NormKernel& kernel = norm_kernel();
+  parallel_pieces(x.rows, rows_per_piece(x.cols), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const float* in = x.row(r);
-      float* out = y.row(r);
-      const float squares = lane_sum(d, [in](int64_t i) { return in[i] * in[i]; });
-      const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(d) + epsilon);
-      for (int64_t i = 0; i < d; ++i) out[i] = in[i] * inverse * g[i];
-      if (!inv_rms.empty()) inv_rms(r, 0) = inverse;
+      const float s = kernel.forward(x.cols, x.row(r), gain.data, epsilon, y.row(r));
+      if (!inv_rms.empty()) inv_rms(r, 0) = s;
     }
   });
 }
@@ -38,20 +32,10 @@ void rms_norm_backward(ConstMatrix x, ConstMatrix gain, ConstMatrix inv_rms, Con
     return reference::rms_norm_backward(x, gain, inv_rms, dy, dx, dgain);
   }
 
-  const int64_t d = x.cols;
-  const float* g = gain.data;
-  for_rows_summing(x.rows, d, dgain, [&](int64_t begin, int64_t end, float* gain_sum) {
+  const NormKernel& kernel = norm_kernel();
+  for_rows_summing(x.rows, x.cols, dgain, [&](int64_t begin, int64_t end, float* gain_sum) {
     for (int64_t r = begin; r < end; ++r) {
-      const float* in = x.row(r);
-      const float* dout = dy.row(r);
-      float* din = dx.row(r);
-      const float inverse = inv_rms(r, 0);
-      const float along = lane_sum(d, [=](int64_t i) { return dout[i] * g[i] * in[i]; });
-      const float pull = along * inverse * inverse * inverse / static_cast<float>(d);
-      for (int64_t i = 0; i < d; ++i) din[i] += inverse * g[i] * dout[i] - pull * in[i];
-      if (gain_sum != nullptr) {
-        for (int64_t i = 0; i < d; ++i) gain_sum[i] += dout[i] * in[i] * inverse;
-      }
+      kernel.backward(x.cols, x.row(r), gain.data, inv_rms(r, 0), dy.row(r), dx.row(r), gain_sum);
     }
   });
 }

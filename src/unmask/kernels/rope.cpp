@@ -3,27 +3,28 @@
 #include <cmath>
 
 #include "unmask/kernels/isa/isa.h"
+#include "unmask/kernels/isa/norm_kernel.h"
 #include "unmask/kernels/reference/rope.h"
 #include "unmask/kernels/row_sums.h"
 
 namespace unmask {
 namespace {
 
-// Turns the pairs (v[i], v[i + half]) by +angle, or by -angle for the backward pass.
-void rotate(float* v, const float* cosine, const float* sine, float direction, int64_t half) {
-  for (int64_t i = 0; i < half; ++i) {
-    const float c = cosine[i], s = direction * sine[i];
-    const float a = v[i], b = v[i + half];
-    v[i] = a * c - b * s;
-    v[i + half] = b * c + a * s;
-  }
-}
-
 void check_shapes(ConstMatrix x, ConstMatrix gain, const RopeTable& rope,
                   std::span<const int32_t> positions, int32_t head_dim, ConstMatrix y) {
   UNMASK_CHECK(head_dim > 0 && x.cols % head_dim == 0 && rope.dims() <= head_dim);
   UNMASK_CHECK(gain.empty() || (gain.rows == 1 && gain.cols == head_dim));
   UNMASK_CHECK(std::ssize(positions) == x.rows && y.rows == x.rows && y.cols == x.cols);
+}
+
+NormKernel::Heads heads_of(const RopeTable& rope, int32_t position, int64_t heads, int64_t head_dim,
+                           ConstMatrix gain) {
+  return {.heads = heads,
+          .n = head_dim,
+          .half = rope.dims() / 2,
+          .cosine = rope.cos_of(position),
+          .sine = rope.sin_of(position),
+          .gain = gain.empty() ? nullptr : gain.data};
 }
 
 }  // namespace
@@ -48,31 +49,17 @@ void qk_norm_rope_forward(ConstMatrix x, ConstMatrix gain, float epsilon, const 
                           std::span<const int32_t> positions, int32_t head_dim, Matrix y,
                           Matrix inv_rms) {
   check_shapes(x, gain, rope, positions, head_dim, y);
-  const int64_t d = head_dim, heads = x.cols / d, half = rope.dims() / 2;
+  const int64_t heads = x.cols / head_dim;
   UNMASK_CHECK(inv_rms.empty() || (inv_rms.rows == x.rows && inv_rms.cols == heads));
   if (use_reference_kernels()) {
     return reference::qk_norm_rope_forward(x, gain, epsilon, rope, positions, head_dim, y, inv_rms);
   }
 
-  const bool norm = !gain.empty();
-  const float* g = gain.data;
+  const NormKernel& kernel = norm_kernel();
   parallel_pieces(x.rows, rows_per_piece(x.cols), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const float* cosine = rope.cos_of(positions[r]);
-      const float* sine = rope.sin_of(positions[r]);
-      for (int64_t h = 0; h < heads; ++h) {
-        const float* in = x.row(r) + h * d;
-        float* out = y.row(r) + h * d;
-        if (norm) {
-          const float squares = lane_sum(d, [in](int64_t i) { return in[i] * in[i]; });
-          const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(d) + epsilon);
-          for (int64_t i = 0; i < d; ++i) out[i] = in[i] * inverse * g[i];
-          if (!inv_rms.empty()) inv_rms(r, h) = inverse;
-        } else if (in != out) {
-          for (int64_t i = 0; i < d; ++i) out[i] = in[i];
-        }
-        rotate(out, cosine, sine, 1.0f, half);
-      }
+      kernel.rotate_forward(heads_of(rope, positions[r], heads, head_dim, gain), x.row(r), epsilon,
+                            y.row(r), inv_rms.empty() ? nullptr : inv_rms.row(r));
     }
   });
 }
@@ -81,38 +68,21 @@ void qk_norm_rope_backward(ConstMatrix x, ConstMatrix gain, ConstMatrix inv_rms,
                            const RopeTable& rope, std::span<const int32_t> positions,
                            int32_t head_dim, ConstMatrix dy, Matrix dx, Matrix dgain) {
   check_shapes(dy, gain, rope, positions, head_dim, dx);
-  const int64_t d = head_dim, heads = dy.cols / d, half = rope.dims() / 2;
+  const int64_t heads = dy.cols / head_dim;
   const bool norm = !gain.empty();
   UNMASK_CHECK(!norm || (x.rows == dy.rows && x.cols == dy.cols));
   UNMASK_CHECK(!norm || (inv_rms.rows == dy.rows && inv_rms.cols == heads));
-  UNMASK_CHECK(dgain.empty() || (norm && dgain.rows == 1 && dgain.cols == d));
+  UNMASK_CHECK(dgain.empty() || (norm && dgain.rows == 1 && dgain.cols == head_dim));
   if (use_reference_kernels()) {
     return reference::qk_norm_rope_backward(x, gain, inv_rms, rope, positions, head_dim, dy, dx,
                                             dgain);
   }
 
-  const float* g = gain.data;
+  const NormKernel& kernel = norm_kernel();
   for_rows_summing(dy.rows, dy.cols, dgain, [&](int64_t begin, int64_t end, float* gain_sum) {
     for (int64_t r = begin; r < end; ++r) {
-      const float* cosine = rope.cos_of(positions[r]);
-      const float* sine = rope.sin_of(positions[r]);
-      for (int64_t h = 0; h < heads; ++h) {
-        const float* dout = dy.row(r) + h * d;
-        float* din = dx.row(r) + h * d;
-        if (din != dout) {
-          for (int64_t i = 0; i < d; ++i) din[i] = dout[i];
-        }
-        rotate(din, cosine, sine, -1.0f, half);  // din is now the gradient of the norm's result
-        if (!norm) continue;
-        const float* in = x.row(r) + h * d;
-        const float inverse = inv_rms(r, h);
-        const float along = lane_sum(d, [=](int64_t i) { return din[i] * g[i] * in[i]; });
-        const float pull = along * inverse * inverse * inverse / static_cast<float>(d);
-        if (gain_sum != nullptr) {
-          for (int64_t i = 0; i < d; ++i) gain_sum[i] += din[i] * in[i] * inverse;
-        }
-        for (int64_t i = 0; i < d; ++i) din[i] = inverse * g[i] * din[i] - pull * in[i];
-      }
+      kernel.rotate_backward(heads_of(rope, positions[r], heads, head_dim, gain), x.row(r),
+                             inv_rms.row(r), dy.row(r), dx.row(r), gain_sum);
     }
   });
 }

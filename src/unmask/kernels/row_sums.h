@@ -8,23 +8,6 @@
 
 namespace unmask {
 
-// Sum of term(i), i < n, in sixteen lanes that are added pairwise at the end: the compiler may
-// keep them in vector registers, and rounding grows with n / 16 instead of n.
-template <class Term>
-inline float lane_sum(int64_t n, Term&& term) {
-  constexpr int kLanes = 16;
-  float lane[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int j = 0; j < kLanes; ++j) lane[j] += term(i + j);
-  }
-  for (int j = 0; i < n; ++i, ++j) lane[j] += term(i);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int j = 0; j < width; ++j) lane[j] += lane[j + width];
-  }
-  return lane[0];
-}
-
 // Rows of a piece of work: about 32 KiB of each matrix, so that a piece is worth handing out and
 // stays in the first-level cache. A function of the width alone, never of the thread count.
 inline int64_t rows_per_piece(int64_t cols) {

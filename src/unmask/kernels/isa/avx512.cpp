@@ -10,7 +10,9 @@ namespace unmask::avx512 {
 #include "unmask/kernels/isa/peak.inl.h"
 #include "unmask/kernels/isa/vector_exp.inl.h"
 #include "unmask/kernels/isa/swiglu.inl.h"
+#include "unmask/kernels/isa/rows.inl.h"
 #include "unmask/kernels/isa/elementwise.inl.h"
+#include "unmask/kernels/isa/norm.inl.h"
 #include "unmask/kernels/isa/softmax.inl.h"
 // clang-format on
 

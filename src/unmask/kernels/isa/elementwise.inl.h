@@ -1,5 +1,5 @@
-// Included inside the namespace of an instruction set, after its lanes and vector_exp.inl.h: the
-// functions of elementwise_kernel.h.
+// Included inside the namespace of an instruction set, after its lanes, rows.inl.h and
+// vector_exp.inl.h: the functions of elementwise_kernel.h.
 
 namespace {
 
@@ -9,30 +9,11 @@ inline Vec square_root(Vec v) {
   return root;
 }
 
-// The first `n` lanes of p, zeros behind them; all of them as one load.
-inline Vec load_up_to(const float* p, int64_t n) {
-  return n >= kLanes ? load(p) : load_partial(p, n);
-}
-inline void store_up_to(float* p, Vec v, int64_t n) {
-  n >= kLanes ? store(p, v) : store_partial(p, v, n);
-}
-
 // v with zeros behind the first `n` lanes.
 inline Vec first_lanes(Vec v, int64_t n) {
   IntVec lane{};
   for (int i = 0; i < kLanes; ++i) lane[i] = i;
   return lane < static_cast<int32_t>(n) ? v : Vec{};
-}
-
-inline float largest_lane(Vec v) {
-  float largest = v[0];
-  for (int i = 1; i < kLanes; ++i) largest = v[i] > largest ? v[i] : largest;
-  return largest;
-}
-inline double sum_of_lanes(Vec v) {
-  double sum = 0;
-  for (int i = 0; i < kLanes; ++i) sum += static_cast<double>(v[i]);
-  return sum;
 }
 
 float cross_entropy_row(int64_t n, float* logits, int64_t target, const float* weight) {
@@ -57,7 +38,7 @@ float cross_entropy_row(int64_t n, float* logits, int64_t target, const float* w
       if (weight != nullptr) store_up_to(logits + i, e, n - i);
       partial += n - i >= kLanes ? e : first_lanes(e, n - i);
     }
-    sum += sum_of_lanes(partial);
+    sum += static_cast<double>(sum_of_lanes(partial));
   }
 
   if (weight != nullptr) {

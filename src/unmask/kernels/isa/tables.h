@@ -2,6 +2,7 @@
 
 #include "unmask/kernels/isa/elementwise_kernel.h"
 #include "unmask/kernels/isa/gemm_kernel.h"
+#include "unmask/kernels/isa/norm_kernel.h"
 #include "unmask/kernels/isa/peak_kernel.h"
 #include "unmask/kernels/isa/softmax_kernel.h"
 #include "unmask/kernels/isa/swiglu_kernel.h"
@@ -12,6 +13,7 @@ namespace unmask {
 namespace avx2 {
 extern const PeakKernel kPeak;
 extern const ElementwiseKernel kElementwise;
+extern const NormKernel kNorm;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
 extern const SoftmaxKernel kSoftmax;
@@ -21,6 +23,7 @@ extern const SwiGluKernel kSwiGlu;
 namespace avx512 {
 extern const PeakKernel kPeak;
 extern const ElementwiseKernel kElementwise;
+extern const NormKernel kNorm;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
 // The layout of bf16 pairs with the dot instruction spelled out in f32: shows on any AVX-512
