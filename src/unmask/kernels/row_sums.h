@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "unmask/base/arena.h"
@@ -20,11 +21,13 @@ inline int64_t rows_per_piece(int64_t cols) {
 // same bits. With an empty result, body gets null.
 template <class Body>
 void for_rows_summing(int64_t rows, int64_t cols, Matrix result, Body&& body) {
-  const int64_t grain = rows_per_piece(cols);
   if (result.empty()) {
-    parallel_pieces(rows, grain, [&](int64_t begin, int64_t end) { body(begin, end, nullptr); });
+    parallel_pieces(rows, rows_per_piece(cols),
+                    [&](int64_t begin, int64_t end) { body(begin, end, nullptr); });
     return;
   }
+  // At least 64 rows, so that partial sums are small beside the rows themselves.
+  const int64_t grain = std::max<int64_t>(rows_per_piece(cols), 64);
   ArenaScope scope(thread_scratch());
   const int64_t pieces = (rows + grain - 1) / grain;
   const Matrix partial = thread_scratch().matrix(pieces, result.cols);
