@@ -109,6 +109,7 @@ class WholeModelGradient : public testing::TestWithParam<ModelCase> {
     ++untold_;
   }
 
+  const ThreadCount one_thread_{1};  // the work is too small to share
   Model model_;
   TestBatch batch_;
   Tape tape_;
