@@ -1,0 +1,191 @@
+#include "unmask/routing/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "unmask/base/parallel.h"
+#include "unmask/kernels/softmax.h"
+#include "unmask/routing/capacity.h"
+#include "unmask/routing/pieces.h"
+#include "unmask/routing/scratch.h"
+
+namespace unmask {
+namespace {
+
+// Mean and deviation of values that come one by one (Welford).
+class Accumulator {
+ public:
+  void add(double value) {
+    if (count_ == 0) spread_.min = spread_.max = value;
+    spread_.min = std::min(spread_.min, value);
+    spread_.max = std::max(spread_.max, value);
+    ++count_;
+    const double before = value - spread_.mean;
+    spread_.mean += before / static_cast<double>(count_);
+    squares_ += before * (value - spread_.mean);
+  }
+  Spread spread() const {
+    Spread result = spread_;
+    if (count_ > 0) result.std = std::sqrt(squares_ / static_cast<double>(count_));
+    return result;
+  }
+
+ private:
+  Spread spread_;
+  double squares_ = 0;
+  int64_t count_ = 0;
+};
+
+double ratio(double part, double whole) { return whole == 0 ? 0 : part / whole; }
+
+void measure_experts(const Assignment& assignment, RoutingStatistics& statistics) {
+  Accumulator loads;
+  statistics.load.resize(assignment.experts);
+  statistics.unique_experts = 0;
+  for (int32_t e = 0; e < assignment.experts; ++e) {
+    statistics.load[e] = assignment.load(e);
+    statistics.unique_experts += assignment.load(e) > 0;
+    loads.add(assignment.load(e));
+  }
+  statistics.tokens_per_expert = loads.spread();
+  const auto& [mean, min, max, std] = statistics.tokens_per_expert;
+  statistics.load_variation = ratio(std, mean);
+  statistics.max_over_mean_load = ratio(max, mean);
+}
+
+void measure_tokens(const RoutingPolicy& policy, const Assignment& assignment,
+                    const RouteContext& context, RoutingStatistics& statistics) {
+  Accumulator experts;
+  int64_t tokens = 0, without = 0;
+  for (int32_t t = 0; t < assignment.tokens; ++t) {
+    if (context.is_padding(t)) continue;
+    const auto count = std::ssize(assignment.slots_of(t));
+    ++tokens;
+    without += count == 0;
+    experts.add(static_cast<double>(count));
+  }
+  statistics.experts_per_token = experts.spread();
+  statistics.share_without_expert =
+      ratio(static_cast<double>(without), static_cast<double>(tokens));
+  const bool token_choice = policy.policy == RoutingPolicy::Selection::token_choice;
+  const auto chosen = static_cast<double>(tokens * policy.experts_per_token);
+  statistics.share_dropped =
+      token_choice ? ratio(chosen - static_cast<double>(assignment.slots()), chosen) : 0;
+}
+
+void measure_capacity(const RoutingPolicy& policy, const RouteContext& context,
+                      RoutingStatistics& statistics) {
+  statistics.k.resize(context.sequences());
+  for (int32_t b = 0; b < context.sequences(); ++b) {
+    const double mask_ratio = context.mask_ratio.empty() ? 0 : context.mask_ratio[b];
+    statistics.k[b] = experts_per_token(policy, mask_ratio);
+  }
+}
+
+// Mean over blocks with a token in them of the experts that compute a token of the block.
+double unique_experts_per_block(const Assignment& assignment, const RouteContext& context) {
+  ArenaScope scope(thread_scratch());
+  const auto block_of = take_scratch<int32_t>(assignment.tokens);
+  int32_t block = -1;
+  int64_t filled = 0;
+  for (int32_t b = 0; b < context.sequences(); ++b) {
+    bool counted = false;
+    for (int32_t t = context.sequence_begin[b]; t < context.sequence_begin[b + 1]; ++t) {
+      if ((t - context.sequence_begin[b]) % context.block_size == 0) {
+        ++block;
+        counted = false;
+      }
+      block_of[t] = block;
+      if (!counted && !context.is_padding(t)) {
+        counted = true;
+        ++filled;
+      }
+    }
+  }
+  // The tokens of an expert are ascending, and so are their blocks.
+  int64_t pairs = 0;
+  for (int32_t e = 0; e < assignment.experts; ++e) {
+    int32_t last = -1;
+    for (const int32_t t : assignment.tokens_of(e)) {
+      pairs += block_of[t] != last;
+      last = block_of[t];
+    }
+  }
+  return ratio(static_cast<double>(pairs), static_cast<double>(filled));
+}
+
+// Mean of -sum p log p = logsumexp - sum p l.
+double router_entropy(ConstMatrix logits, const RouteContext& context) {
+  struct Sum {
+    double entropy;
+    int64_t tokens;
+  };
+  const int64_t grain = rows_at_once(logits.cols);
+  ArenaScope scope(thread_scratch());
+  const auto sums = take_scratch<Sum>((logits.rows + grain - 1) / grain);
+  parallel_pieces(logits.rows, grain, [&](int64_t begin, int64_t end) {
+    ArenaScope piece_scope(thread_scratch());
+    const auto p = take_scratch<float>(logits.cols);
+    Sum sum = {0, 0};
+    for (int64_t t = begin; t < end; ++t) {
+      if (context.is_padding(t)) continue;
+      const std::span row(logits.row(t), static_cast<size_t>(logits.cols));
+      const float log_sum_exp = softmax_row(row, p);
+      float mean = 0;
+      for (size_t e = 0; e < row.size(); ++e) mean += p[e] * (row[e] - log_sum_exp);
+      sum.entropy -= static_cast<double>(mean);
+      ++sum.tokens;
+    }
+    sums[begin / grain] = sum;
+  });
+  Sum total = {0, 0};
+  for (const Sum& sum : sums) {
+    total.entropy += sum.entropy;
+    total.tokens += sum.tokens;
+  }
+  return ratio(total.entropy, static_cast<double>(total.tokens));
+}
+
+nlohmann::json to_json(const Spread& spread) {
+  return {{"mean", spread.mean}, {"min", spread.min}, {"max", spread.max}, {"std", spread.std}};
+}
+
+}  // namespace
+
+void measure_routing(const RoutingPolicy& policy, ConstMatrix logits, const Assignment& assignment,
+                     const RouteContext& context, int64_t bytes_per_expert,
+                     RoutingStatistics& statistics) {
+  measure_experts(assignment, statistics);
+  measure_tokens(policy, assignment, context, statistics);
+  measure_capacity(policy, context, statistics);
+  statistics.unique_experts_per_block = unique_experts_per_block(assignment, context);
+  statistics.expert_bytes = statistics.unique_experts * bytes_per_expert;
+  statistics.router_entropy = router_entropy(logits, context);
+  statistics.expert_bias.reset();
+  if (!context.expert_bias.empty()) {
+    Accumulator bias;
+    for (const float value : context.expert_bias) bias.add(value);
+    statistics.expert_bias = bias.spread();
+  }
+}
+
+nlohmann::json to_json(const RoutingStatistics& statistics) {
+  nlohmann::json json = {
+      {"load", statistics.load},
+      {"tokens_per_expert", to_json(statistics.tokens_per_expert)},
+      {"load_variation", statistics.load_variation},
+      {"max_over_mean_load", statistics.max_over_mean_load},
+      {"experts_per_token", to_json(statistics.experts_per_token)},
+      {"share_without_expert", statistics.share_without_expert},
+      {"share_dropped", statistics.share_dropped},
+      {"k", statistics.k},
+      {"unique_experts_per_block", statistics.unique_experts_per_block},
+      {"unique_experts", statistics.unique_experts},
+      {"expert_bytes", statistics.expert_bytes},
+      {"router_entropy", statistics.router_entropy},
+  };
+  if (statistics.expert_bias) json["expert_bias"] = to_json(*statistics.expert_bias);
+  return json;
+}
+
+}  // namespace unmask
