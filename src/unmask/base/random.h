@@ -31,7 +31,7 @@ struct RandomKey {
 // Four independent uniform 32-bit numbers for the counter (a, b, c); a < 2^64, b and c < 2^32.
 std::array<uint32_t, 4> random_bits(RandomKey key, uint64_t a, uint32_t b = 0, uint32_t c = 0);
 
-// Uniform in the open interval (0, 1), 24 bits.
+// Uniform in the open interval (0, 1), 23 bits.
 float random_uniform(RandomKey key, uint64_t a, uint32_t b = 0, uint32_t c = 0);
 
 // Standard normal (Box-Muller on two of the four numbers).
@@ -40,9 +40,10 @@ float random_normal(RandomKey key, uint64_t a, uint32_t b = 0, uint32_t c = 0);
 // Uniform in [0, n), n > 0, without bias worth noticing (64-bit multiply-shift).
 uint64_t random_below(RandomKey key, uint64_t n, uint64_t a, uint32_t b = 0, uint32_t c = 0);
 
-// The open unit interval from 32 random bits: (bits / 2^8 + 1/2) / 2^24.
+// The open unit interval from 32 random bits: (bits / 2^9 + 1/2) / 2^23. With one bit more the half
+// would not fit the 24 bits of an f32, and rounding would reach 1.
 inline float to_unit_interval(uint32_t bits) {
-  return (static_cast<float>(bits >> 8) + 0.5f) * 0x1p-24f;
+  return (static_cast<float>(bits >> 9) + 0.5f) * 0x1p-23f;
 }
 
 }  // namespace unmask

@@ -1,0 +1,120 @@
+#include "unmask/base/files.h"
+
+#include "tests/support/temporary_directory.h"
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <sys/resource.h>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+namespace unmask {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FilesTest : public testing::Test {
+ protected:
+  std::string content(const std::string& path) {
+    const auto bytes = read_file(path);
+    EXPECT_TRUE(bytes.ok()) << (bytes.ok() ? "" : bytes.error().message);
+    return bytes.ok() ? *bytes : "";
+  }
+
+  test::TemporaryDirectory directory_;
+};
+
+TEST_F(FilesTest, ReadsWhatWasWritten) {
+  std::string bytes(200000, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 >> 3);
+  const std::string path = directory_.path("file");
+  ASSERT_TRUE(write_file_atomically(path, bytes).ok());
+  EXPECT_EQ(content(path), bytes);
+  ASSERT_TRUE(write_file_atomically(path, "").ok());
+  EXPECT_EQ(content(path), "");
+  EXPECT_FALSE(fs::exists(path + ".partial"));
+}
+
+TEST_F(FilesTest, NamesThePathThatFails) {
+  for (const std::string& path : {directory_.path("absent"), directory_.path()}) {
+    const auto bytes = read_file(path);
+    ASSERT_FALSE(bytes.ok());
+    EXPECT_NE(bytes.error().message.find(path), std::string::npos) << bytes.error().message;
+  }
+  const std::string path = directory_.path("no/such/folder");
+  const Status written = write_file_atomically(path, "x");
+  ASSERT_FALSE(written.ok());
+  EXPECT_NE(written.error().message.find(path), std::string::npos) << written.error().message;
+}
+
+TEST_F(FilesTest, AFailedWriteKeepsTheOldBytes) {
+  const std::string path = directory_.path("file");
+  ASSERT_TRUE(write_file_atomically(path, "old").ok());
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit full{5, before.rlim_max};  // as a full disk does, it cuts a write short
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &full), 0);
+  const Status status = write_file_atomically(path, "longer than five");
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_FALSE(status.ok());
+  EXPECT_EQ(content(path), "old");
+  EXPECT_FALSE(fs::exists(path + ".partial"));
+}
+
+TEST_F(FilesTest, AStagedDirectoryAppearsWhole) {
+  const std::string path = directory_.path("run/checkpoint");
+  {
+    auto staged = StagedDirectory::create(path + "/");
+    ASSERT_TRUE(staged.ok()) << staged.error().message;
+    fs::create_directory(staged->path() + "/inner");
+    ASSERT_TRUE(write_file_atomically(staged->path() + "/inner/file", "first").ok());
+    EXPECT_FALSE(fs::exists(path));
+    ASSERT_TRUE(staged->commit().ok());
+  }
+  EXPECT_EQ(content(path + "/inner/file"), "first");
+  EXPECT_FALSE(fs::exists(path + ".partial"));
+}
+
+TEST_F(FilesTest, AStagedDirectoryReplacesAnOlderOne) {
+  const std::string path = directory_.path("checkpoint");
+  fs::create_directory(path);
+  ASSERT_TRUE(write_file_atomically(path + "/old", "old").ok());
+  auto staged = StagedDirectory::create(path);
+  ASSERT_TRUE(staged.ok());
+  ASSERT_TRUE(write_file_atomically(staged->path() + "/new", "new").ok());
+  EXPECT_EQ(content(path + "/old"), "old");
+  ASSERT_TRUE(staged->commit().ok());
+  EXPECT_EQ(content(path + "/new"), "new");
+  EXPECT_FALSE(fs::exists(path + "/old"));
+  EXPECT_FALSE(fs::exists(path + ".partial"));
+}
+
+TEST_F(FilesTest, AnUncommittedDirectoryLeavesNothing) {
+  const std::string path = directory_.path("checkpoint");
+  std::string staging;
+  {
+    auto staged = StagedDirectory::create(path);
+    ASSERT_TRUE(staged.ok());
+    StagedDirectory moved = std::move(*staged);
+    staging = moved.path();
+    EXPECT_TRUE(fs::exists(staging));
+    ASSERT_TRUE(write_file_atomically(moved.path() + "/file", "x").ok());
+  }
+  EXPECT_FALSE(fs::exists(staging));
+  EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(FilesTest, AStagedDirectoryStartsEmpty) {
+  const std::string path = directory_.path("checkpoint");
+  fs::create_directory(path + ".partial");
+  ASSERT_TRUE(write_file_atomically(path + ".partial/left by a killed run", "x").ok());
+  auto staged = StagedDirectory::create(path);
+  ASSERT_TRUE(staged.ok());
+  EXPECT_TRUE(fs::is_empty(staged->path()));
+}
+
+}  // namespace
+}  // namespace unmask

@@ -1,0 +1,61 @@
+#include "unmask/base/parallel.h"
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace unmask {
+namespace {
+
+class ParallelTest : public testing::TestWithParam<int> {
+ protected:
+  void SetUp() override { set_thread_count(GetParam()); }
+  void TearDown() override { set_thread_count(before_); }
+  int before_ = thread_count();
+};
+
+TEST_P(ParallelTest, VisitsEveryIndexOnce) {
+  for (const int64_t count : {0, 1, 2, 3, 1000}) {
+    std::vector<std::atomic<int>> visits(static_cast<size_t>(count));
+    parallel_for(count, [&](int64_t i) { ++visits[static_cast<size_t>(i)]; });
+    for (const auto& n : visits) EXPECT_EQ(n, 1);
+  }
+  parallel_for(-1, [](int64_t) { ADD_FAILURE(); });
+}
+
+TEST_P(ParallelTest, NestedCallsRunToTheEnd) {
+  std::atomic<int> sum = 0;
+  parallel_for(10, [&](int64_t) { parallel_for(10, [&](int64_t) { ++sum; }); });
+  EXPECT_EQ(sum, 100);
+}
+
+TEST_P(ParallelTest, PiecesDependOnTheGrainAlone) {
+  std::mutex mutex;
+  std::set<std::pair<int64_t, int64_t>> pieces;
+  parallel_pieces(10, 4, [&](int64_t begin, int64_t end) {
+    const std::scoped_lock lock(mutex);
+    pieces.emplace(begin, end);
+  });
+  EXPECT_EQ(pieces, (std::set<std::pair<int64_t, int64_t>>{{0, 4}, {4, 8}, {8, 10}}));
+  parallel_pieces(0, 4, [](int64_t, int64_t) { ADD_FAILURE(); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, ParallelTest, testing::Values(1, 2, 5));
+
+TEST(ThreadCount, IsAtLeastOne) {
+  const int before = thread_count();
+  EXPECT_GE(before, 1);
+  set_thread_count(0);
+  EXPECT_EQ(thread_count(), 1);
+  set_thread_count(3);
+  EXPECT_EQ(thread_count(), 3);
+  set_thread_count(before);
+}
+
+}  // namespace
+}  // namespace unmask
