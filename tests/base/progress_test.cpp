@@ -140,6 +140,12 @@ TEST(Readable, Counts) {
   EXPECT_EQ(readable_count(std::numeric_limits<double>::quiet_NaN()), "-");
 }
 
+TEST(Readable, Bytes) {
+  EXPECT_EQ(readable_bytes(512), "512 B");
+  EXPECT_EQ(readable_bytes(64'000), "64.0 kB");
+  EXPECT_EQ(readable_bytes(1'400'000'000), "1.40 GB");
+}
+
 TEST(Readable, Integers) {
   EXPECT_EQ(readable_integer(0), "0");
   EXPECT_EQ(readable_integer(999), "999");

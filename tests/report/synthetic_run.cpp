@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "unmask/base/random.h"
 #include "unmask/report/metrics_writer.h"
@@ -51,13 +52,15 @@ ConfigEvent config_of(const SyntheticRun& run) {
   ConfigEvent event;
   event.version = "0.1.0";
   event.configuration = fmt::format(
-      R"({{"name":"{}","model":{{"layers":{},"hidden":256,"heads":8,"experts":{},"expert_ffn":128,"shared_ffn":256}},)"
+      R"({{"name":{},"model":{{"layers":{},"hidden":256,"heads":8,"experts":{},"expert_ffn":128,"shared_ffn":256}},)"
       R"("routing":{{"policy":"{}","experts_per_token":4{}}},)"
       R"("train":{{"seed":{},"steps":{},"batch":32,"length":512,"learning_rate":0.001,"warm_up":100,"schedule":"wsd"}},)"
       R"("data":{{"path":"corpus/text.txt","tokenizer":"bytes"}}}})",
-      run.name, run.layers, run.experts, run.expert_choice ? "expert-choice" : "token-choice",
-      run.expert_choice ? R"(,"capacity":{"schedule":"linear-reverse","min":2,"max":6})"
-                        : R"(,"balance":{"switch_loss":0.01})",
+      nlohmann::json(run.name).dump(), run.layers, run.experts,
+      run.expert_choice ? "expert-choice" : "token-choice",
+      !run.expert_choice   ? R"(,"balance":{"switch_loss":0.01})"
+      : run.linear_reverse ? R"(,"capacity":{"schedule":"linear-reverse","min":2,"max":6})"
+                           : R"(,"balance":{"switch_loss":0.01})",
       run.seed, run.steps);
   event.parameters = 300'000 * run.layers + run.layers * run.experts * 98'304;
   event.active_parameters = 300'000 * run.layers + run.layers * 4 * 98'304;
@@ -125,7 +128,8 @@ RoutingEvent routing_at(const SyntheticRun& run, int64_t step, Numbers& numbers)
   for (int i = 0; i < 8; ++i) {
     const double ratio = numbers.uniform();
     event.mask_ratio.push_back(ratio);
-    event.experts_per_token.push_back(run.expert_choice ? std::nearbyint(2 + 4 * (1 - ratio)) : 4);
+    event.experts_per_token.push_back(
+        run.expert_choice && run.linear_reverse ? std::nearbyint(2 + 4 * (1 - ratio)) : 4);
   }
   return event;
 }

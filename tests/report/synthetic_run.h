@@ -9,6 +9,7 @@ namespace unmask {
 struct SyntheticRun {
   std::string name = "expert-choice";
   bool expert_choice = true;
+  bool linear_reverse = true;  // capacity of expert choice, else constant
   int64_t steps = 2000;
   int64_t layers = 8;
   int64_t experts = 32;

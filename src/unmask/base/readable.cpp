@@ -26,6 +26,14 @@ std::string readable_count(double value) {
   return fmt::format("{:.{}f}{}", scaled, decimals, kUnits[unit]);
 }
 
+std::string readable_bytes(int64_t bytes) {
+  std::string text = readable_count(static_cast<double>(bytes));
+  const char unit = text.back();
+  if (unit >= '0' && unit <= '9') return text + " B";
+  text.pop_back();
+  return text + ' ' + (unit == 'B' ? 'G' : unit) + 'B';
+}
+
 std::string readable_integer(int64_t value) {
   std::string digits = fmt::format("{}", value);
   const size_t first = value < 0 ? 1 : 0;

@@ -17,18 +17,11 @@ void sort_unique(std::vector<size_t>& indices) {
 
 std::vector<size_t> bucket_ends(size_t rows, size_t buckets) {
   std::vector<size_t> ends;
-  if (rows <= buckets) {
-    for (size_t end = 1; end <= rows; ++end) ends.push_back(end);
-    return ends;
+  const size_t longest = rows <= buckets ? 1 : (rows * 5 + buckets * 3 - 1) / (buckets * 3);
+  for (size_t end = 0; end < rows;) {
+    end += std::clamp<size_t>(end / 10, 1, longest);
+    ends.push_back(std::min(end, rows));
   }
-  const size_t geometric = buckets / 3;
-  const size_t even = buckets - geometric;
-  for (size_t i = 1; i <= even; ++i) ends.push_back(rows * i / even);
-  for (size_t i = 0; i < geometric; ++i) {
-    const double share = static_cast<double>(i) / static_cast<double>(geometric);
-    ends.push_back(static_cast<size_t>(std::pow(static_cast<double>(rows), share)));
-  }
-  sort_unique(ends);
   return ends;
 }
 

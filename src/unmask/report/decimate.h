@@ -8,8 +8,9 @@
 
 namespace unmask {
 
-// Cuts rows [0, n) into at most `buckets` pieces; returns their ends. Two thirds of the cuts are
-// evenly spaced and one third geometrically, so that a logarithmic axis has a beginning too.
+// Cuts rows [0, n) into pieces; returns their ends. At most `buckets` of them for `buckets` >= 400
+// and up to 10^8 rows; exactly one row each while there are no more rows than that. Pieces grow
+// with their place up to an even length, so that a logarithmic axis has a beginning too.
 std::vector<size_t> bucket_ends(size_t rows, size_t buckets);
 
 // At most `points` indices (>= 4), ascending: the first, the last, and the lowest and highest value

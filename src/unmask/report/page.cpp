@@ -1,6 +1,8 @@
 #include "unmask/report/page.h"
 
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "unmask/report/page_data.h"
 #include "unmask/report/summary.h"
@@ -41,8 +43,13 @@ std::string escape_html(std::string_view text) {
 }
 
 std::string title_of(std::span<const RunLog> runs) {
-  if (runs.size() > 1) return std::to_string(runs.size()) + " runs";
-  return run_names(std::vector<std::string>{runs[0].directory})[0];
+  constexpr size_t kLongest = 70;
+  std::vector<std::string> directories;
+  for (const RunLog& run : runs) directories.push_back(run.directory);
+  std::string title;
+  for (const std::string& name : run_names(directories))
+    title += (title.empty() ? "" : ", ") + name;
+  return runs.size() == 1 || title.size() <= kLongest ? title : fmt::format("{} runs", runs.size());
 }
 
 }  // namespace

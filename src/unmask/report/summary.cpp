@@ -85,9 +85,7 @@ constexpr Row kRows[] = {
     {"time", [](const RunSummary& s) { return readable_duration(s.seconds); }},
     {"tokens/s", [](const RunSummary& s) { return readable_count(s.tokens_per_second); }},
     {"memory",
-     [](const RunSummary& s) {
-       return s.memory_bytes > 0 ? readable_count(static_cast<double>(s.memory_bytes)) + "B" : "-";
-     }},
+     [](const RunSummary& s) { return s.memory_bytes > 0 ? readable_bytes(s.memory_bytes) : "-"; }},
     {"training loss", [](const RunSummary& s) { return fixed(s.training_loss, 4); }},
     {"validation loss", [](const RunSummary& s) { return fixed(s.validation_loss, 4); }},
     {"  best",

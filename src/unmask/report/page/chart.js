@@ -1,7 +1,8 @@
 // Line charts. A chart is described by
-//   { title, note, height, x: 'clock' | 'ratio', xName, lines: () => [line], format, logY, zero }
+//   { title, note, size, height, x: 'clock' | 'ratio', xName, lines: () => [line], format, tick,
+//     logY, zero: begins at 0, leastSpan: least height of the y axis, relative to its top }
 // and a line by
-//   { run, column, x: [], y: [], low: [], high: [], width, opacity, dots }.
+//   { run, column, x: [], y: [], low: [], high: [], width, opacity, dots, points: no curve }.
 // All charts over the clock share one x range, one cursor and one zoom (`view`, report.js).
 
 const svgSpace = 'http://www.w3.org/2000/svg';
@@ -86,6 +87,12 @@ class Chart {
     if (low > high) return [log ? 0.1 : 0, 1];
     if (this.spec.zero && !log) return [Math.min(0, low), high > 0 ? high * 1.08 : 1];
     if (low === high) return log ? [low / 2, high * 2] : [low - (Math.abs(low) * 0.1 || 0.5), high + (Math.abs(high) * 0.1 || 0.5)];
+    // Noise in a number that hardly changes shall look small.
+    const least = this.spec.leastSpan || 0;
+    if (!log && high - low < least * high) {
+      const middle = (low + high) / 2;
+      return [middle - (least * high) / 2, middle + (least * high) / 2];
+    }
     const margin = 0.05;
     if (log) return [low * (low / high) ** margin, high * (high / low) ** margin];
     return [low - (high - low) * margin, high + (high - low) * margin];
@@ -122,7 +129,8 @@ class Chart {
     const { ticks: ticksX, step: stepX } = logX ? logTicks(...domainX, tickCountX) : linearTicks(...domainX, tickCountX, time);
     shape('line', { class: 'axis-line', x1: area.left, x2: area.right, y1: area.bottom + 0.5, y2: area.bottom + 0.5 }, svg);
     for (const tick of ticksX) {
-      const text = shape('text', { class: 'tick', x: x.at(tick), y: area.bottom + 16, 'text-anchor': 'middle' }, svg);
+      const atEdge = width - x.at(tick) < 22;
+      const text = shape('text', { class: 'tick', x: atEdge ? area.right + 8 : x.at(tick), y: area.bottom + 16, 'text-anchor': atEdge ? 'end' : 'middle' }, svg);
       text.textContent = !this.sharesClock ? Math.round(tick * 100) + ' %' : time ? formatTimeTick(tick) : formatTick(tick, stepX);
       shape('line', { class: 'axis-line', x1: Math.round(x.at(tick)) + 0.5, x2: Math.round(x.at(tick)) + 0.5, y1: area.bottom, y2: area.bottom + 4 }, svg);
     }

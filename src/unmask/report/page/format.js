@@ -24,7 +24,7 @@ const formatInteger = (value) => (isNumber(value) ? Math.round(value).toLocaleSt
 const formatLoss = (value) => (isNumber(value) ? value.toFixed(3) : '–');
 const formatTimes = (value) => (isNumber(value) ? value.toFixed(2) + '×' : '–');
 const formatShare = (value) => (isNumber(value) ? (100 * value).toFixed(value > 0 && value < 0.1 ? 1 : 0) + ' %' : '–');
-const formatBytes = (value) => (isNumber(value) && value > 0 ? formatCount(value) + 'B' : '–');
+const formatBytes = (value) => (isNumber(value) && value > 0 ? formatCount(value).replace('B', 'G').replace(/[kMGT]?$/, ' $&B') : '–');
 
 function formatSmall(value) {
   if (!isNumber(value)) return '–';
@@ -52,8 +52,10 @@ function formatTick(value, step) {
     return text.replace(/\.0+(?=\D|$)/, '').replace(/(\.\d*[1-9])0+(?=\D|$)/, '$1');
   }
   if (size < 0.001) return formatSmall(value);
-  const decimals = step ? Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) : 3;
-  return step ? value.toFixed(decimals) : String(+value.toPrecision(3));
+  if (!step) return String(+value.toPrecision(3));
+  let decimals = 0;
+  while (decimals < 6 && Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals)) > 1e-6) decimals += 1;
+  return value.toFixed(decimals);
 }
 
 function formatTimeTick(seconds) {

@@ -185,15 +185,18 @@ function buildRouting() {
   if (!anyRun((run) => run.routing)) return;
   const has = (column) => anyRun((run) => run.routing && measured(run.routing[column]));
   const over = (title, note, column, format, more) => has(column) && chart({ title, note, size: 'half', height: 210, lines: () => routingLines(column), format, ...more });
-  section('Routing', 'Means over the routed layers.', [], grid(
-    over('Experts per token', '', 'experts_per_token', formatNumber),
+  const cards = [
+    over('Experts per token', '', 'experts_per_token', formatNumber, { leastSpan: 0.25 }),
     anyRun((run) => run.routing && run.routing.capacity.mask_ratio.length) && chart({
       title: 'Experts per token', note: 'over the mask ratio, all steps', size: 'half', height: 210, x: 'ratio', xName: 'masked', lines: capacityLines, format: formatNumber,
     }),
-    over('Load imbalance', 'busiest expert, relative to the mean', 'imbalance', formatTimes, { logY: () => view.logY }),
-    over('Router entropy', 'nats', 'entropy', formatNumber),
+    over('Load imbalance', 'busiest expert, relative to the mean', 'imbalance', formatTimes, { logY: () => view.logY, leastSpan: 0.25 }),
+    over('Router entropy', 'nats', 'entropy', formatNumber, { leastSpan: 0.25 }),
     anyRun((run) => run.routing && (run.routing.unrouted || []).some((v) => v > 0)) && over('Tokens without an expert', '', 'unrouted', formatShare, { zero: true, tick: (tick) => formatShare(tick) }),
-    anyRun((run) => run.routing && (run.routing.dropped || []).some((v) => v > 0)) && over('Dropped', 'of the places asked for', 'dropped', formatShare, { zero: true, tick: (tick) => formatShare(tick) })));
+    anyRun((run) => run.routing && (run.routing.dropped || []).some((v) => v > 0)) && over('Dropped', 'of the places asked for', 'dropped', formatShare, { zero: true, tick: (tick) => formatShare(tick) }),
+  ].filter(Boolean);
+  if (cards.length % 2 === 1) cards[cards.length - 1].classList.replace('half', 'wide');
+  section('Routing', 'Means over the routed layers.', [], grid(...cards));
 
   runs.forEach((run, i) => { if (run.routing && run.routing.heat && run.routing.heat.maps.length) heatMaps.push(new HeatMap(i)); });
   if (!heatMaps.length) return;
@@ -257,7 +260,7 @@ function lede() {
   const total = runs.reduce((sum, run) => sum + (run.summary.tokens || 0), 0);
   const machines = [...new Set(runs.map((run) => run.summary).filter((s) => s.processor).map((s) =>
     `${s.processor}, ${s.threads * s.ranks} thread${s.threads * s.ranks === 1 ? '' : 's'}${s.isa ? ', ' + s.isa : ''}`))];
-  return [formatCount(total) + ' tokens', runs.length > 1 ? runs.length + ' runs' : runs[0].summary.status, ...machines.slice(0, 2)].join(' · ');
+  return [runs.length > 1 ? runs.length + ' runs' : runs[0].summary.status, formatCount(total) + ' tokens', ...machines.slice(0, 2)].join(' · ');
 }
 
 document.getElementById('lede').textContent = lede();

@@ -20,7 +20,7 @@ function niceStep(span, count, candidates) {
   }
   const power = 10 ** Math.floor(Math.log10(rough));
   for (const factor of [1, 2, 2.5, 5, 10]) {
-    if (factor * power >= rough * 0.999) return factor * power;
+    if (factor * power >= rough * 0.75) return factor * power;
   }
   return 10 * power;
 }
