@@ -1,0 +1,254 @@
+#include "unmask/text/huggingface_tokenizer.h"
+
+#include "tests/support/temporary_directory.h"
+#include <functional>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/files.h"
+#include "unmask/text/byte_level.h"
+
+namespace unmask {
+namespace {
+
+using test::TemporaryDirectory;
+
+using nlohmann::json;
+using Ids = std::vector<int32_t>;
+
+constexpr const char* kSplitDigits =
+    UNMASK_SOURCE_DIR "/tests/data/tokenizers/split-digits.tokenizer.json";
+
+// A tokenizer.json of the bytes and "ab", with room for a change.
+json small_description() {
+  json vocabulary;
+  for (int byte = 0; byte < 256; ++byte) {
+    vocabulary[to_byte_level(static_cast<uint8_t>(byte))] = byte;
+  }
+  vocabulary["ab"] = 256;
+  return {{"added_tokens", json::array()},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+          {"decoder", {{"type", "ByteLevel"}}},
+          {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", {"a b"}}}}};
+}
+
+Result<std::unique_ptr<Tokenizer>> parse(const json& description,
+                                         const SpecialTokens& special = {}) {
+  return HuggingFaceTokenizer::parse(description.dump(), "tokenizer.json", special);
+}
+
+Ids encode(const Tokenizer& tokenizer, const std::string& text) {
+  const auto ids = tokenizer.encode(text);
+  EXPECT_TRUE(ids);
+  return ids ? *ids : Ids{};
+}
+
+TEST(HuggingFaceTokenizer, ErrorsNameTheFeatureThatIsNotSupported) {
+  struct Case {
+    std::string expected;
+    std::function<void(json&)> change;
+  };
+  const std::vector<Case> cases = {
+      {"WordPiece", [](json& d) { d["model"]["type"] = "WordPiece"; }},
+      {"dropout", [](json& d) { d["model"]["dropout"] = 0.1; }},
+      {"end_of_word_suffix", [](json& d) { d["model"]["end_of_word_suffix"] = "</w>"; }},
+      {"NFKC",
+       [](json& d) {
+         d["normalizer"] = {{"type", "NFKC"}};
+       }},
+      {"Metaspace",
+       [](json& d) {
+         d["pre_tokenizer"] = {{"type", "Metaspace"}};
+       }},
+      {"pre_tokenizer", [](json& d) { d["pre_tokenizer"] = nullptr; }},
+      {"MergedWithNext",
+       [](json& d) {
+         d["pre_tokenizer"] = {
+             {"type", "Split"}, {"behavior", "MergedWithNext"}, {"pattern", {{"String", "a"}}}};
+       }},
+      {"offset",
+       [](json& d) {
+         d["pre_tokenizer"] = {
+             {"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", "(a"}}}};
+       }},
+      {"classes inside",
+       [](json& d) {
+         d["pre_tokenizer"] = {
+             {"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", "[a&&[^b]]"}}}};
+       }},
+      {"WordPiece",
+       [](json& d) {
+         d["decoder"] = {{"type", "WordPiece"}};
+       }},
+      {"single_word",
+       [](json& d) {
+         d["added_tokens"] = {{{"id", 257}, {"content", "x"}, {"single_word", true}}};
+       }},
+      {"impossible id", [](json& d) { d["model"]["vocab"]["huge"] = int64_t{1} << 40; }},
+      {"impossible id", [](json& d) { d["model"]["vocab"]["negative"] = -1; }},
+      {"not all of its tokens", [](json& d) { d["model"]["merges"] = {"a c"}; }},
+      {"lacks byte 0x61", [](json& d) { d["model"]["vocab"].erase("a"); }},
+      {"merge", [](json& d) { d["model"]["merges"] = {7}; }},
+      {"tokenizer.json", [](json& d) { d.erase("model"); }},
+      {"tokenizer.json", [](json& d) { d["model"]["vocab"] = "none"; }},
+      {"tokenizer.json", [](json& d) { d["added_tokens"] = {1}; }},
+      {"tokenizer.json", [](json& d) { d = json::array(); }},
+  };
+  ASSERT_TRUE(parse(small_description()));
+  for (const Case& c : cases) {
+    json description = small_description();
+    c.change(description);
+    const auto tokenizer = parse(description);
+    ASSERT_FALSE(tokenizer) << c.expected;
+    EXPECT_NE(tokenizer.error().message.find(c.expected), std::string::npos)
+        << tokenizer.error().message;
+  }
+}
+
+TEST(HuggingFaceTokenizer, TruncatedFilesAreErrors) {
+  const std::string text = small_description().dump();
+  for (size_t size = 0; size < text.size(); size += 7) {
+    EXPECT_FALSE(HuggingFaceTokenizer::parse(text.substr(0, size), "tokenizer.json", {})) << size;
+  }
+}
+
+TEST(HuggingFaceTokenizer, TextThatIsNotUtf8IsAnErrorWithItsOffset) {
+  const auto tokenizer = Tokenizer::load(kSplitDigits);
+  ASSERT_TRUE(tokenizer);
+  const auto ids = tokenizer.value()->encode("caf\xC3\xA9 \xFF");
+  ASSERT_FALSE(ids);
+  EXPECT_NE(ids.error().message.find("0xff at offset 6"), std::string::npos) << ids.error().message;
+}
+
+TEST(HuggingFaceTokenizer, AnExplicitMaskTokenIsAddedAndSaved) {
+  const auto base = parse(small_description());
+  ASSERT_TRUE(base);
+  EXPECT_EQ(base.value()->mask_token(), std::nullopt);
+
+  const auto tokenizer = parse(small_description(), {"<M>", "<E>"});
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(tokenizer.value()->mask_token(), 257);
+  EXPECT_EQ(tokenizer.value()->end_token(), 258);
+  EXPECT_EQ(tokenizer.value()->vocab_size(), 259);
+  EXPECT_EQ(encode(*tokenizer.value(), "ab<M>a<E>"), (Ids{256, 257, 'a', 258}));
+
+  const TemporaryDirectory directory;
+  ASSERT_TRUE(tokenizer.value()->save(directory.path()));
+  const auto loaded = Tokenizer::load(directory.path());
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(loaded.value()->mask_token(), 257);
+  EXPECT_EQ(loaded.value()->end_token(), 258);
+  EXPECT_EQ(encode(*loaded.value(), "ab<M>a<E>"), (Ids{256, 257, 'a', 258}));
+}
+
+TEST(HuggingFaceTokenizer, DirectoriesSayWhichTokensAreSpecial) {
+  const TemporaryDirectory directory;
+  directory.write("tokenizer.json", small_description().dump());
+  directory.write("tokenizer_config.json",
+                  R"({"mask_token": {"content": "ab"}, "eos_token": "<E>"})");
+  const auto tokenizer = Tokenizer::load(directory.path());
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(tokenizer.value()->mask_token(), 256);
+  EXPECT_EQ(tokenizer.value()->end_token(), 257);
+}
+
+TEST(HuggingFaceTokenizer, AddedTokensAreFoundLongestFirstAndStripAsTheySay) {
+  json description = small_description();
+  description["added_tokens"] = {
+      {{"id", 257}, {"content", "<m>"}, {"lstrip", true}},
+      {{"id", 258}, {"content", "<m>>"}, {"rstrip", true}},
+  };
+  const auto tokenizer = parse(description);
+  ASSERT_TRUE(tokenizer);
+  EXPECT_EQ(encode(*tokenizer.value(), "a \t<m> b"), (Ids{'a', 257, ' ', 'b'}));
+  EXPECT_EQ(encode(*tokenizer.value(), "a<m>>\xE3\x80\x80\nb"), (Ids{'a', 258, 'b'}));
+}
+
+TEST(HuggingFaceTokenizer, PrefixSpaceIsPutBeforeText) {
+  json description = small_description();
+  description["pre_tokenizer"]["add_prefix_space"] = true;
+  const auto tokenizer = parse(description);
+  ASSERT_TRUE(tokenizer);
+  EXPECT_EQ(encode(*tokenizer.value(), "ab"), (Ids{' ', 256}));
+  EXPECT_EQ(encode(*tokenizer.value(), " ab"), (Ids{' ', 256}));
+  EXPECT_FALSE(tokenizer.value()->separates_lines());
+}
+
+TEST(HuggingFaceTokenizer, WholeWordsGoBeforeMerges) {
+  json description = small_description();
+  description["model"]["vocab"]["bab"] = 257;
+  EXPECT_EQ(encode(*parse(description).value(), "bab"), (Ids{'b', 256}));
+  description["model"]["ignore_merges"] = true;
+  EXPECT_EQ(encode(*parse(description).value(), "bab"), (Ids{257}));
+}
+
+TEST(HuggingFaceTokenizer, WhiteSpaceIsUnicodes) {
+  // U+180E is a space to PCRE2 only, U+0085 to Unicode only by the property White_Space.
+  json description = small_description();
+  description["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       {{{"type", "Split"},
+         {"behavior", "Removed"},
+         {"invert", true},
+         {"pattern", {{"Regex", R"(\S)"}}}},
+        {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+  const auto tokenizer = parse(description);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(encode(*tokenizer.value(), "\xE1\xA0\x8E").size(), 3u);
+  EXPECT_EQ(encode(*tokenizer.value(), "\xC2\x85\xE3\x80\x80 \n").size(), 0u);
+}
+
+TEST(HuggingFaceTokenizer, AVeryLongWordTakesNoQuadraticTime) {
+  const auto tokenizer = Tokenizer::load(kSplitDigits);
+  ASSERT_TRUE(tokenizer);
+  const std::string word(1 << 20, 'a');
+  EXPECT_EQ(tokenizer.value()->decode(encode(*tokenizer.value(), word)), word);
+}
+
+TEST(HuggingFaceTokenizer, ThreadsShareIt) {
+  const auto tokenizer = Tokenizer::load(kSplitDigits);
+  ASSERT_TRUE(tokenizer);
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += "word" + std::to_string(i * 7919) + " and\n";
+  const Ids expected = encode(*tokenizer.value(), text);
+  std::vector<Ids> found(4);
+  std::vector<std::thread> threads;
+  for (Ids& ids : found) {
+    threads.emplace_back([&] { ids = encode(*tokenizer.value(), text); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const Ids& ids : found) EXPECT_EQ(ids, expected);
+}
+
+TEST(HuggingFaceTokenizer, LinesCanBeEncodedApart) {
+  for (const char* name : {"split-digits", "whole-lines"}) {
+    const auto tokenizer = Tokenizer::load(UNMASK_SOURCE_DIR "/tests/data/tokenizers/" +
+                                           std::string(name) + ".tokenizer.json");
+    ASSERT_TRUE(tokenizer);
+    ASSERT_TRUE(tokenizer.value()->separates_lines()) << name;
+    for (const std::string b : {"\nb", "\n\n  b", "\n", "\n .\n"}) {
+      Ids parts = encode(*tokenizer.value(), "One day");
+      const Ids rest = encode(*tokenizer.value(), b);
+      parts.insert(parts.end(), rest.begin(), rest.end());
+      EXPECT_EQ(encode(*tokenizer.value(), "One day" + b), parts) << name;
+    }
+  }
+}
+
+TEST(TokenizerLoad, UnknownFilesAreErrors) {
+  const TemporaryDirectory directory;
+  EXPECT_FALSE(Tokenizer::load(directory.path()));
+  EXPECT_FALSE(Tokenizer::load(directory.path("missing.json")));
+  EXPECT_FALSE(Tokenizer::load(directory.write("empty.model", "")));
+  EXPECT_FALSE(Tokenizer::load(directory.write("nonsense.model", "nonsense")));
+  const auto other = Tokenizer::load(directory.write("vocab.txt", "a"));
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().kind, Error::Kind::usage);
+}
+
+}  // namespace
+}  // namespace unmask
