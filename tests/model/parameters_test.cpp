@@ -164,17 +164,10 @@ TEST(Validate, NamesKeyValueAndWhatIsPermitted) {
       {[](ModelConfig& c) { c.pad_token = -1; }, {"pad_token = -1", "0 to 18"}},
       {[](ModelConfig& c) { c.end_token = c.mask_token; }, {"mask_token = 18", "end_token"}},
       {[](ModelConfig& c) {
+         c.routing.weights = RoutingPolicy::Weights::sigmoid;
          c.routing.groups = {3, 2};
        },
-       {"groups.count = 3", "experts (8)"}},
-      {[](ModelConfig& c) {
-         c.routing.groups = {4, 5};
-       },
-       {"groups.keep = 5", "from 1 to"}},
-      {[](ModelConfig& c) {
-         c.routing.groups = {4, 1};
-       },
-       {"groups.keep = 1", "hold 2 experts"}},
+       {"groups.count", "8 experts", "found 3"}},
       {[](ModelConfig& c) { c.dense_layers = 4; }, {"dense_layers = 4", "0 to 3"}},
       {[](ModelConfig& c) { c.dense_ffn = 0; }, {"dense_ffn = 0"}},
       {[](ModelConfig& c) { c.hidden = -2; }, {"hidden = -2", "from 1"}},
