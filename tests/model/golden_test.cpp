@@ -19,8 +19,10 @@ using test::golden_cases;
 using test::GoldenCase;
 using test::GoldenTensor;
 
-// |a - b| / max(1, |b|) that f32 costs this model against f64, as recorded with the cases.
-constexpr double kGoldenTolerance = 4.3e-5;
+// |a - b| / max(1, |b|) between two computations in f32 whose errors against f64 are independent:
+// that of the recordings is stated with them as below 4.3e-5, and ours was measured to be no larger
+// (2.4e-5 to 2.9e-5 for the logits of the cases in tests/data, where theirs is 2.9e-5 to 3.2e-5).
+constexpr double kGoldenTolerance = 1.414 * 4.3e-5;
 
 double worst_error(ConstMatrix actual, std::span<const float> expected) {
   UNMASK_CHECK(std::ssize(expected) == actual.size());

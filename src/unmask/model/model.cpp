@@ -62,6 +62,8 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
   UNMASK_CHECK(n > 0 && std::ssize(batch.positions) == n && batch.attention != nullptr);
   UNMASK_CHECK(batch.route.sequences() > 0 && batch.route.sequence_begin.back() == n);
   UNMASK_CHECK(std::ranges::max(batch.positions) < rope_.positions());
+  UNMASK_CHECK(std::ranges::min(batch.tokens) >= 0);
+  UNMASK_CHECK(std::ranges::max(batch.tokens) < config_.vocab_size);
 
   const ProfileScope time(tape.profile.total);
   const int64_t slots = max_slots(batch.route.sequence_begin);
