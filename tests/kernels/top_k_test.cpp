@@ -80,6 +80,9 @@ TEST(SoftmaxRow, AgreesWithReference) {
     EXPECT_TRUE(near(p, expected, f32_tolerance(n) + 16 * kEpsilonF32)) << n;
     EXPECT_NEAR(log_sum, expected_log_sum,
                 (f32_tolerance(n) + 16 * kEpsilonF32) * (1 + std::abs(expected_log_sum)));
+    // Relative to the terms' size, not to a sum that may cancel.
+    EXPECT_NEAR(dot_row(logits, expected), reference::dot_row(logits, expected),
+                f32_tolerance(n) * max_abs(x));
     sigmoid_row(logits, p);
     reference::sigmoid_row(logits, expected);
     for (int64_t i = 0; i < n; ++i) EXPECT_NEAR(p[i], expected[i], 6 * kEpsilonF32 * expected[i]);

@@ -202,12 +202,7 @@ void compare_variant(const GoldenCase& golden, Variant variant, const std::strin
   if (!golden.has(name + ".grad_logits")) return;
 
   const TestMatrix g = matrix(golden, "G", rows);
-  std::vector<float> d_gate(assignment.slots());
-  for (int32_t e = 0; e < experts; ++e) {
-    for (int32_t s = assignment.expert_begin[e]; s < assignment.expert_begin[e + 1]; ++s) {
-      d_gate[s] = g(assignment.token[s], e);
-    }
-  }
+  const auto d_gate = by_slot(g, assignment);
   TestMatrix d_logits(rows.count(), experts);
   router->weigh_backward(logits, assignment, d_gate, d_logits);
   EXPECT_TRUE(test::near(scaled(doubles(d_logits), factor),

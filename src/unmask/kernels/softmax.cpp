@@ -23,10 +23,16 @@ float softmax_row(std::span<const float> logits, std::span<float> p) {
   const int64_t n = std::ssize(logits);
   UNMASK_CHECK(n > 0 && p.size() == logits.size());
   if (use_reference_kernels()) return reference::softmax_row(logits, p);
-  float largest = logits[0];
-  for (int64_t i = 1; i < n; ++i) largest = std::max(largest, logits[i]);
-
   const int64_t whole = n - n % kLanes;
+  Vec running = broadcast(logits[0]);
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const Vec z = load(logits.data() + i);
+    running = z > running ? z : running;
+  }
+  float largest = logits[0];
+  for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, running[lane]);
+  for (int64_t i = whole; i < n; ++i) largest = std::max(largest, logits[i]);
+
   Vec partial = zero();
   for (int64_t i = 0; i < whole; i += kLanes) {
     const Vec e = vector_exp(load(logits.data() + i) - largest);
@@ -59,6 +65,19 @@ void sigmoid_row(std::span<const float> x, std::span<float> y) {
     const Vec rest = load_partial(x.data() + whole, n - whole);
     store_partial(y.data() + whole, 1.0f / (1.0f + vector_exp(-rest)), n - whole);
   }
+}
+
+float dot_row(std::span<const float> a, std::span<const float> b) {
+  using namespace baseline;
+  const int64_t n = std::ssize(a), whole = n - n % kLanes;
+  UNMASK_CHECK(a.size() == b.size());
+  if (use_reference_kernels()) return reference::dot_row(a, b);
+  Vec partial = zero();
+  for (int64_t i = 0; i < whole; i += kLanes) partial += load(a.data() + i) * load(b.data() + i);
+  float sum = 0;
+  for (int lane = 0; lane < kLanes; ++lane) sum += partial[lane];
+  for (int64_t i = whole; i < n; ++i) sum += a[i] * b[i];
+  return sum;
 }
 
 }  // namespace unmask

@@ -10,4 +10,7 @@ float softmax_row(std::span<const float> logits, std::span<float> p);
 // y = 1 / (1 + e^-x). May work in place.
 void sigmoid_row(std::span<const float> x, std::span<float> y);
 
+// sum of a[i] * b[i], in eight partial sums.
+float dot_row(std::span<const float> a, std::span<const float> b);
+
 }  // namespace unmask

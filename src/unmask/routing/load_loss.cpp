@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "unmask/kernels/softmax.h"
 #include "unmask/routing/balance.h"
 
 namespace unmask {
@@ -48,9 +49,8 @@ class LoadLoss : public BalanceTerm {
   // d_j += scale p_j (share_j - sum_e p_e share_e)
   double token(int64_t t, std::span<const float> p, float, float scale,
                std::span<float> d_logits) const override {
-    const float* share = share_.data() + group_[t] * std::ssize(p);
-    float loss = 0;
-    for (size_t e = 0; e < p.size(); ++e) loss += p[e] * share[e];
+    const auto share = std::span(share_).subspan(group_[t] * std::ssize(p), p.size());
+    const float loss = dot_row(p, share);
     for (size_t e = 0; e < d_logits.size(); ++e) d_logits[e] += scale * p[e] * (share[e] - loss);
     return static_cast<double>(loss);
   }

@@ -131,9 +131,7 @@ double router_entropy(ConstMatrix logits, const RouteContext& context) {
       if (context.is_padding(t)) continue;
       const std::span row(logits.row(t), static_cast<size_t>(logits.cols));
       const float log_sum_exp = softmax_row(row, p);
-      float mean = 0;
-      for (size_t e = 0; e < row.size(); ++e) mean += p[e] * (row[e] - log_sum_exp);
-      sum.entropy -= static_cast<double>(mean);
+      sum.entropy += static_cast<double>(log_sum_exp) - static_cast<double>(dot_row(p, row));
       ++sum.tokens;
     }
     sums[begin / grain] = sum;

@@ -20,4 +20,10 @@ void sigmoid_row(std::span<const float> x, std::span<float> y) {
   }
 }
 
+float dot_row(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * b[i];
+  return static_cast<float>(sum);
+}
+
 }  // namespace unmask::reference

@@ -7,5 +7,6 @@ namespace unmask::reference {
 
 float softmax_row(std::span<const float> logits, std::span<float> p);
 void sigmoid_row(std::span<const float> x, std::span<float> y);
+float dot_row(std::span<const float> a, std::span<const float> b);
 
 }  // namespace unmask::reference
