@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "unmask/base/files.h"
+#include "unmask/report/metrics_fields.h"
 #include "unmask/report/metrics_reader.h"
 #include "unmask/report/metrics_writer.h"
 
@@ -224,6 +225,30 @@ TEST_F(Metrics, SamplesAreRead) {
   ASSERT_TRUE(run);
   ASSERT_EQ(run.value().samples.size(), 1u);
   EXPECT_EQ(run.value().samples[0].text, "The end");
+}
+
+// Others read these lines: a name may not change unnoticed, and each is explained.
+TEST(MetricsNames, AreThoseOfTheDocument) {
+  const auto document = read_file(UNMASK_SOURCE_DIR "/docs/metrics.md");
+  ASSERT_TRUE(document) << document.error().message;
+  const auto explained = [&](const char* name, const auto&) {
+    EXPECT_NE(document.value().find(fmt::format("`{}`", name)), std::string::npos) << name;
+  };
+  const Machine machine;
+  visit_fields(machine, explained);
+  const LayerRouting layer;
+  visit_fields(layer, explained);
+  const auto explained_event = [&](const auto& event) {
+    const std::string section = fmt::format("\n## {}\n", kKind<std::decay_t<decltype(event)>>);
+    EXPECT_NE(document.value().find(section), std::string::npos) << section;
+    visit_fields(event, explained);
+  };
+  explained_event(ConfigEvent{});
+  explained_event(TrainEvent{});
+  explained_event(ValidationEvent{});
+  explained_event(RoutingEvent{});
+  explained_event(CheckpointEvent{});
+  explained_event(EndEvent{});
 }
 
 TEST(MaxOverMean, IsOneWhenBalanced) {
