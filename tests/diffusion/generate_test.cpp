@@ -133,11 +133,10 @@ TEST(Generate, StopsAtTheEndTokenAndDropsWhatIsBehind) {
 }
 
 TEST(Generate, AnEndTokenBehindMaskedPositionsDoesNotStop) {
-  // The end token is committed last of all in position order only when nothing before is masked.
   Model model = random_model();
   GenerateOptions options;
   options.steps = 30;
-  options.temperature = 1.5f;
+  options.temperature = 4.0f;  // confidence ignores it, so positions come in any order
   int ended = 0;
   for (uint64_t seed = 0; seed < 30; ++seed) {
     Canvas last;

@@ -110,6 +110,31 @@ TEST(Validation, PromptsAreNotMeasured) {
   EXPECT_EQ(loss.all.count, 2) << "the sequence without a response does not count";
 }
 
+TEST(Validation, SummarisesTheRoutingOfEveryLayer) {
+  const Data data(5, 12);
+  ModelConfig config = tiny_config();
+  config.layers = 3;
+  config.dense_layers = 1;
+  config.dense_ffn = 8;
+  Model model = random_model(config);
+  Tape tape;
+  const ValidationLoss loss = validation_loss(model, decoding_layout(config), data.clean,
+                                              {.draws = 2, .batch_sequences = 3}, tape);
+  ASSERT_EQ(loss.routing.size(), 2u);
+  for (int32_t i = 0; i < 2; ++i) {
+    const RoutingSummary& layer = loss.routing[i];
+    EXPECT_EQ(layer.layer, i + 1);
+    EXPECT_EQ(layer.tokens, 5 * 2 * 12);
+    EXPECT_EQ(std::accumulate(layer.load.begin(), layer.load.end(), int64_t{0}), 2 * layer.tokens);
+    EXPECT_NEAR(layer.experts_per_token, 2.0, 1e-12);
+    EXPECT_EQ(layer.experts_per_token_min, 2.0);
+    EXPECT_EQ(layer.experts_per_token_max, 2.0);
+    EXPECT_EQ(layer.share_without_expert, 0.0);
+    EXPECT_GE(layer.max_over_mean_load(), 1.0);
+    EXPECT_GT(layer.router_entropy, 0.0);
+  }
+}
+
 TEST(Validation, BlockDiffusionLayout) {
   const Data data(4, 12);
   Model model = random_model();

@@ -71,6 +71,7 @@ ValidationLoss validation_loss(Model& model, const BatchLayout& layout, const Cl
   result.levels = options.levels;
   result.level_loss.resize(options.levels.size());
 
+  RoutingCollector routing(model.config());
   PreparedBatch prepared;
   std::vector<uint8_t> masked;
   const auto total = static_cast<int64_t>(measurements.size());
@@ -86,6 +87,7 @@ ValidationLoss validation_loss(Model& model, const BatchLayout& layout, const Cl
     }
     prepared.finish(layout);
     measure_loss(model, prepared, tape);
+    routing.add(prepared.forward.batch().route, tape);
 
     for (int64_t i = begin; i < end; ++i) {
       const Measurement& m = measurements[i];
@@ -100,6 +102,7 @@ ValidationLoss validation_loss(Model& model, const BatchLayout& layout, const Cl
       result.masked_tokens += count;
     }
   }
+  result.routing = routing.layers();
   return result;
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "unmask/diffusion/objective.h"
+#include "unmask/diffusion/routing_summary.h"
 #include "unmask/model/model.h"
 
 namespace unmask {
@@ -14,7 +15,7 @@ struct ValidationOptions {
   // Each sequence at each of these mask probabilities; empty: each sequence `draws` times, at
   // ratios that cover (0, 1) evenly (stratified: the golden-ratio sequence, whose every prefix is
   // nearly even, so a larger set measures its first sequences as a smaller one does).
-  std::vector<float> levels;
+  std::vector<float> levels = {};
   int32_t draws = 1;
   int32_t batch_sequences = 8;  // in one forward pass
   uint64_t seed = 0;
@@ -38,8 +39,9 @@ struct ValidationLoss {
   MeanLoss all;                // over all measurements
   std::vector<MeanLoss> bins;  // [kBins] by realised mask ratio: bin i holds (i/kBins, (i+1)/kBins]
   std::vector<float> levels;   // those of the options
-  std::vector<MeanLoss> level_loss;  // [levels]
-  int64_t masked_tokens = 0;         // predictions made
+  std::vector<MeanLoss> level_loss;     // [levels]
+  int64_t masked_tokens = 0;            // predictions made
+  std::vector<RoutingSummary> routing;  // of each routed layer, over all measurements
 
   double loss() const { return all.mean(); }
   double perplexity() const;

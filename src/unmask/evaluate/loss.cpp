@@ -1,0 +1,79 @@
+#include "unmask/evaluate/loss.h"
+
+#include <algorithm>
+
+#include "unmask/model/profile.h"
+
+namespace unmask {
+
+CleanBatch EvaluationData::batch() const {
+  CleanBatch batch;
+  batch.tokens = {tokens.data(), sequences(), sequence_length};
+  batch.prompt_length = prompt_length;
+  batch.real_length = real_length;
+  return batch;
+}
+
+Result<EvaluationData> read_evaluation_data(const SequenceSource& source, int64_t limit) {
+  const int64_t count = limit > 0 ? std::min(limit, source.count()) : source.count();
+  if (count == 0) {
+    return failure(
+        "the data is shorter than one sequence of {} tokens: give more of it, or a "
+        "shorter sequence length",
+        source.length());
+  }
+  EvaluationData data;
+  data.sequence_length = source.length();
+  data.tokens.resize(static_cast<size_t>(count * source.length()));
+  for (int64_t i = 0; i < count; ++i) {
+    const auto out = std::span(data.tokens)
+                         .subspan(static_cast<size_t>(i * source.length()),
+                                  static_cast<size_t>(source.length()));
+    UNMASK_TRY(const SequenceBounds bounds, source.read(i * source.count() / count, out));
+    data.prompt_length.push_back(bounds.prompt);
+    data.real_length.push_back(bounds.length);
+  }
+  return data;
+}
+
+BatchLayout evaluation_layout(const ModelConfig& config) {
+  BatchLayout layout = decoding_layout(config);
+  if (layout.attention == BatchLayout::Attention::block_causal) {
+    layout.attention = BatchLayout::Attention::block_diffusion;
+  }
+  return layout;
+}
+
+Result<Evaluation> evaluate_loss(Model& model, const CleanBatch& sequences,
+                                 const EvaluateOptions& options, Tape& tape) {
+  const ModelConfig& config = model.config();
+  for (const float level : options.levels) {
+    if (!(level >= 0.0f && level <= 1.0f)) {
+      return usage_error("mask level {}: expected a probability from 0 to 1", level);
+    }
+  }
+  if (options.draws < 1 || options.batch_sequences < 1) {
+    return usage_error("draws {} and batch {}: expected at least 1 of each", options.draws,
+                       options.batch_sequences);
+  }
+  if (sequences.tokens.cols > config.max_positions) {
+    return usage_error("sequences of {} tokens: the model has {} positions, give a shorter length",
+                       sequences.tokens.cols, config.max_positions);
+  }
+  const BatchLayout layout = evaluation_layout(config);
+  Evaluation evaluation;
+  evaluation.sequences = sequences.sequences();
+  const ProfileScope time(evaluation.seconds);
+  ValidationOptions validation{.levels = {},
+                               .draws = options.draws,
+                               .batch_sequences = options.batch_sequences,
+                               .seed = options.seed};
+  evaluation.stratified = validation_loss(model, layout, sequences, validation, tape);
+  if (!options.levels.empty()) {
+    validation.levels = options.levels;
+    evaluation.levels = validation_loss(model, layout, sequences, validation, tape);
+  }
+  return evaluation;
+}
+
+}  // namespace unmask
