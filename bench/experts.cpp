@@ -3,13 +3,13 @@
 //   bench_experts [--benchmark_filter=L/]
 #include "unmask/kernels/experts.h"
 
-#include <benchmark/benchmark.h>
-
+#include "tests/support/numeric.h"
 #include <map>
 #include <string>
 #include <vector>
 
-#include "tests/support/numeric.h"
+#include <benchmark/benchmark.h>
+
 #include "unmask/kernels/machine.h"
 
 namespace unmask {
@@ -29,9 +29,9 @@ const Shape kShapes[] = {{"S", 4096, 32, 4, 128, 64},
 Assignment make_assignment(const Shape& shape, bool even) {
   std::vector<int32_t> begin = {0}, chosen;
   for (int32_t t = 0; t < shape.tokens; ++t) {
-    const auto start = even ? t * shape.per_token
-                            : static_cast<int32_t>(random_below({1, Purpose::synthetic},
-                                                                shape.experts, t));
+    const auto start =
+        even ? t * shape.per_token
+             : static_cast<int32_t>(random_below({1, Purpose::synthetic}, shape.experts, t));
     for (int32_t i = 0; i < shape.per_token; ++i) {
       chosen.push_back((start + i * (even ? 1 : 5)) % shape.experts);
     }
@@ -78,8 +78,7 @@ void run(benchmark::State& state, const Shape& shape, Precision precision, bool 
   const double flops = 2.0 * 3 * static_cast<double>(a.slots() * shape.hidden * shape.ffn) *
                        (backward ? 3 : 1) * static_cast<double>(state.iterations());
   state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
-  const double peak =
-      precision == Precision::f32 ? measure_f32_flops() : measure_bf16_flops();
+  const double peak = precision == Precision::f32 ? measure_f32_flops() : measure_bf16_flops();
   state.counters["of_peak"] = benchmark::Counter(flops / peak, benchmark::Counter::kIsRate);
 }
 
@@ -92,13 +91,14 @@ int main(int argc, char** argv) {
     for (const Precision precision : {Precision::f32, Precision::bf16}) {
       for (const bool even : {true, false}) {
         for (const bool backward : {false, true}) {
-          const std::string name = std::string(shape.name) +
-                                   (precision == Precision::f32 ? "/f32" : "/bf16") +
-                                   (even ? "/even" : "/uneven") +
-                                   (backward ? "/forward+backward" : "/forward");
-          benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-            run(state, shape, precision, even, backward);
-          })->Unit(benchmark::kMillisecond)->UseRealTime();
+          const std::string name =
+              std::string(shape.name) + (precision == Precision::f32 ? "/f32" : "/bf16") +
+              (even ? "/even" : "/uneven") + (backward ? "/forward+backward" : "/forward");
+          benchmark::RegisterBenchmark(
+              name.c_str(),
+              [=](benchmark::State& state) { run(state, shape, precision, even, backward); })
+              ->Unit(benchmark::kMillisecond)
+              ->UseRealTime();
         }
       }
     }

@@ -36,15 +36,15 @@ const std::map<std::string, Size> kSizes = {{"S", {4, 128, 4, 32, 4, 64, 128, 16
 Result<TrainConfig> make_config(const Options& options, const Tokenizer& tokenizer) {
   const Size size = kSizes.at(options.size);
   TrainConfig config;
-  config.model = {.layers = size.layers,
-                  .hidden = size.hidden,
-                  .heads = size.heads,
-                  .kv_heads = size.heads,
-                  .head_dim = size.hidden / size.heads,
-                  .experts = size.experts,
-                  .expert_ffn = size.expert_ffn,
-                  .shared_ffn = size.shared_ffn};
-  RoutingPolicy& routing = config.model.routing;
+  ModelConfig& model = config.model;
+  model.layers = size.layers;
+  model.hidden = size.hidden;
+  model.heads = model.kv_heads = size.heads;
+  model.head_dim = size.hidden / size.heads;
+  model.experts = size.experts;
+  model.expert_ffn = size.expert_ffn;
+  model.shared_ffn = size.shared_ffn;
+  RoutingPolicy& routing = model.routing;
   routing.experts_per_token = size.k;
   if (options.router == "ec") {
     routing.policy = RoutingPolicy::Selection::expert_choice;
@@ -71,9 +71,9 @@ Result<nlohmann::json> run(const Options& options) {
   std::vector<double> seconds;
   for (int64_t step = 1; step <= options.steps; ++step) {
     const auto begin = std::chrono::steady_clock::now();
-    UNMASK_TRY_STATUS(read_step(sequences, (step - 1) * config.step_sequences(),
-                                config.step_sequences(), data));
-    UNMASK_TRY(const StepReport report, learner.step(step, data));
+    UNMASK_TRY_STATUS(
+        read_step(sequences, (step - 1) * config.step_sequences(), config.step_sequences(), data));
+    if (auto done = learner.step(step, data); !done) return done.error();
     seconds.push_back(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     if (step == 1) learner.tape().profile = {};

@@ -1,6 +1,5 @@
-#include <fmt/core.h>
-
 #include <CLI/CLI.hpp>
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/parallel.h"
@@ -14,12 +13,10 @@ namespace {
 Status print_info(bool as_json) {
   const MachinePeaks peaks = measure_machine();
   if (as_json) {
-    const nlohmann::json info = {{"isa", name_of(isa_in_use())},
-                                 {"reference_kernels", use_reference_kernels()},
-                                 {"threads", thread_count()},
-                                 {"read_bytes_per_second", peaks.read_bytes_per_second},
-                                 {"f32_flops", peaks.f32_flops},
-                                 {"bf16_flops", peaks.bf16_flops}};
+    const nlohmann::json info = {
+        {"isa", name_of(isa_in_use())}, {"reference_kernels", use_reference_kernels()},
+        {"threads", thread_count()},    {"read_bytes_per_second", peaks.read_bytes_per_second},
+        {"f32_flops", peaks.f32_flops}, {"bf16_flops", peaks.bf16_flops}};
     fmt::print("{}\n", info.dump(2));
     return {};
   }

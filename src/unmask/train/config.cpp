@@ -104,7 +104,8 @@ Result<TrainConfig> train_config_from_json(const nlohmann::json& document,
   Fields fields(document, "", file);
   fields.read("name", config.name);
   fields.table("data", [&](Fields& f) { read_data(f, config.data); });
-  if (!fields.has("data")) fields.fail(usage_error("{}: expected a table 'data' with 'paths'", file));
+  if (!fields.has("data"))
+    fields.fail(usage_error("{}: expected a table 'data' with 'paths'", file));
   fields.table("model", [&](Fields& f) { read_model(f, config.model); });
   fields.table("objective", [&](Fields& f) { read_objective(f, config.objective); });
   fields.table("training", [&](Fields& f) { read_training(f, config); });

@@ -10,9 +10,9 @@ float LearningRate::at(int64_t step) const {
   if (step <= warmup) return peak * static_cast<float>(step) / static_cast<float>(warmup);
   const double span = peak - floor;
   const auto after = [&](int64_t begin) {  // from 0 at `begin` to 1 at the last step
-    return std::clamp(
-        static_cast<double>(step - begin) / static_cast<double>(std::max<int64_t>(steps - begin, 1)),
-        0.0, 1.0);
+    return std::clamp(static_cast<double>(step - begin) /
+                          static_cast<double>(std::max<int64_t>(steps - begin, 1)),
+                      0.0, 1.0);
   };
   switch (shape) {
     case Shape::constant:

@@ -1,10 +1,12 @@
 #include "unmask/train/step_reader.h"
 
+#include <algorithm>
+
 namespace unmask {
 namespace {
 
-template <class Read>
-Status fill(int64_t count, int32_t length, StepData& data, Read read) {
+template <class Data, class Read>
+Status fill(int64_t count, int32_t length, Data& data, Read read) {
   data.tokens.resize(static_cast<size_t>(count * length));
   data.prompt_length.resize(static_cast<size_t>(count));
   data.real_length.resize(static_cast<size_t>(count));
@@ -27,10 +29,11 @@ Status read_step(const TrainingSequences& sequences, int64_t position, int64_t c
   });
 }
 
-Status read_validation(const TrainingSequences& sequences, int64_t count, StepData& data) {
-  return fill(count, sequences.length(), data, [&](int64_t i, std::span<int32_t> out) {
-    return sequences.validation(i, out);
-  });
+Status read_validation(const TrainingSequences& sequences, int64_t count, EvaluationData& data) {
+  count = std::min(count, sequences.validation_count());
+  data.sequence_length = sequences.length();
+  return fill(count, sequences.length(), data,
+              [&](int64_t i, std::span<int32_t> out) { return sequences.validation(i, out); });
 }
 
 }  // namespace unmask

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "unmask/base/result.h"
+#include "unmask/evaluate/loss.h"
 #include "unmask/text/sequences.h"
 #include "unmask/train/learner.h"
 
@@ -14,6 +15,6 @@ Status read_step(const TrainingSequences& sequences, int64_t position, int64_t c
                  StepData& data);
 
 // The first `count` held-out sequences, the same at every evaluation.
-Status read_validation(const TrainingSequences& sequences, int64_t count, StepData& data);
+Status read_validation(const TrainingSequences& sequences, int64_t count, EvaluationData& data);
 
 }  // namespace unmask

@@ -12,9 +12,9 @@ namespace unmask {
 
 struct TrainRequest {
   TrainConfig config;
-  nlohmann::json document;     // the configuration as it was read, for the run's records
-  std::string run_directory;   // metrics.jsonl, config.json, samples.jsonl, checkpoints/
-  bool resume = false;         // go on from the newest checkpoint
+  nlohmann::json document;    // the configuration as it was read, for the run's records
+  std::string run_directory;  // metrics.jsonl, config.json, samples.jsonl, checkpoints/
+  bool resume = false;        // go on from the newest checkpoint
   bool show_progress = true;
 };
 

@@ -1,0 +1,53 @@
+#include "unmask/train/samples.h"
+
+#include <fstream>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/files.h"
+#include "unmask/base/log.h"
+#include "unmask/diffusion/generate.h"
+
+namespace unmask {
+namespace {
+
+std::string samples_path(const std::string& run_directory) {
+  return run_directory + "/samples.jsonl";
+}
+
+}  // namespace
+
+Status append_sample(const std::string& run_directory, int64_t step, Learner& learner,
+                     const Tokenizer& tokenizer, const TrainConfig& config) {
+  const ModelConfig& model = learner.model().config();
+  const int32_t length = std::min(config.evaluation.sample_length, model.max_positions);
+  const GenerateRequest request = {.canvas = Canvas::continuation({}, length, model.mask_token),
+                                   .seed = config.seed};
+  const GenerateOptions options = {.steps = length, .temperature = 0.8f, .stop_at_end = false};
+  UNMASK_TRY(const auto generations,
+             generate(learner.model(), std::span(&request, 1), options, learner.tape()));
+  const nlohmann::json sample = {
+      {"step", step}, {"prompt", ""}, {"text", tokenizer.decode(generations[0].tokens)}};
+  std::ofstream file(samples_path(run_directory), std::ios::app);
+  // Half characters of an early byte model are no UTF-8.
+  file << sample.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  if (!file) log_warning("{}: cannot write the sample", samples_path(run_directory));
+  return {};
+}
+
+void drop_samples_after(const std::string& run_directory, int64_t step) {
+  const std::string path = samples_path(run_directory);
+  std::ifstream file(path);
+  if (!file) return;
+  std::string kept;
+  for (std::string line; std::getline(file, line);) {
+    const auto sample = nlohmann::json::parse(line, nullptr, false);
+    if (sample.is_object() && sample.value("step", step + 1) <= step) kept += line + '\n';
+  }
+  if (auto status = write_file_atomically(path, kept); !status) {
+    log_warning("{}", status.error().message);
+  }
+}
+
+}  // namespace unmask

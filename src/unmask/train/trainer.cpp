@@ -1,0 +1,255 @@
+#include "unmask/train/trainer.h"
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+
+#include "unmask/base/document.h"
+#include "unmask/base/files.h"
+#include "unmask/base/log.h"
+#include "unmask/base/parallel.h"
+#include "unmask/base/progress.h"
+#include "unmask/checkpoint/retention.h"
+#include "unmask/checkpoint/training_state.h"
+#include "unmask/evaluate/loss.h"
+#include "unmask/report/metrics_writer.h"
+#include "unmask/text/corpus.h"
+#include "unmask/train/learner.h"
+#include "unmask/train/run_events.h"
+#include "unmask/train/samples.h"
+#include "unmask/train/step_reader.h"
+
+namespace unmask {
+namespace fs = std::filesystem;
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// What a run may change when it is resumed; all else decides what is computed.
+constexpr std::string_view kMayChange[] = {"/evaluation", "/checkpoint", "/training/log_every",
+                                           "/name"};
+
+Status check_same_run(const nlohmann::json& before, const nlohmann::json& now,
+                      const std::string& record) {
+  for (const auto& change : nlohmann::json::diff(before, now)) {
+    const std::string path = change.at("path");
+    bool allowed = false;
+    for (const std::string_view prefix : kMayChange) allowed |= path.starts_with(prefix);
+    if (!allowed) {
+      return usage_error(
+          "{}: the run was started with another value of {}; resume with the same configuration, "
+          "or start a new run with --run",
+          record, path);
+    }
+  }
+  return {};
+}
+
+class Trainer {
+ public:
+  static Result<std::unique_ptr<Trainer>> open(TrainRequest request);
+  Status run(const std::atomic<bool>& stop);
+
+ private:
+  Trainer(TrainRequest request, std::unique_ptr<Tokenizer> tokenizer, TrainingSequences sequences,
+          Learner learner, MetricsWriter metrics)
+      : request_(std::move(request)),
+        tokenizer_(std::move(tokenizer)),
+        sequences_(std::move(sequences)),
+        learner_(std::move(learner)),
+        metrics_(std::move(metrics)) {
+    state_.seed = config().seed;
+    state_.parameters = &learner_.model().parameters();
+    state_.first_moment = &learner_.first_moment();
+    state_.second_moment = &learner_.second_moment();
+  }
+
+  const TrainConfig& config() const { return request_.config; }
+  bool due(int64_t every) const {
+    return state_.step == config().steps || (every > 0 && state_.step % every == 0);
+  }
+  Result<StepReport> step();
+  void log_step(const StepReport& report, double seconds);
+  Status evaluate();
+  Status save();
+  Status end(const std::string& reason);
+
+  TrainRequest request_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  TrainingSequences sequences_;
+  Learner learner_;
+  MetricsWriter metrics_;
+  TrainingState state_;
+  StepData data_;
+  EvaluationData held_out_;
+  int64_t saved_step_ = -1;
+};
+
+Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
+  TrainConfig& config = request.config;
+  UNMASK_TRY(auto tokenizer, Tokenizer::load(config.data.tokenizer, config.data.special));
+  UNMASK_TRY_STATUS(adopt_tokenizer(*tokenizer, config));
+
+  const std::string record = request.run_directory + "/config.json";
+  std::optional<CheckpointEntry> from;
+  if (request.resume) {
+    from = latest_checkpoint(request.run_directory);
+    if (!from) {
+      return usage_error(
+          "{}: expected a checkpoint to resume from, found none; start the run "
+          "without --resume",
+          request.run_directory);
+    }
+    UNMASK_TRY(const nlohmann::json before, read_json_file(record));
+    UNMASK_TRY_STATUS(check_same_run(before, request.document, record));
+  } else if (fs::exists(record)) {
+    return usage_error(
+        "{}: a run is already there; go on with --resume, or choose another "
+        "directory with --run",
+        request.run_directory);
+  }
+
+  UNMASK_TRY(auto source, open_corpus(config.data.paths, *tokenizer, config.data.sequence_length));
+  UNMASK_TRY(auto sequences,
+             TrainingSequences::create(
+                 std::move(source),
+                 {.validation_fraction = config.data.validation_fraction, .seed = config.seed}));
+  UNMASK_TRY(auto learner, Learner::create(config));
+
+  std::error_code code;
+  fs::create_directories(request.run_directory, code);
+  if (code) return failure("{}: cannot create: {}", request.run_directory, code.message());
+  UNMASK_TRY_STATUS(write_file_atomically(record, request.document.dump(2) + "\n"));
+  UNMASK_TRY(auto metrics, from ? MetricsWriter::resume(request.run_directory, from->step)
+                                : MetricsWriter::create(request.run_directory));
+  std::unique_ptr<Trainer> trainer(new Trainer(std::move(request), std::move(tokenizer),
+                                               std::move(sequences), std::move(learner),
+                                               std::move(metrics)));
+  if (from) {
+    UNMASK_TRY_STATUS(
+        load_checkpoint(from->path, trainer->learner_.model().config(), trainer->state_));
+    trainer->saved_step_ = trainer->state_.step;
+    drop_samples_after(trainer->request_.run_directory, trainer->state_.step);
+  }
+  UNMASK_TRY_STATUS(read_validation(trainer->sequences_, trainer->config().evaluation.sequences,
+                                    trainer->held_out_));
+  trainer->metrics_.write(config_event(trainer->config(), trainer->request_.document));
+  return trainer;
+}
+
+Result<StepReport> Trainer::step() {
+  const int64_t count = config().step_sequences();
+  UNMASK_TRY_STATUS(read_step(sequences_, static_cast<int64_t>(state_.data_cursor), count, data_));
+  UNMASK_TRY(const StepReport report, learner_.step(state_.step + 1, data_));
+  ++state_.step;
+  state_.data_cursor += static_cast<uint64_t>(count);
+  state_.tokens += config().step_tokens();
+  return report;
+}
+
+void Trainer::log_step(const StepReport& report, double tokens_per_second) {
+  metrics_.write(train_event(state_, report, config(), tokens_per_second));
+}
+
+Status Trainer::evaluate() {
+  if (held_out_.sequences() == 0) return {};
+  const EvaluateOptions options = {.draws = config().evaluation.draws,
+                                   .levels = {0.1f, 0.3f, 0.5f, 0.7f, 0.9f},
+                                   .batch_sequences = config().batch,
+                                   .seed = config().seed};
+  UNMASK_TRY(const Evaluation evaluation,
+             evaluate_loss(learner_.model(), held_out_.batch(), options, learner_.tape()));
+  const double loss = evaluation.stratified.loss();
+  const bool best = !state_.best_loss || loss < *state_.best_loss;
+  if (best) {
+    state_.best_loss = loss;
+    state_.best_step = state_.step;
+  }
+  metrics_.write(validation_event(state_, evaluation));
+  log_info("step {}: validation loss {:.4f}, perplexity {:.2f}{}", state_.step, loss,
+           evaluation.stratified.perplexity(), best ? ", the best so far" : "");
+  return {};
+}
+
+Status Trainer::save() {
+  if (saved_step_ == state_.step) return {};
+  const double begin = now();
+  const std::string path = checkpoint_path(request_.run_directory, state_.step);
+  UNMASK_TRY_STATUS(
+      save_checkpoint(path, learner_.model().config(), state_,
+                      [&](const std::string& staged) { return tokenizer_->save(staged); }));
+  const bool best = state_.best_loss && state_.best_step == state_.step;
+  if (best) UNMASK_TRY_STATUS(mark_best_checkpoint(request_.run_directory, state_.step));
+  UNMASK_TRY_STATUS(prune_checkpoints(request_.run_directory, config().checkpoint.keep));
+  saved_step_ = state_.step;
+  metrics_.write(CheckpointEvent{.step = state_.step,
+                                 .tokens = state_.tokens,
+                                 .seconds = state_.seconds,
+                                 .path = fs::path(path).lexically_relative(request_.run_directory),
+                                 .best = best,
+                                 .seconds_taken = now() - begin});
+  return {};
+}
+
+Status Trainer::end(const std::string& reason) {
+  metrics_.write(EndEvent{
+      .step = state_.step, .tokens = state_.tokens, .seconds = state_.seconds, .reason = reason});
+  return {};
+}
+
+Status Trainer::run(const std::atomic<bool>& stop) {
+  std::optional<Progress> progress;
+  if (request_.show_progress) progress.emplace(config().name, config().steps, state_.step);
+
+  double window_seconds = 0;
+  int64_t window_steps = 0;
+  while (state_.step < config().steps) {
+    const double begin = now();
+    const auto report = step();
+    if (!report) {
+      UNMASK_TRY_STATUS(end("diverged: " + report.error().message));
+      return report.error();
+    }
+    const double seconds = now() - begin;
+    state_.seconds += seconds;
+    window_seconds += seconds;
+    ++window_steps;
+    const double rate = static_cast<double>(window_steps * config().step_tokens()) / window_seconds;
+    if (progress) progress->update({state_.step, report->loss.cross_entropy, rate});
+    if (due(config().log_every)) {
+      log_step(*report, rate);
+      window_seconds = 0;
+      window_steps = 0;
+    }
+
+    const bool leaving = stop.load() && state_.step < config().steps;
+    if (due(config().evaluation.every)) {
+      metrics_.write(routing_event(state_, learner_));
+      UNMASK_TRY_STATUS(evaluate());
+    }
+    if (due(config().evaluation.sample_every)) {
+      UNMASK_TRY_STATUS(
+          append_sample(request_.run_directory, state_.step, learner_, *tokenizer_, config()));
+    }
+    if (leaving || due(config().checkpoint.every)) UNMASK_TRY_STATUS(save());
+    if (leaving) {
+      UNMASK_TRY_STATUS(end("interrupted"));
+      log_info("saved at step {}; go on with --resume", state_.step);
+      return {};
+    }
+  }
+  return end("finished");
+}
+
+}  // namespace
+
+Status train(TrainRequest request, const std::atomic<bool>& stop) {
+  UNMASK_TRY(const auto trainer, Trainer::open(std::move(request)));
+  return trainer->run(stop);
+}
+
+}  // namespace unmask
