@@ -60,7 +60,7 @@ ConfigEvent config_of(const SyntheticRun& run) {
       run.expert_choice ? "expert-choice" : "token-choice",
       !run.expert_choice   ? R"(,"balance":{"switch_loss":0.01})"
       : run.linear_reverse ? R"(,"capacity":{"schedule":"linear-reverse","min":2,"max":6})"
-                           : R"(,"balance":{"switch_loss":0.01})",
+                           : R"(,"capacity":{"schedule":"constant"})",
       run.seed, run.steps);
   event.parameters = 300'000 * run.layers + run.layers * run.experts * 98'304;
   event.active_parameters = 300'000 * run.layers + run.layers * 4 * 98'304;

@@ -17,8 +17,27 @@ function change(part) {
   if ('axis' in part && part.axis !== view.axis) view.zoom = null;
   Object.assign(view, part);
   for (const update of onChange) update();
-  for (const chart of charts) chart.draw();
-  for (const map of heatMaps) map.draw();
+  redraw();
+}
+
+// What is in sight at once, the rest one by one after it: many long runs take a while to draw.
+let waiting = [];
+function redraw() {
+  const visible = ({ node }) => {
+    const { top, bottom } = node.getBoundingClientRect();
+    return bottom > 0 && top < innerHeight;
+  };
+  const drawings = [...charts, ...heatMaps];
+  const inSight = new Set(drawings.filter(visible));
+  const idle = waiting.length === 0;
+  waiting = drawings.filter((drawing) => !inSight.has(drawing));
+  for (const drawing of inSight) drawing.draw();
+  if (idle) setTimeout(drawNext);
+}
+function drawNext() {
+  if (!waiting.length) return;
+  waiting.shift().draw();
+  setTimeout(drawNext);
 }
 
 function highlight(run) {
