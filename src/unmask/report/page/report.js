@@ -233,7 +233,7 @@ function buildSpeed() {
     speed && chart({ title: 'Tokens per second', size: 'half', height: 210, zero: true, format: formatCount, lines: () => smoothed(trainLines('tokens_per_second')) }),
     flops && chart({ title: 'Model FLOP/s', note: 'of the active parameters', size: 'half', height: 210, zero: true, format: formatCount, lines: () => smoothed(trainLines('model_flops_per_second')) }),
     anyRun((run) => measured(run.train.gradient_norm)) && chart({ title: 'Gradient norm', note: 'before clipping', size: 'half', height: 210, logY: true, format: formatSmall, lines: () => smoothed(trainLines('gradient_norm')) }),
-    anyRun((run) => measured(run.train.learning_rate)) && chart({ title: 'Learning rate', size: 'half', height: 210, zero: true, format: formatSmall, lines: () => trainLines('learning_rate') }),
+    anyRun((run) => measured(run.train.learning_rate)) && chart({ title: 'Learning rate', size: 'half', height: 210, zero: true, format: formatSmall, tick: formatSmall, lines: () => trainLines('learning_rate') }),
   ].filter(Boolean);
   if (cards.length) section('Speed and optimisation', '', [], grid(...cards));
 }
