@@ -1,0 +1,209 @@
+// The program from outside: a run that is killed and resumed, interrupts, and bad input.
+#include "tests/cli/program.h"
+#include "tests/support/temporary_directory.h"
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "unmask/checkpoint/retention.h"
+
+namespace unmask {
+namespace {
+
+namespace fs = std::filesystem;
+using test::run_unmask;
+
+std::string slurp(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+class TrainCommand : public testing::Test {
+ protected:
+  TrainCommand() {
+    std::string text;
+    for (int i = 0; i < 4000; ++i) text += "line " + std::to_string(i * 7919 % 1000) + " of text\n";
+    data_ = directory_.write("text.txt", text);
+    config_ = directory_.write("config.toml", "name = 'test'\n[data]\npaths = ['" + data_ + R"(']
+sequence_length = 64
+[model]
+layers = 2
+hidden = 64
+heads = 2
+experts = 8
+expert_ffn = 32
+shared_ffn = 64
+[routing]
+policy = "expert-choice"
+experts_per_token = 2
+[training]
+steps = 20
+batch = 8
+[optimizer]
+warmup = 4
+[evaluation]
+sequences = 8
+sample_length = 16
+[checkpoint]
+every = 10
+keep = 5
+)");
+  }
+  std::string run_directory(const std::string& name) const { return directory_.path(name); }
+  std::string train(const std::string& run) const {
+    return "train --quiet --config " + config_ + " --run " + run_directory(run) + " ";
+  }
+  // Starts training in a process of its own.
+  pid_t start(const std::string& run) const {
+    const std::string directory = run_directory(run);
+    const pid_t child = fork();
+    if (child == 0) {
+      execl(UNMASK_BINARY, "unmask", "train", "--quiet", "--config", config_.c_str(), "--run",
+            directory.c_str(), nullptr);
+      _exit(127);
+    }
+    return child;
+  }
+  void expect_same_result(const std::string& a, const std::string& b) const {
+    for (const char* file : {"model.safetensors", "training_state/state.safetensors"}) {
+      const std::string bytes = slurp(checkpoint_path(run_directory(a), 20) + "/" + file);
+      EXPECT_FALSE(bytes.empty());
+      EXPECT_EQ(bytes, slurp(checkpoint_path(run_directory(b), 20) + "/" + file)) << file;
+    }
+  }
+
+  test::TemporaryDirectory directory_;
+  std::string data_, config_;
+};
+
+template <class Condition>
+bool wait_for(Condition condition) {
+  for (int i = 0; i < 60'000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
+TEST_F(TrainCommand, ResumesAKilledRunBitIdentically) {
+  ASSERT_EQ(run_unmask(train("straight")).exit_code, 0);
+
+  const pid_t child = start("killed");
+  ASSERT_TRUE(wait_for([&] { return fs::exists(checkpoint_path(run_directory("killed"), 10)); }));
+  kill(child, SIGKILL);
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it could be killed";
+  ASSERT_EQ(latest_checkpoint(run_directory("killed"))->step, 10);
+
+  const auto resumed = run_unmask(train("killed") + "--resume");
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
+  expect_same_result("straight", "killed");
+}
+
+TEST_F(TrainCommand, SavesAndLeavesOnTheFirstInterrupt) {
+  ASSERT_EQ(run_unmask(train("straight")).exit_code, 0);
+  const pid_t child = start("interrupted");
+  ASSERT_TRUE(wait_for([&] {
+    return slurp(run_directory("interrupted") + "/metrics.jsonl").find("config") !=
+           std::string::npos;
+  }));
+  kill(child, SIGINT);
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  ASSERT_TRUE(latest_checkpoint(run_directory("interrupted")));
+  if (latest_checkpoint(run_directory("interrupted"))->step < 20) {
+    ASSERT_EQ(run_unmask(train("interrupted") + "--resume").exit_code, 0);
+  }
+  expect_same_result("straight", "interrupted");
+}
+
+TEST_F(TrainCommand, RefusesToMixRuns) {
+  ASSERT_EQ(run_unmask(train("run") + "--set training.steps=2").exit_code, 0);
+  const auto again = run_unmask(train("run"));
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_NE(again.output.find("--resume"), std::string::npos) << again.output;
+  const auto other = run_unmask(train("run") + "--resume --set model.hidden=32");
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_NE(other.output.find("hidden"), std::string::npos) << other.output;
+}
+
+TEST_F(TrainCommand, ExplainsBadInputWithExitCodes) {
+  struct Case {
+    std::string arguments;
+    int exit_code;
+    std::string words;
+  };
+  const std::string latin =
+      directory_.write("latin.txt", "caf\xe9 cr\xe8me " + std::string(999, 'x'));
+  const std::string short_text = directory_.write("short.txt", "too short");
+  const Case cases[] = {
+      {"train", 2, "--config"},
+      {"train --config /nonexistent.toml", 1, "/nonexistent.toml"},
+      {train("a") + "--set model.hidden=65", 2, "heads"},
+      {train("a") + "--set model.hiden=64", 2, "hidden"},
+      {train("a") + "--set routing.experts_per_token=9", 2, "experts_per_token"},
+      {train("a") + "--set nonsense", 2, "key=value"},
+      {train("a") + "--set data.paths='[\"/nonexistent.txt\"]'", 1, "/nonexistent.txt"},
+      {train("a") + "--set data.paths='[\"" + short_text + "\"]'", 1, "64"},
+      {train("a") + "--resume", 2, "checkpoint"},
+      {train("a") + "--set objective.kind=block --set objective.block_size=0", 2, "block_size"},
+      {"generate /nonexistent --prompt x", 1, "/nonexistent"},
+      {"evaluate /nonexistent --data " + data_, 1, "/nonexistent"},
+      {"report /nonexistent", 1, "/nonexistent"},
+  };
+  for (const Case& c : cases) {
+    const auto outcome = run_unmask(c.arguments);
+    EXPECT_EQ(outcome.exit_code, c.exit_code) << c.arguments << "\n" << outcome.output;
+    EXPECT_NE(outcome.output.find(c.words), std::string::npos) << c.arguments << "\n"
+                                                               << outcome.output;
+  }
+}
+
+TEST_F(TrainCommand, SurvivesAFullDiskWhileSaving) {
+  // A limit on file sizes stands in for the full disk: metrics still fit, weights do not.
+  const std::string limited =
+      "-c 'ulimit -f 64; trap \"\" XFSZ; " + std::string(UNMASK_BINARY) + " " + train("full") + "'";
+  FILE* const pipe = popen(("bash " + limited + " 2>&1").c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string output;
+  char chunk[4096];
+  while (const size_t n = fread(chunk, 1, sizeof chunk, pipe)) output.append(chunk, n);
+  EXPECT_EQ(WEXITSTATUS(pclose(pipe)), 1) << output;
+  EXPECT_NE(output.find("checkpoint"), std::string::npos) << output;
+  EXPECT_FALSE(latest_checkpoint(run_directory("full")));
+  for (const auto& entry : fs::directory_iterator(run_directory("full") + "/checkpoints")) {
+    EXPECT_TRUE(entry.path().string().find(".partial") == std::string::npos) << entry.path();
+  }
+}
+
+TEST_F(TrainCommand, GeneratesEvaluatesAndReportsFromARun) {
+  ASSERT_EQ(run_unmask(train("run")).exit_code, 0);
+  const std::string checkpoint = run_directory("run") + "/best";
+  const auto text = run_unmask("generate " + checkpoint + " --prompt 'line ' --length 8 --steps 8");
+  EXPECT_EQ(text.exit_code, 0) << text.output;
+  const auto json =
+      run_unmask("generate " + checkpoint + " --prompt 'line ' --length 8 --steps 8 --json");
+  EXPECT_EQ(json.exit_code, 0);
+  EXPECT_NE(json.output.find("forwards"), std::string::npos) << json.output;
+  const auto loss = run_unmask("evaluate " + checkpoint + " --data " + data_);
+  EXPECT_EQ(loss.exit_code, 0) << loss.output;
+  EXPECT_NE(loss.output.find("perplexity"), std::string::npos) << loss.output;
+  const std::string page = directory_.path("report.html");
+  EXPECT_EQ(run_unmask("report " + run_directory("run") + " --out " + page).exit_code, 0);
+  EXPECT_NE(slurp(page).find("<html"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace unmask

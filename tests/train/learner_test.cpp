@@ -1,0 +1,167 @@
+#include "unmask/train/learner.h"
+
+#include "tests/support/allocations.h"
+#include "tests/support/numeric.h"
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "unmask/train/plan.h"
+
+namespace unmask {
+namespace {
+
+TrainConfig tiny_config(bool expert_choice, Precision precision = Precision::bf16) {
+  TrainConfig config;
+  ModelConfig& model = config.model;
+  model.vocab_size = 40;
+  model.mask_token = 39;
+  model.end_token = model.pad_token = 38;
+  model.layers = 2;
+  model.hidden = 64;
+  model.heads = model.kv_heads = 2;
+  model.head_dim = 32;
+  model.experts = 8;
+  model.expert_ffn = 32;
+  model.shared_ffn = 32;
+  model.routing.experts_per_token = 2;
+  if (expert_choice) {
+    model.routing.policy = RoutingPolicy::Selection::expert_choice;
+    model.routing.capacity = RoutingPolicy::Capacity{
+        .schedule = RoutingPolicy::Capacity::Schedule::linear_reverse, .min = 1, .max = 3};
+  } else {
+    model.routing.balance = {.switch_loss = 0.01f, .z_loss = 0.001f};
+  }
+  config.options.precision = precision;
+  config.data.sequence_length = 64;
+  config.batch = 4;
+  config.steps = 100;
+  config.learning_rate = {.peak = 3e-3f, .floor = 3e-4f, .warmup = 5, .steps = 100};
+  return config;
+}
+
+// Text that can be learned: each sequence counts upwards from a random start.
+StepData make_data(const TrainConfig& config, int64_t step) {
+  StepData data;
+  const int32_t length = config.data.sequence_length;
+  for (int64_t b = 0; b < config.step_sequences(); ++b) {
+    const auto start = static_cast<int32_t>(
+        random_below({1, Purpose::synthetic}, 38, static_cast<uint64_t>(step * 1000 + b)));
+    for (int32_t i = 0; i < length; ++i) data.tokens.push_back((start + i) % 38);
+    data.prompt_length.push_back(0);
+    data.real_length.push_back(length);
+  }
+  return data;
+}
+
+Learner make_learner(const TrainConfig& config) {
+  auto learner = Learner::create(config);
+  EXPECT_TRUE(learner.ok()) << learner.error().message;
+  return std::move(learner).value();
+}
+
+std::vector<float> parameters_after(const TrainConfig& config, int64_t steps) {
+  Learner learner = make_learner(config);
+  for (int64_t step = 1; step <= steps; ++step) {
+    EXPECT_TRUE(learner.step(step, make_data(config, step)).ok());
+  }
+  const auto flat = learner.model().parameters().flat();
+  return {flat.begin(), flat.end()};
+}
+
+TEST(Learner, LearnsToCount) {
+  for (const bool expert_choice : {false, true}) {
+    const TrainConfig config = tiny_config(expert_choice);
+    Learner learner = make_learner(config);
+    double first = 0, last = 0;
+    for (int64_t step = 1; step <= config.steps; ++step) {
+      const auto report = learner.step(step, make_data(config, step));
+      ASSERT_TRUE(report.ok());
+      if (step == 1) first = report.value().loss.cross_entropy;
+      last = report.value().loss.cross_entropy;
+    }
+    EXPECT_NEAR(first, std::log(40.0), 0.3);
+    EXPECT_LT(last, 0.6 * first);
+  }
+}
+
+TEST(Learner, GivesTheSameBitsWithOneAndTwoThreads) {
+  for (const bool expert_choice : {false, true}) {
+    for (const Precision precision : {Precision::f32, Precision::bf16}) {
+      const auto run = [&](int threads) {
+        const ThreadCount scope(threads);
+        return parameters_after(tiny_config(expert_choice, precision), 4);
+      };
+      EXPECT_EQ(run(1), run(2));
+    }
+  }
+}
+
+TEST(Learner, AccumulationEqualsOneBigBatch) {
+  TrainConfig whole = tiny_config(true, Precision::f32);
+  TrainConfig parts = whole;
+  parts.batch = 1;
+  parts.accumulation = 4;
+  const std::vector<float> a = parameters_after(whole, 1), b = parameters_after(parts, 1);
+  // The first step of AdamW moves every parameter by the learning rate times g / |g|: only where
+  // the gradient is as small as its rounding may the two differ, and then by two steps at most.
+  const double step = whole.learning_rate.at(1) * (1 + 1e-3);
+  size_t different = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_LE(std::abs(a[i] - b[i]), 2 * step);
+    different += std::abs(a[i] - b[i]) > 1e-2 * step;
+  }
+  EXPECT_LT(different, a.size() / 100);
+}
+
+TEST(Learner, AllocatesNothingInTheSteadyState) {
+  for (const bool expert_choice : {false, true}) {
+    const TrainConfig config = tiny_config(expert_choice);
+    Learner learner = make_learner(config);
+    std::vector<StepData> data;
+    for (int64_t step = 1; step <= 8; ++step) data.push_back(make_data(config, step));
+    for (int64_t step = 1; step <= 4; ++step) ASSERT_TRUE(learner.step(step, data[step - 1]).ok());
+    const size_t reserved = learner.tape().arena.bytes_reserved();
+    const auto before = test::heap_allocations();
+    for (int64_t step = 5; step <= 8; ++step) ASSERT_TRUE(learner.step(step, data[step - 1]).ok());
+    EXPECT_EQ(test::heap_allocations() - before, 0);
+    EXPECT_EQ(learner.tape().arena.bytes_reserved(), reserved);
+  }
+}
+
+TEST(Learner, HoldsAsMuchMemoryAsPlanned) {
+  for (const bool recompute : {false, true}) {
+    TrainConfig config = tiny_config(true);
+    config.options.recompute = recompute;
+    config.batch = 32;
+    Learner learner = make_learner(config);
+    ASSERT_TRUE(learner.step(1, make_data(config, 1)).ok());
+    const auto plan = plan_memory(config);
+    ASSERT_TRUE(plan.ok());
+    EXPECT_EQ(plan.value().weights,
+              static_cast<int64_t>(learner.model().parameters().flat().size_bytes()));
+    const auto reserved = static_cast<double>(learner.tape().arena.bytes_reserved());
+    EXPECT_NEAR(reserved, static_cast<double>(plan.value().tape), 0.1 * reserved);
+  }
+}
+
+TEST(Learner, SaysWhereItDivergedAndAppliesNothing) {
+  const TrainConfig config = tiny_config(false);
+  Learner learner = make_learner(config);
+  ASSERT_TRUE(learner.step(1, make_data(config, 1)).ok());
+  const int down = learner.model().layout().layers[1].expert_down;
+  learner.model().parameters()[down](3, 5) = std::numeric_limits<float>::infinity();
+  const auto flat = learner.model().parameters().flat();
+  const std::vector<float> before(flat.begin(), flat.end());
+  const auto report = learner.step(2, make_data(config, 2));
+  ASSERT_FALSE(report.ok());
+  EXPECT_NE(report.error().message.find("step 2"), std::string::npos);
+  EXPECT_NE(report.error().message.find("layers.1.experts.down"), std::string::npos)
+      << report.error().message;
+  EXPECT_NE(report.error().message.find("learning_rate"), std::string::npos);
+  EXPECT_TRUE(std::equal(flat.begin(), flat.end(), before.begin()));
+}
+
+}  // namespace
+}  // namespace unmask
