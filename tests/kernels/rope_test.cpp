@@ -120,7 +120,7 @@ TEST_P(QkNormRope, ThreadCountChangesNothing) {
 INSTANTIATE_TEST_SUITE_P(Cases, QkNormRope,
                          testing::Values(Case{3, 1, 2, 2, true, 0}, Case{5, 2, 32, 32, true, 7},
                                          Case{5, 3, 32, 16, true, 0}, Case{4, 2, 30, 10, true, 1},
-                                         Case{4, 3, 32, 32, false, 5},
+                                         Case{3, 2, 25, 8, true, 0}, Case{4, 3, 32, 32, false, 5},
                                          Case{4, 1, 128, 64, false, 0},
                                          Case{200, 4, 32, 32, true, 64},
                                          Case{2, 2, 8, 0, true, 0}));
