@@ -94,6 +94,7 @@ std::vector<ModelCase> model_cases() {
 
   ModelConfig expert_choice = base;  // arXiv 2604.01622
   expert_choice.tied_head = true;
+  expert_choice.routing.monte_carlo = true;
   expert_choice.routing.policy = RoutingPolicy::Selection::expert_choice;
   expert_choice.routing.capacity = RoutingPolicy::Capacity{
       .schedule = RoutingPolicy::Capacity::Schedule::linear_reverse, .min = 1, .max = 5};

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "unmask/kernels/isa/isa.h"
 #include "unmask/model/divergence.h"
 #include "unmask/model/head.h"
 
@@ -107,6 +108,7 @@ TEST_P(EveryModel, MemoryIsWhatWasPlanned) {
 }
 
 TEST_P(EveryModel, SteadyStateAllocatesNothing) {
+  if (use_reference_kernels()) GTEST_SKIP() << "the plain kernels allocate";
   const ThreadCount two_threads(2);
   Model model = random_model(config());
   Tape tape;
