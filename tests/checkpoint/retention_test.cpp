@@ -56,7 +56,7 @@ TEST_F(RetentionTest, KeepsTheNewestAndTheBest) {
   ASSERT_TRUE(mark_best_checkpoint(run_, 100).ok());
   ASSERT_TRUE(mark_best_checkpoint(run_, 200).ok());
   EXPECT_EQ(best_checkpoint(run_)->step, 200);
-  EXPECT_TRUE(fs::exists(run_ + "/checkpoints/best/config.json"));
+  EXPECT_TRUE(fs::exists(run_ + "/best/config.json"));
   EXPECT_EQ(steps(), (Steps{100, 200, 300, 400, 500}));
 
   ASSERT_TRUE(prune_checkpoints(run_, 2).ok());

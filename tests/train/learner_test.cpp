@@ -134,7 +134,7 @@ TEST(Learner, HoldsAsMuchMemoryAsPlanned) {
   for (const bool recompute : {false, true}) {
     TrainConfig config = tiny_config(true);
     config.options.recompute = recompute;
-    config.batch = 32;
+    config.batch = 256;
     Learner learner = make_learner(config);
     ASSERT_TRUE(learner.step(1, make_data(config, 1)).ok());
     const auto plan = plan_memory(config);

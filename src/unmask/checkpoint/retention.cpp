@@ -19,7 +19,7 @@ constexpr std::string_view kPartial = ".partial";
 fs::path folder_of(const std::string& run_directory) {
   return fs::path(run_directory) / "checkpoints";
 }
-fs::path best_link(const std::string& run_directory) { return folder_of(run_directory) / "best"; }
+fs::path best_link(const std::string& run_directory) { return fs::path(run_directory) / "best"; }
 
 std::optional<int64_t> step_of(std::string_view name) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
@@ -86,13 +86,14 @@ std::optional<CheckpointEntry> best_checkpoint(const std::string& run_directory)
   const fs::path target = fs::read_symlink(best_link(run_directory), code);
   if (code) return std::nullopt;
   const auto step = step_of(target.filename().string());
-  const fs::path path = folder_of(run_directory) / target;
+  const fs::path path = fs::path(run_directory) / target;
   if (!step || !fs::is_directory(path, code)) return std::nullopt;
   return CheckpointEntry{*step, path.string()};
 }
 
 Status mark_best_checkpoint(const std::string& run_directory, int64_t step) {
-  const fs::path target = fs::path(checkpoint_path(run_directory, step)).filename();
+  const fs::path target =
+      fs::path(checkpoint_path(run_directory, step)).lexically_relative(run_directory);
   const fs::path link = best_link(run_directory);
   const fs::path staging = link.string() + std::string(kPartial);
   std::error_code code;

@@ -9,7 +9,7 @@
 
 namespace unmask {
 
-// The checkpoints of a run: RUN/checkpoints/step-00000100, …, and `best`, a symbolic link to one
+// The checkpoints of a run: RUN/checkpoints/step-00000100, …, and RUN/best, a symbolic link to one
 // of them. A directory that is still being written ends in ".partial" and is no checkpoint.
 
 // Where the checkpoint of a step belongs.

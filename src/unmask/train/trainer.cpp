@@ -235,7 +235,8 @@ Status Trainer::run(const std::atomic<bool>& stop) {
       UNMASK_TRY_STATUS(
           append_sample(request_.run_directory, state_.step, learner_, *tokenizer_, config()));
     }
-    if (leaving || due(config().checkpoint.every)) UNMASK_TRY_STATUS(save());
+    const bool best = state_.best_loss && state_.best_step == state_.step;
+    if (leaving || best || due(config().checkpoint.every)) UNMASK_TRY_STATUS(save());
     if (leaving) {
       UNMASK_TRY_STATUS(end("interrupted"));
       log_info("saved at step {}; go on with --resume", state_.step);
