@@ -36,9 +36,7 @@ struct View {
     return View(data + begin, rows, count, stride);
   }
 
-  operator View<const T>() const
-    requires(!std::is_const_v<T>)
-  {
+  operator View<const T>() const requires(!std::is_const_v<T>) {
     return View<const T>(data, rows, cols, stride);
   }
 };

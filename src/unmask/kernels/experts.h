@@ -11,7 +11,8 @@ namespace unmask {
 
 // Routed SwiGLU experts as one operation over an Assignment:
 //   y[t] += sum over slots s of token t of gate[s] * down_e · (silu(gate_e · x[t]) * (up_e · x[t]))
-// A dense or shared feed-forward is the same with one expert that takes every token (feed_forward.h).
+// A dense or shared feed-forward is the same with one expert that takes every token
+// (feed_forward.h).
 struct ExpertWeights {
   ConstMatrix gate;  // [experts * ffn, hidden]
   ConstMatrix up;    // [experts * ffn, hidden]
@@ -33,8 +34,7 @@ void experts_forward(ConstMatrix x, const ExpertWeights& weights, const Assignme
 
 // dx [tokens, hidden] +=, d_gate [slots] =, gradients +=.
 void experts_backward(ConstMatrix x, const ExpertWeights& weights, const Assignment& assignment,
-                      const ExpertsSaved& saved, ConstMatrix dy, Matrix dx,
-                      std::span<float> d_gate, const ExpertGradients& gradients,
-                      Precision precision);
+                      const ExpertsSaved& saved, ConstMatrix dy, Matrix dx, std::span<float> d_gate,
+                      const ExpertGradients& gradients, Precision precision);
 
 }  // namespace unmask
