@@ -16,14 +16,20 @@ namespace unmask::cli {
 using Run = std::function<Status()>;
 using Add = void (*)(CLI::App& program, Run& run);
 
+void add_evaluate(CLI::App& program, Run& run);
+void add_generate(CLI::App& program, Run& run);
 void add_info(CLI::App& program, Run& run);
 void add_report(CLI::App& program, Run& run);
 void add_tokenize(CLI::App& program, Run& run);
+void add_train(CLI::App& program, Run& run);
 
 inline constexpr Add kCommands[] = {
+    add_evaluate,
+    add_generate,
     add_info,
     add_report,
     add_tokenize,
+    add_train,
 };
 
 }  // namespace unmask::cli

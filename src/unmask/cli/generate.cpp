@@ -1,0 +1,254 @@
+#include "unmask/diffusion/generate.h"
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/files.h"
+#include "unmask/base/log.h"
+#include "unmask/cli/commands.h"
+#include "unmask/cli/loaded_model.h"
+#include "unmask/cli/watch.h"
+
+namespace unmask::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Arguments {
+  std::string checkpoint;
+  std::optional<std::string> prompt, prompt_file, tokens, infill;
+  int32_t length = 64;
+  int32_t samples = 1;
+  uint64_t seed = 0;
+  std::string precision = "f32";
+  bool ignore_end = false;
+  bool json = false;
+  bool watch = false;
+  GenerateOptions options;
+};
+
+std::atomic<bool> interrupted = false;
+
+// The first Ctrl-C ends the generation between two steps, the second the program.
+void cancel_on_interrupt() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = true; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+Result<std::vector<int32_t>> parse_ids(std::string_view text) {
+  std::vector<int32_t> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    if (*at == ',' || *at == ' ') {
+      ++at;
+      continue;
+    }
+    int32_t id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || id < 0) {
+      return usage_error("--tokens: expected ids separated by commas or spaces, found \"{}\"",
+                         std::string_view(at, end));
+    }
+    ids.push_back(id);
+    at = next;
+  }
+  return ids;
+}
+
+// "It was [MASK:4] night": text with gaps of so many tokens.
+Result<Canvas> parse_infill(std::string_view text, const Tokenizer& tokenizer, int32_t mask_token) {
+  constexpr std::string_view kOpen = "[MASK:";
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> masked;
+  bool gaps = false;
+  while (!text.empty()) {
+    const size_t open = std::min(text.find(kOpen), text.size());
+    UNMASK_TRY(const auto piece, tokenizer.encode(text.substr(0, open)));
+    tokens.insert(tokens.end(), piece.begin(), piece.end());
+    masked.resize(tokens.size(), 0);
+    if (open == text.size()) break;
+    text.remove_prefix(open);
+    const std::string_view digits = text.substr(kOpen.size());
+    int32_t count = 0;
+    const char* const end = digits.data() + digits.size();
+    const auto [next, error] = std::from_chars(digits.data(), end, count);
+    if (error != std::errc() || next == end || *next != ']' || count < 1) {
+      return usage_error("--infill: expected gaps like [MASK:8], found \"{}\"", text.substr(0, 16));
+    }
+    text.remove_prefix(static_cast<size_t>(next + 1 - text.data()));
+    constexpr int32_t kLongestGap = 1 << 24;  // any model has fewer positions
+    tokens.resize(tokens.size() + static_cast<size_t>(std::min(count, kLongestGap)), mask_token);
+    masked.resize(tokens.size(), 1);
+    gaps = true;
+  }
+  if (!gaps) return usage_error("--infill: expected at least one gap like [MASK:8]");
+  return Canvas::infill(tokens, masked, mask_token);
+}
+
+Result<Canvas> make_canvas(const Arguments& a, const Tokenizer* tokenizer,
+                           const ModelConfig& config) {
+  if (a.infill) return parse_infill(*a.infill, *tokenizer, config.mask_token);
+  if (a.length < 1) return usage_error("--length {}: expected at least 1", a.length);
+  if (a.length > config.max_positions) {
+    return usage_error("--length {}: the model has {} positions", a.length, config.max_positions);
+  }
+  std::vector<int32_t> prompt;
+  if (a.tokens) {
+    UNMASK_TRY(prompt, parse_ids(*a.tokens));
+  } else if (a.prompt || a.prompt_file) {
+    std::string text = a.prompt.value_or("");
+    if (a.prompt_file) {
+      UNMASK_TRY(text, read_file(*a.prompt_file));
+    }
+    UNMASK_TRY(prompt, tokenizer->encode(text));
+  }
+  return Canvas::continuation(prompt, a.length, config.mask_token);
+}
+
+json to_json(const Generation& g, const Tokenizer* tokenizer) {
+  const auto given = g.canvas.given();
+  const auto prompt = std::find(given.begin(), given.end(), 0) - given.begin();
+  json out = {{"tokens", g.tokens},
+              {"prompt_tokens", prompt},
+              {"ended", g.ended},
+              {"cancelled", g.cancelled},
+              {"forwards", g.forwards},
+              {"committed", g.committed},
+              {"tokens_per_forward", g.tokens_per_forward()},
+              {"unique_experts", g.unique_experts}};
+  if (tokenizer) {
+    const std::span<const int32_t> tokens = g.tokens;
+    out["text"] = tokenizer->decode(tokens);
+    out["completion"] =
+        tokenizer->decode(tokens.subspan(std::min(static_cast<size_t>(prompt), tokens.size())));
+  }
+  return out;
+}
+
+json to_json(const GenerateReport& report) {
+  const Profile& p = report.profile;
+  return {{"forwards", report.forwards},
+          {"expert_bytes", report.expert_bytes},
+          {"peak_memory", report.peak_memory},
+          {"seconds",
+           {{"total", report.seconds},
+            {"attention", p.attention},
+            {"router", p.router},
+            {"experts", p.experts},
+            {"shared", p.shared},
+            {"head", p.head},
+            {"other", p.other()},
+            {"sampling", report.sampling_seconds}}}};
+}
+
+void print(const std::vector<Generation>& generations, const Tokenizer* tokenizer) {
+  for (const Generation& g : generations) {
+    if (tokenizer) {
+      fmt::print("{}\n", tokenizer->decode(g.tokens));
+    } else {
+      fmt::print("{}\n", fmt::join(g.tokens, ","));
+    }
+  }
+}
+
+Status generate(const Arguments& a) {
+  if (a.samples < 1) return usage_error("--samples {}: expected at least 1", a.samples);
+  UNMASK_TRY(const Precision precision, parse_precision(a.precision));
+  UNMASK_TRY(Model model, load_model(a.checkpoint, precision));
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (!a.tokens) {
+    UNMASK_TRY(tokenizer, load_tokenizer(a.checkpoint, model.config()));
+  }
+  UNMASK_TRY(const Canvas canvas, make_canvas(a, tokenizer.get(), model.config()));
+  std::vector<GenerateRequest> requests;
+  for (int32_t i = 0; i < a.samples; ++i) {
+    requests.push_back({canvas, a.seed + static_cast<uint64_t>(i)});
+  }
+
+  GenerateOptions options = a.options;
+  options.stop_at_end = !a.ignore_end;
+  options.cancel = &interrupted;
+  std::optional<Watch> watch;
+  if (a.watch) {
+    watch.emplace(tokenizer.get(), standard_error_terminal());
+    options.on_step = [&](const DenoisingEvent& event) {
+      if (event.request == 0) watch->show(event);
+    };
+  }
+  cancel_on_interrupt();
+  Tape tape;
+  GenerateReport report;
+  Result<std::vector<Generation>> generations =
+      unmask::generate(model, requests, options, tape, &report);
+  watch.reset();
+  if (!generations) return generations.error();
+
+  if (a.json) {
+    json out = {{"generations", json::array()}, {"report", to_json(report)}};
+    for (const Generation& g : *generations) {
+      out["generations"].push_back(to_json(g, tokenizer.get()));
+    }
+    // Sampled bytes need not be UTF-8.
+    fmt::print("{}\n", out.dump(-1, ' ', false, json::error_handler_t::replace));
+  } else {
+    print(*generations, tokenizer.get());
+  }
+  if (interrupted) log_info("interrupted: this is what was committed");
+  return {};
+}
+
+}  // namespace
+
+void add_generate(CLI::App& program, Run& run) {
+  const auto a = std::make_shared<Arguments>();
+  GenerateOptions& o = a->options;
+  CLI::App* command = program.add_subcommand("generate", "Write text by unmasking it");
+  command->add_option("CHECKPOINT", a->checkpoint, "Checkpoint directory")->required();
+
+  CLI::Option_group* input = command->add_option_group("input", "What to begin with (one)");
+  input->add_option("--prompt", a->prompt, "Text to continue");
+  input->add_option("--prompt-file", a->prompt_file, "A file with the text to continue");
+  input->add_option("--tokens", a->tokens, "Token ids to continue; ids are printed");
+  input->add_option("--infill", a->infill, "Text with gaps: \"It was a [MASK:8] night\"");
+  input->require_option(0, 1);
+
+  command->add_option("--length", a->length, "Tokens to generate")->capture_default_str();
+  command->add_option("--steps", o.steps, "Denoising steps for each block")->capture_default_str();
+  command
+      ->add_option("--block-length", o.block_length,
+                   "Decode blocks of so many positions left to right; 0: all at once")
+      ->capture_default_str();
+  command
+      ->add_option("--sampler", o.sampler.policy,
+                   fmt::format("Which positions to commit: {}", fmt::join(sampler_names(), ", ")))
+      ->capture_default_str();
+  command->add_option("--threshold", o.sampler.threshold, "Confidence for `threshold`")
+      ->capture_default_str();
+  command->add_option("--temperature", o.temperature, "0: always the most probable token")
+      ->capture_default_str();
+  command->add_option("--seed", a->seed, "Of sampling")->capture_default_str();
+  command->add_option("--samples", a->samples, "Texts to generate, with seeds one after the other")
+      ->capture_default_str();
+  command->add_flag("--ignore-end", a->ignore_end, "Go on behind an end token");
+  command->add_option("--precision", a->precision, "f32 or bf16")->capture_default_str();
+  command->add_flag("--watch", a->watch, "Show the (first) text while it is unmasked");
+  command->add_flag("--json", a->json, "Tokens, texts and figures as JSON");
+  command->callback([&run, a] { run = [a] { return generate(*a); }; });
+}
+
+}  // namespace unmask::cli
