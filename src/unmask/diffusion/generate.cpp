@@ -59,6 +59,7 @@ class Decoding {
         options_(options),
         config_(config),
         stops_(options.stop_at_end && is_continuation(request.canvas)),
+        in_blocks_(options.block_length > 0 || config.attention_block > 0),
         block_length_(options.block_length     ? options.block_length
                       : config.attention_block ? config.attention_block
                                                : request.canvas.size()) {
@@ -91,7 +92,7 @@ class Decoding {
     const DenoisingStep step{
         .logits = logits,
         .positions = positions_,
-        .quota = quota_at(block_masked_, options_.steps, block_step_),
+        .quota = quota_at(scheduled_, options_.steps, block_step_),
         .mask_token = config_.mask_token,
         .temperature = options_.temperature,
         .seed = seed_,
@@ -142,6 +143,9 @@ class Decoding {
     for (; block_begin_ < size; block_begin_ = block_end_) {
       block_end_ = block_begin_ + std::min(block_length_, size - block_begin_);
       block_masked_ = result_.canvas.masked_count(block_begin_, block_end_);
+      // In blocks the schedule is a rate, block_length / steps, also where a part of the block is
+      // prompt (LLaDA2's generate); else the steps are shared out over what is masked.
+      scheduled_ = in_blocks_ ? block_length_ : block_masked_;
       if (block_masked_ > 0) return;
     }
   }
@@ -171,11 +175,13 @@ class Decoding {
   const GenerateOptions& options_;
   const ModelConfig& config_;
   bool stops_;
+  bool in_blocks_;
   int32_t block_length_;
 
   Generation result_;
   int32_t block_begin_ = 0, block_end_ = 0;
   int32_t block_masked_ = 0;  // positions that were masked when the block was entered; 0: done
+  int32_t scheduled_ = 0;     // positions that the steps of a block are shared out over
   int32_t block_step_ = 0;
   int32_t first_row_ = 0;           // of this forward pass
   std::vector<int32_t> positions_;  // masked ones of the active block

@@ -28,7 +28,9 @@ struct DenoisingEvent {
 };
 
 struct GenerateOptions {
-  int32_t steps = 32;        // denoising steps that the schedule gives each block
+  // Denoising steps that the schedule gives a block: block_length / steps positions are committed
+  // at least in each. Without blocks, masked positions / steps.
+  int32_t steps = 32;
   int32_t block_length = 0;  // blocks aligned to position 0, decoded left to right; 0: the canvas
                              // is one block (with block-causal models: the model's block)
   float temperature = 0.0f;
