@@ -102,8 +102,9 @@ Status evaluate(const Arguments& arguments) {
                        arguments.sequences);
   }
   UNMASK_TRY(const Precision precision, parse_precision(arguments.precision));
-  UNMASK_TRY(Model model, load_model(arguments.checkpoint, precision));
-  UNMASK_TRY(const auto tokenizer, load_tokenizer(arguments.checkpoint, model.config()));
+  UNMASK_TRY(const std::string checkpoint, find_checkpoint(arguments.checkpoint));
+  UNMASK_TRY(Model model, load_model(checkpoint, precision));
+  UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
   constexpr int32_t kDefaultLength = 256;
   const int32_t length =
       arguments.length ? arguments.length : std::min(kDefaultLength, model.config().max_positions);
@@ -126,7 +127,10 @@ void add_evaluate(CLI::App& program, Run& run) {
   const auto a = std::make_shared<Arguments>();
   CLI::App* command =
       program.add_subcommand("evaluate", "Loss, perplexity and loss per mask ratio on a text");
-  command->add_option("CHECKPOINT", a->checkpoint, "Checkpoint directory")->required();
+  command
+      ->add_option("CHECKPOINT", a->checkpoint,
+                   "Checkpoint directory, or a training run (its best)")
+      ->required();
   command->add_option("--data", a->data, "Text files, JSON lines, token datasets or directories")
       ->required();
   command->add_option("--length", a->length, "Tokens in a sequence (0: 256, or the model's most)")

@@ -156,12 +156,26 @@ json to_json(const GenerateReport& report) {
             {"sampling", report.sampling_seconds}}}};
 }
 
+// All that was committed before an interruption, with a low line for each masked position.
+std::string interrupted_text(const Canvas& canvas, const Tokenizer& tokenizer) {
+  const auto masked = canvas.masked();
+  std::string text;
+  for (int32_t begin = 0, end = 0; begin < canvas.size(); begin = end) {
+    while (end < canvas.size() && masked[end] == masked[begin]) ++end;
+    text += masked[begin] ? std::string(static_cast<size_t>(end - begin), '_')
+                          : tokenizer.decode(canvas.tokens().subspan(begin, end - begin));
+  }
+  return text;
+}
+
 void print(const std::vector<Generation>& generations, const Tokenizer* tokenizer) {
   for (const Generation& g : generations) {
-    if (tokenizer) {
-      fmt::print("{}\n", tokenizer->decode(g.tokens));
-    } else {
+    if (!tokenizer) {
       fmt::print("{}\n", fmt::join(g.tokens, ","));
+    } else if (g.cancelled) {
+      fmt::print("{}\n", interrupted_text(g.canvas, *tokenizer));
+    } else {
+      fmt::print("{}\n", tokenizer->decode(g.tokens));
     }
   }
 }
@@ -169,10 +183,11 @@ void print(const std::vector<Generation>& generations, const Tokenizer* tokenize
 Status generate(const Arguments& a) {
   if (a.samples < 1) return usage_error("--samples {}: expected at least 1", a.samples);
   UNMASK_TRY(const Precision precision, parse_precision(a.precision));
-  UNMASK_TRY(Model model, load_model(a.checkpoint, precision));
+  UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
+  UNMASK_TRY(Model model, load_model(checkpoint, precision));
   std::unique_ptr<Tokenizer> tokenizer;
   if (!a.tokens) {
-    UNMASK_TRY(tokenizer, load_tokenizer(a.checkpoint, model.config()));
+    UNMASK_TRY(tokenizer, load_tokenizer(checkpoint, model.config()));
   }
   UNMASK_TRY(const Canvas canvas, make_canvas(a, tokenizer.get(), model.config()));
   std::vector<GenerateRequest> requests;
@@ -218,7 +233,10 @@ void add_generate(CLI::App& program, Run& run) {
   const auto a = std::make_shared<Arguments>();
   GenerateOptions& o = a->options;
   CLI::App* command = program.add_subcommand("generate", "Write text by unmasking it");
-  command->add_option("CHECKPOINT", a->checkpoint, "Checkpoint directory")->required();
+  command
+      ->add_option("CHECKPOINT", a->checkpoint,
+                   "Checkpoint directory, or a training run (its best)")
+      ->required();
 
   CLI::Option_group* input = command->add_option_group("input", "What to begin with (one)");
   input->add_option("--prompt", a->prompt, "Text to continue");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "unmask/checkpoint/hugging_face.h"
+#include "unmask/checkpoint/retention.h"
 
 namespace unmask::cli {
 
@@ -13,12 +14,19 @@ Result<Precision> parse_precision(const std::string& name) {
   return usage_error("precision \"{}\": expected f32 or bf16", name);
 }
 
-Result<Model> load_model(const std::string& directory, Precision precision) {
+Result<std::string> find_checkpoint(const std::string& path) {
+  if (const auto best = best_checkpoint(path)) return best->path;
+  if (const auto latest = latest_checkpoint(path)) return latest->path;
   std::error_code code;
-  if (!std::filesystem::is_directory(directory, code)) {
-    return failure("{}: expected a checkpoint, that is a directory with config.json and weights",
-                   directory);
+  if (!std::filesystem::is_directory(path, code)) {
+    return failure(
+        "{}: expected a checkpoint (a directory with config.json and weights) or a training run",
+        path);
   }
+  return path;
+}
+
+Result<Model> load_model(const std::string& directory, Precision precision) {
   UNMASK_TRY(const ModelConfig config, load_model_config(directory));
   UNMASK_TRY(Model model, Model::create(config, {.precision = precision}));
   UNMASK_TRY_STATUS(load_parameters(directory, config, model.parameters()));
