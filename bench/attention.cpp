@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -118,7 +120,7 @@ int main(int argc, char** argv) {
            {benchmark::RegisterBenchmark(label("forward").c_str(), forward, size, precision),
             benchmark::RegisterBenchmark(label("backward").c_str(), backward, size, precision)}) {
         run->UseRealTime()->Unit(benchmark::kMillisecond)->MinTime(0.1)->Repetitions(5);
-        ;
+        run->ReportAggregatesOnly();
       }
     }
   }

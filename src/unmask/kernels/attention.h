@@ -38,7 +38,8 @@ struct AttentionPattern {
 
 // q [queries, heads * d], k and v [keys, kv_heads * d] (rows may be strided: parts of one qkv
 // table), out [queries, heads * d]. Query head h reads kv head h / (heads / kv_heads). A query
-// in no span, or with no keys, gives zeros.
+// in no span, or with no keys, gives zeros. Rows of a group that are not attended weigh exactly 0,
+// so they must be finite.
 struct AttentionShape {
   int32_t heads = 1;
   int32_t kv_heads = 1;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "unmask/kernels/attention.h"
 
 // The tiled kernels behind kernels/attention.h; they write the rows that the pattern names and no

@@ -35,12 +35,11 @@ struct RowFactor {
         words(kernel.words(cols)),
         data(arena.take<float>(tiles.rows * words + kPackSlack)) {}
 
-  void pack(const GemmKernel& kernel, ConstMatrix source) {
-    for (int64_t i = 0; i < tiles->count; ++i) {
-      const int64_t rows = tiles->height_of(i);
-      kernel.pack_rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows, source.cols,
-                       data + tiles->first(i) * words);
-    }
+  // In ascending order: a tile spills into the next.
+  void pack(const GemmKernel& kernel, ConstMatrix source, int64_t i) {
+    const int64_t rows = tiles->height_of(i);
+    kernel.pack_rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows, source.cols,
+                     data + tiles->first(i) * words);
   }
   const float* tile(int64_t i) const { return data + tiles->first(i) * words; }
 };
@@ -55,22 +54,24 @@ struct ColumnFactor {
       : tiles(kernel, cols),
         words(kernel.words(rows)),
         depth(kernel.depth),
-        data(arena.take<float>(words * cols + kPackSlack)) {}
+        data(arena.take<float>(words * cols + tiles.count * kPackSlack)) {}
 
-  void pack(const GemmKernel& kernel, ConstMatrix source) {
+  // Rows [first, last), `first` a whole number of words; in ascending order.
+  void pack(const GemmKernel& kernel, ConstMatrix source, int64_t first, int64_t last) {
     for (int64_t j = 0; j < tiles.count; ++j) {
-      kernel.pack_columns(source.data + tiles.first(j), source.stride, nullptr, nullptr,
-                          tiles.height(j), tiles.height(j), source.rows,
-                          data + tiles.first(j) * words);
+      const int64_t width = tiles.height(j);
+      kernel.pack_columns(source.row(first) + tiles.first(j), source.stride, nullptr, nullptr,
+                          width, width, last - first, at(j, first));
     }
+  }
+  float* at(int64_t tile, int64_t row) const {
+    return data + tiles.first(tile) * words + tile * kPackSlack + row / depth * tiles.height(tile);
   }
   // c [columns][panel] += (or =) the sum over `rows` rows from `first_row` on of column x panel.
   void multiply(const GemmKernel& kernel, int64_t first_row, int64_t rows, const float* panel,
                 float* c, bool accumulate) const {
     for (int64_t j = 0; j < tiles.count; ++j) {
-      const int64_t height = tiles.height(j);
-      kernel.tile(height, kernel.words(rows),
-                  data + tiles.first(j) * words + first_row / depth * height, panel,
+      kernel.tile(tiles.height(j), kernel.words(rows), at(j, first_row), panel,
                   c + tiles.first(j) * kernel.cols, kernel.cols, accumulate);
     }
   }
