@@ -1,5 +1,5 @@
 # One static library for each folder of src/unmask, so that a wrong include does not link.
-find_package(OpenMP REQUIRED)
+find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 
 # What every piece of this project is compiled with.

@@ -8,7 +8,7 @@ int main() {
   unmask::RoutingPolicy policy;
   policy.policy = unmask::RoutingPolicy::Selection::expert_choice;
   policy.experts_per_token = 2;
-  auto router = unmask::make_router(policy, 4);
+  auto router = unmask::make_router(policy, 4, 0);
   if (!router) return std::puts(router.error().message.c_str()), 1;
 
   std::vector<float> logits(8 * 4);

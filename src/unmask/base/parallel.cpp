@@ -1,12 +1,13 @@
 #include "unmask/base/parallel.h"
 
-#include <cstdlib>
-#include <omp.h>
-#ifdef __SANITIZE_THREAD__
+#include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <immintrin.h>
+#include <mutex>
+#include <sched.h>
 #include <thread>
 #include <vector>
-#endif
 
 namespace unmask {
 namespace {
@@ -15,7 +16,8 @@ int initial_threads() {
   if (const char* text = std::getenv("UNMASK_THREADS")) {
     if (const int n = std::atoi(text); n > 0) return n;
   }
-  return omp_get_max_threads();
+  cpu_set_t cpus;
+  return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? std::max(CPU_COUNT(&cpus), 1) : 1;
 }
 
 int& threads() {
@@ -23,49 +25,110 @@ int& threads() {
   return n;
 }
 
+thread_local bool inside = false;  // a parallel_for
+
+// Helpers that wait for jobs: awake for some ten microseconds, as jobs of a training step follow
+// each other, then asleep. (OpenMP's threads stay awake for milliseconds: with other programs on
+// the machine a step took a hundred times as long.) Whoever posts a job works at it too and never
+// waits for a helper that has not begun, so a machine that is busy elsewhere costs speed only.
+class Pool {
+ public:
+  ~Pool() {
+    stop_ = true;
+    state_.fetch_add(kGeneration);
+    state_.notify_all();
+    for (std::thread& helper : helpers_) helper.join();
+  }
+
+  // False when another thread has the pool.
+  bool run(int64_t count, detail::Body body, void* context, int workers) {
+    const std::unique_lock lock(busy_, std::try_to_lock);
+    if (!lock) return false;
+    while (std::ssize(helpers_) < workers - 1) {
+      const int index = static_cast<int>(helpers_.size());
+      helpers_.emplace_back([this, index] { help(index); });
+    }
+    body_ = body;
+    context_ = context;
+    count_ = count;
+    wanted_ = workers - 1;
+    next_.store(0, std::memory_order_relaxed);
+    state_.fetch_add(kGeneration | kOpen, std::memory_order_release);
+    state_.notify_all();
+    work();
+    uint64_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+    wait_until(state, [](uint64_t s) { return (s & kActive) == 0; });
+    return true;
+  }
+
+ private:
+  // One word says which job it is, whether it can still be joined, and how many helpers are in it.
+  static constexpr uint64_t kActive = 0xffff;
+  static constexpr uint64_t kOpen = 0x10000;
+  static constexpr uint64_t kGeneration = 0x20000;
+  static constexpr int kAwake = 1000;  // pauses, 20 to 60 microseconds
+
+  template <class Condition>
+  void wait_until(uint64_t& state, Condition condition) {
+    for (int spin = 0; !condition(state); state = state_.load(std::memory_order_acquire)) {
+      if (++spin < kAwake) {
+        _mm_pause();
+      } else {
+        state_.wait(state, std::memory_order_acquire);
+      }
+    }
+  }
+
+  void work() {
+    inside = true;
+    for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
+         i = next_.fetch_add(1, std::memory_order_relaxed)) {
+      body_(context_, i);
+    }
+    inside = false;
+  }
+
+  void help(int index) {
+    uint64_t joined = 0;  // the last job that this helper had a look at
+    uint64_t state = state_.load(std::memory_order_acquire);
+    while (true) {
+      wait_until(state,
+                 [&](uint64_t s) { return stop_ || ((s & kOpen) && s / kGeneration != joined); });
+      if (stop_) return;
+      if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) continue;
+      joined = state / kGeneration;
+      if (index < wanted_) work();
+      state = state_.fetch_sub(1, std::memory_order_acq_rel) - 1;
+      if ((state & (kActive | kOpen)) == 0) state_.notify_all();
+    }
+  }
+
+  std::mutex busy_;
+  std::atomic<uint64_t> state_ = 0;
+  std::atomic<int64_t> next_ = 0;
+  std::atomic<bool> stop_ = false;
+  // Of the job: written before it is opened, read by those who joined it.
+  detail::Body body_ = nullptr;
+  void* context_ = nullptr;
+  int64_t count_ = 0;
+  int64_t wanted_ = 0;
+  std::vector<std::thread> helpers_;
+};
+
 }  // namespace
 
 int thread_count() { return threads(); }
 
-void set_thread_count(int n) { threads() = n > 0 ? n : 1; }
+void set_thread_count(int n) { threads() = std::max(n, 1); }
 
 namespace detail {
 
-#ifdef __SANITIZE_THREAD__
-
-// libgomp synchronises in ways that the thread sanitizer cannot see; plain threads it can.
 void run_parallel(int64_t count, Body body, void* context) {
-  static thread_local bool nested = false;
-  if (count <= 1 || threads() == 1 || nested) {
-    for (int64_t i = 0; i < count; ++i) body(context, i);
-    return;
-  }
-  std::atomic<int64_t> next = 0;
-  const auto work = [&] {
-    nested = true;
-    for (int64_t i = next++; i < count; i = next++) body(context, i);
-    nested = false;
-  };
-  std::vector<std::thread> others;
-  for (int t = 1; t < threads(); ++t) others.emplace_back(work);
-  work();
-  for (std::thread& other : others) other.join();
-}
-
-#else
-
-void run_parallel(int64_t count, Body body, void* context) {
-  if (count <= 0) return;
-  if (count == 1 || threads() == 1 || omp_in_parallel()) {
-    for (int64_t i = 0; i < count; ++i) body(context, i);
-    return;
-  }
-  const int used = static_cast<int>(count < threads() ? count : threads());
-#pragma omp parallel for schedule(dynamic, 1) num_threads(used)
+  static Pool pool;
+  const auto workers = static_cast<int>(std::min<int64_t>(count, threads()));
+  if (workers > 1 && !inside && pool.run(count, body, context, workers)) return;
   for (int64_t i = 0; i < count; ++i) body(context, i);
 }
-
-#endif
 
 }  // namespace detail
 }  // namespace unmask

@@ -5,8 +5,7 @@
 
 namespace unmask {
 
-// Number of threads that parallel_for uses: UNMASK_THREADS, else OMP_NUM_THREADS, else all cores
-// this process may run on.
+// Number of threads that parallel_for uses: UNMASK_THREADS, else all cores this process may run on.
 int thread_count();
 void set_thread_count(int threads);
 
