@@ -6,7 +6,8 @@
 #include "tests/support/numeric.h"
 #include <algorithm>
 #include <cmath>
-#include <regex>
+#include <string>
+#include <vector>
 
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/kernels/attention_patterns.h"
@@ -196,14 +197,15 @@ std::vector<Part> parts_of(const ParameterInfo& info, const ModelConfig& config)
   if (info.name == "embedding") return whole("model.word_embeddings.weight");
   if (info.name == "final_norm") return whole("model.norm.weight");
   if (info.name == "head") return whole("lm_head.weight");
-  std::smatch match;
-  UNMASK_CHECK(std::regex_match(info.name, match, std::regex("(layers\\.\\d+\\.)(.*)")));
-  const std::string prefix = "model." + match[1].str(), rest = match[2];
+  // "layers.2." and "experts.gate"
+  const size_t rest_begin = info.name.find('.', std::string("layers.").size()) + 1;
+  const std::string prefix = "model." + info.name.substr(0, rest_begin);
+  const std::string rest = info.name.substr(rest_begin);
   for (const auto& [ours, theirs] : kNames) {
     if (rest == ours) return whole(prefix + theirs);
   }
-  UNMASK_CHECK(std::regex_match(info.name, match, std::regex(".*\\.(\\w+)\\.(gate|up|down)")));
-  const std::string which = match[1], projection = match[2].str() + "_proj.weight";
+  const size_t dot = rest.find('.');
+  const std::string which = rest.substr(0, dot), projection = rest.substr(dot + 1) + "_proj.weight";
   if (which == "dense") return whole(prefix + "mlp." + projection);
   if (which == "shared") return whole(prefix + "mlp.shared_experts." + projection);
   std::vector<Part> parts;

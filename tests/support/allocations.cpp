@@ -9,9 +9,13 @@ namespace {
 std::atomic<int64_t> count{0};
 }  // namespace
 
-void* operator new(size_t size) {
+// Every form that the standard library pairs with the two below.
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
   ++count;
-  if (void* memory = std::malloc(std::max(size, size_t{1}))) return memory;
+  return std::malloc(std::max(size, size_t{1}));
+}
+void* operator new(size_t size) {
+  if (void* memory = operator new(size, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
