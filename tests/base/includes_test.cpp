@@ -25,8 +25,8 @@ const std::map<std::string, Folders> kMayInclude = {
      {"base", "kernels", "routing", "text", "model", "checkpoint", "diffusion", "evaluate",
       "report"}},
     {"cli",
-     {"base", "kernels", "routing", "text", "model", "checkpoint", "diffusion", "evaluate", "report",
-      "train"}},
+     {"base", "kernels", "routing", "text", "model", "checkpoint", "diffusion", "evaluate",
+      "report", "train"}},
 };
 
 TEST(Includes, FollowTheArrows) {

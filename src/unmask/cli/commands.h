@@ -24,12 +24,7 @@ void add_tokenize(CLI::App& program, Run& run);
 void add_train(CLI::App& program, Run& run);
 
 inline constexpr Add kCommands[] = {
-    add_evaluate,
-    add_generate,
-    add_info,
-    add_report,
-    add_tokenize,
-    add_train,
+    add_evaluate, add_generate, add_info, add_report, add_tokenize, add_train,
 };
 
 }  // namespace unmask::cli

@@ -10,9 +10,9 @@ struct AdamW {
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
-  float weight_decay = 0.1f;  // decoupled, times the learning rate
+  float weight_decay = 0.1f;    // decoupled, times the learning rate
   float gradient_scale = 1.0f;  // clipping and averaging: multiplies the gradient first
-  int64_t step = 1;           // of this update, from 1 (bias correction)
+  int64_t step = 1;             // of this update, from 1 (bias correction)
 };
 
 // One update of a piece of the flat buffer; the gradient is zeroed in the same pass.

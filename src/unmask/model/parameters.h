@@ -15,8 +15,8 @@ namespace unmask {
 // the matrices of all experts of a layer stand one below the other: gate and up
 // [experts * ffn, hidden], down [experts * hidden, ffn].
 struct ParameterInfo {
-  std::string name;      // e.g. "layers.3.experts.gate"
-  int64_t offset = 0;    // elements from the start of the buffer, a multiple of 16
+  std::string name;    // e.g. "layers.3.experts.gate"
+  int64_t offset = 0;  // elements from the start of the buffer, a multiple of 16
   int64_t rows = 0;
   int64_t cols = 0;
   bool decays = true;    // weight decay applies
@@ -33,25 +33,25 @@ struct ParameterLayout {
   std::vector<ParameterInfo> table;
   int64_t size = 0;  // elements of the flat buffer, padding included
 
-  struct Layer {  // indices into the table, -1 = absent
-    int attention_norm = -1;  // [1, hidden]
-    int qkv = -1;             // [(heads + 2 kv_heads) head_dim, hidden]: Q, then K, then V
-    int qkv_bias = -1;        // [1, (heads + 2 kv_heads) head_dim]
-    int q_norm = -1;          // [1, head_dim]
-    int k_norm = -1;          // [1, head_dim]
-    int attention_out = -1;   // [hidden, heads * head_dim]
+  struct Layer {                  // indices into the table, -1 = absent
+    int attention_norm = -1;      // [1, hidden]
+    int qkv = -1;                 // [(heads + 2 kv_heads) head_dim, hidden]: Q, then K, then V
+    int qkv_bias = -1;            // [1, (heads + 2 kv_heads) head_dim]
+    int q_norm = -1;              // [1, head_dim]
+    int k_norm = -1;              // [1, head_dim]
+    int attention_out = -1;       // [hidden, heads * head_dim]
     int attention_out_bias = -1;  // [1, hidden]
-    int ffn_norm = -1;        // [1, hidden]
-    int router = -1;          // [experts, hidden]
-    int expert_bias = -1;     // [1, experts], not trained by gradient
-    int expert_gate = -1;     // [experts * expert_ffn, hidden]
-    int expert_up = -1;       // [experts * expert_ffn, hidden]
-    int expert_down = -1;     // [experts * hidden, expert_ffn]
-    int shared_gate = -1;     // [shared_ffn, hidden]; the dense feed-forward of a dense layer
-    int shared_up = -1;       // likewise
-    int shared_down = -1;     // [hidden, shared_ffn]
+    int ffn_norm = -1;            // [1, hidden]
+    int router = -1;              // [experts, hidden]
+    int expert_bias = -1;         // [1, experts], not trained by gradient
+    int expert_gate = -1;         // [experts * expert_ffn, hidden]
+    int expert_up = -1;           // [experts * expert_ffn, hidden]
+    int expert_down = -1;         // [experts * hidden, expert_ffn]
+    int shared_gate = -1;         // [shared_ffn, hidden]; the dense feed-forward of a dense layer
+    int shared_up = -1;           // likewise
+    int shared_down = -1;         // [hidden, shared_ffn]
   };
-  int embedding = -1;   // [vocab, hidden]
+  int embedding = -1;  // [vocab, hidden]
   std::vector<Layer> layers;
   int final_norm = -1;  // [1, hidden]
   int head = -1;        // [vocab, hidden]; the same index as `embedding` when tied

@@ -90,8 +90,6 @@ const ElementwiseKernel& elementwise_kernel() {
   return isa_in_use() == Isa::avx2 ? avx2::kElementwise : avx512::kElementwise;
 }
 
-const NormKernel& norm_kernel() {
-  return isa_in_use() == Isa::avx2 ? avx2::kNorm : avx512::kNorm;
-}
+const NormKernel& norm_kernel() { return isa_in_use() == Isa::avx2 ? avx2::kNorm : avx512::kNorm; }
 
 }  // namespace unmask
