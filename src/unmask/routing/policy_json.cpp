@@ -62,13 +62,13 @@ void read_policy(Fields& fields, RoutingPolicy& policy) {
   enum class Group { sequence } group = Group::sequence;
   fields.read_enum("selection", group, {{"sequence", Group::sequence}});
   fields.table("capacity", [&](Fields& table) {
-    auto& capacity = policy.capacity.emplace();
+    auto& capacity = *(policy.capacity = RoutingPolicy::Capacity{});
     table.read_enum("schedule", capacity.schedule, kSchedules);
     table.read_between("min", capacity.min, 1);
     table.read_between("max", capacity.max, 1);
   });
   fields.table("groups", [&](Fields& table) {
-    auto& groups = policy.groups.emplace();
+    auto& groups = *(policy.groups = RoutingPolicy::Groups{});
     table.read_between("count", groups.count, 1);
     table.read_between("keep", groups.keep, 1);
   });

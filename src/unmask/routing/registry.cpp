@@ -39,6 +39,7 @@ std::string_view name_of(RoutingPolicy::Selection policy) { return entry_of(poli
 const std::vector<std::string>& policy_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all;
+    all.reserve(kPolicies.size());
     for (const PolicyEntry& entry : kPolicies) all.emplace_back(entry.name);
     return all;
   }();

@@ -11,7 +11,7 @@ namespace unmask {
 namespace {
 
 // What kernels and routers keep for each thread (docs/memory.md): bounded, whatever the model.
-constexpr int64_t kKernelBytesPerThread = int64_t{16} << 20;
+constexpr int64_t kKernelBytesPerThread = int64_t{24} << 20;
 
 }  // namespace
 
