@@ -35,7 +35,7 @@ struct ProgressOptions {
 // How far a long job is: on a terminal one line that is redrawn, elsewhere plain lines at
 // intervals. Log lines written meanwhile stand above it. Updates between two drawings cost a clock
 // reading and allocate nothing.
-class Progress : private StatusLine {
+class Progress final : private StatusLine {
  public:
   struct Reading {
     int64_t step = 0;

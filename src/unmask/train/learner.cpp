@@ -12,13 +12,13 @@ Result<Learner> Learner::create(const TrainConfig& config) {
   UNMASK_TRY(Model model, Model::create(config.model, config.options));
   UNMASK_TRY(Objective objective, Objective::create(config.objective, config.model, config.seed));
   initialize(model.parameters(), config.seed);
-  return Learner(config, std::move(model), std::move(objective));
+  return Learner(config, std::move(model), objective);
 }
 
-Learner::Learner(const TrainConfig& config, Model model, Objective objective)
+Learner::Learner(const TrainConfig& config, Model model, const Objective& objective)
     : config_(config),
       model_(std::move(model)),
-      objective_(std::move(objective)),
+      objective_(objective),
       gradients_(model_.layout()),
       first_moment_(model_.layout()),
       second_moment_(model_.layout()) {

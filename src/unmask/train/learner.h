@@ -42,7 +42,7 @@ class Learner {
   const PreparedBatch& last_batch() const { return prepared_; }  // the last micro-batch
 
  private:
-  Learner(const TrainConfig& config, Model model, Objective objective);
+  Learner(const TrainConfig& config, Model model, const Objective& objective);
   CleanBatch micro_batch(const StepData& data, int32_t index) const;
   void update(int64_t step, float learning_rate, float gradient_scale);
   Error diverged(int64_t step, const char* what);
