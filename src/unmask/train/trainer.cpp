@@ -2,14 +2,12 @@
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
-#include "unmask/base/parallel.h"
 #include "unmask/base/progress.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/checkpoint/training_state.h"
@@ -73,10 +71,9 @@ class Trainer {
     return state_.step == config().steps || (every > 0 && state_.step % every == 0);
   }
   Result<StepReport> step();
-  void log_step(const StepReport& report, double seconds);
   Status evaluate();
   Status save();
-  Status end(const std::string& reason);
+  void end(const std::string& reason);
 
   TrainRequest request_;
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -151,10 +148,6 @@ Result<StepReport> Trainer::step() {
   return report;
 }
 
-void Trainer::log_step(const StepReport& report, double tokens_per_second) {
-  metrics_.write(train_event(state_, report, config(), tokens_per_second));
-}
-
 Status Trainer::evaluate() {
   if (held_out_.sequences() == 0) return {};
   const EvaluateOptions options = {.draws = config().evaluation.draws,
@@ -195,10 +188,9 @@ Status Trainer::save() {
   return {};
 }
 
-Status Trainer::end(const std::string& reason) {
+void Trainer::end(const std::string& reason) {
   metrics_.write(EndEvent{
       .step = state_.step, .tokens = state_.tokens, .seconds = state_.seconds, .reason = reason});
-  return {};
 }
 
 Status Trainer::run(const std::atomic<bool>& stop) {
@@ -211,7 +203,7 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     const double begin = now();
     const auto report = step();
     if (!report) {
-      UNMASK_TRY_STATUS(end("diverged: " + report.error().message));
+      end("diverged: " + report.error().message);
       return report.error();
     }
     const double seconds = now() - begin;
@@ -221,7 +213,7 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     const double rate = static_cast<double>(window_steps * config().step_tokens()) / window_seconds;
     if (progress) progress->update({state_.step, report->loss.cross_entropy, rate});
     if (due(config().log_every)) {
-      log_step(*report, rate);
+      metrics_.write(train_event(state_, *report, config(), rate));
       window_seconds = 0;
       window_steps = 0;
     }
@@ -238,12 +230,13 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     const bool best = state_.best_loss && state_.best_step == state_.step;
     if (leaving || best || due(config().checkpoint.every)) UNMASK_TRY_STATUS(save());
     if (leaving) {
-      UNMASK_TRY_STATUS(end("interrupted"));
+      end("interrupted");
       log_info("saved at step {}; go on with --resume", state_.step);
       return {};
     }
   }
-  return end("finished");
+  end("finished");
+  return {};
 }
 
 }  // namespace
