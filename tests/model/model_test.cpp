@@ -2,6 +2,7 @@
 
 #include "tests/model/model_cases.h"
 #include "tests/support/allocations.h"
+#include "tests/support/every_thread.h"
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -123,7 +124,7 @@ TEST_P(EveryModel, SteadyStateAllocatesNothing) {
                     d_hidden, &gradients);
     model.backward(batch_.get(), tape, d_hidden, 1.0f, gradients);
   };
-  step();
+  test::on_every_thread(step);
   step();
   const size_t reserved = tape.arena.bytes_reserved() + tape.scratch.bytes_reserved();
   const int64_t before = test::heap_allocations();

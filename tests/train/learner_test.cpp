@@ -1,6 +1,7 @@
 #include "unmask/train/learner.h"
 
 #include "tests/support/allocations.h"
+#include "tests/support/every_thread.h"
 #include "tests/support/numeric.h"
 #include <algorithm>
 #include <cmath>
@@ -121,7 +122,12 @@ TEST(Learner, AllocatesNothingInTheSteadyState) {
     Learner learner = make_learner(config);
     std::vector<StepData> data;
     for (int64_t step = 1; step <= 8; ++step) data.push_back(make_data(config, step));
-    for (int64_t step = 1; step <= 4; ++step) ASSERT_TRUE(learner.step(step, data[step - 1]).ok());
+    const auto first_steps = [&] {
+      for (int64_t step = 1; step <= 4; ++step) {
+        ASSERT_TRUE(learner.step(step, data[step - 1]).ok());
+      }
+    };
+    test::on_every_thread(first_steps);
     const size_t reserved = learner.tape().arena.bytes_reserved();
     const auto before = test::heap_allocations();
     for (int64_t step = 5; step <= 8; ++step) ASSERT_TRUE(learner.step(step, data[step - 1]).ok());
