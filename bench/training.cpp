@@ -67,7 +67,7 @@ Result<nlohmann::json> run(const Options& options) {
   UNMASK_TRY(const auto sequences, TrainingSequences::create(std::move(source), {}));
   UNMASK_TRY(Learner learner, Learner::create(config));
 
-  StepData data;
+  SequenceBatch data;
   std::vector<double> seconds;
   for (int64_t step = 1; step <= options.steps; ++step) {
     const auto begin = std::chrono::steady_clock::now();

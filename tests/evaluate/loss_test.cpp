@@ -26,11 +26,11 @@ class CountedSequences : public SequenceSource {
   int32_t length_;
 };
 
-TEST(EvaluationData, TakesSequencesEvenlySpaced) {
+TEST(ReadEvaluationData, TakesSequencesEvenlySpaced) {
   const CountedSequences source(10, 6);
-  const EvaluationData data = *read_evaluation_data(source, 4);
+  const SequenceBatch data = *read_evaluation_data(source, 4);
   ASSERT_EQ(data.sequences(), 4);
-  const CleanBatch batch = data.batch();
+  const CleanBatch batch = clean_batch(data);
   EXPECT_EQ(batch.tokens(0, 0), 0);
   EXPECT_EQ(batch.tokens(1, 0), 2);
   EXPECT_EQ(batch.tokens(2, 5), 5);
@@ -43,11 +43,11 @@ TEST(EvaluationData, TakesSequencesEvenlySpaced) {
 }
 
 TEST(EvaluateLoss, MeasuresBothWays) {
-  const EvaluationData data = *read_evaluation_data(CountedSequences(9, 12), 0);
+  const SequenceBatch data = *read_evaluation_data(CountedSequences(9, 12), 0);
   Model model = uniform_model();
   Tape tape;
   const Evaluation evaluation =
-      *evaluate_loss(model, data.batch(), {.draws = 3, .levels = {0.2f, 0.8f}}, tape);
+      *evaluate_loss(model, clean_batch(data), {.draws = 3, .levels = {0.2f, 0.8f}}, tape);
   EXPECT_EQ(evaluation.sequences, 9);
   EXPECT_EQ(evaluation.stratified.all.count, 27);
   EXPECT_NEAR(evaluation.stratified.perplexity(), kTinyVocab, 1e-4);
@@ -68,11 +68,11 @@ TEST(EvaluateLoss, BlockCausalModelsAreMeasuredAsTheyDecode) {
 TEST(EvaluateLoss, BadOptionsAreUsageErrors) {
   Model model = uniform_model();
   Tape tape;
-  const EvaluationData data = *read_evaluation_data(CountedSequences(2, 12), 0);
-  EXPECT_FALSE(evaluate_loss(model, data.batch(), {.levels = {1.5f}}, tape).ok());
-  EXPECT_FALSE(evaluate_loss(model, data.batch(), {.draws = 0}, tape).ok());
-  const EvaluationData wide = *read_evaluation_data(CountedSequences(2, 65), 0);
-  const auto refused = evaluate_loss(model, wide.batch(), {}, tape);
+  const SequenceBatch data = *read_evaluation_data(CountedSequences(2, 12), 0);
+  EXPECT_FALSE(evaluate_loss(model, clean_batch(data), {.levels = {1.5f}}, tape).ok());
+  EXPECT_FALSE(evaluate_loss(model, clean_batch(data), {.draws = 0}, tape).ok());
+  const SequenceBatch wide = *read_evaluation_data(CountedSequences(2, 65), 0);
+  const auto refused = evaluate_loss(model, clean_batch(wide), {}, tape);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().kind, Error::Kind::usage);
 }

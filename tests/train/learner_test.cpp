@@ -43,9 +43,9 @@ TrainConfig tiny_config(bool expert_choice, Precision precision = Precision::bf1
 }
 
 // Text that can be learned: each sequence counts upwards from a random start.
-StepData make_data(const TrainConfig& config, int64_t step) {
-  StepData data;
-  const int32_t length = config.data.sequence_length;
+SequenceBatch make_data(const TrainConfig& config, int64_t step) {
+  SequenceBatch data;
+  const int32_t length = data.length = config.data.sequence_length;
   for (int64_t b = 0; b < config.step_sequences(); ++b) {
     const auto start = static_cast<int32_t>(
         random_below({1, Purpose::synthetic}, 38, static_cast<uint64_t>(step * 1000 + b)));
@@ -120,7 +120,7 @@ TEST(Learner, AllocatesNothingInTheSteadyState) {
   for (const bool expert_choice : {false, true}) {
     const TrainConfig config = tiny_config(expert_choice);
     Learner learner = make_learner(config);
-    std::vector<StepData> data;
+    std::vector<SequenceBatch> data;
     for (int64_t step = 1; step <= 8; ++step) data.push_back(make_data(config, step));
     const auto first_steps = [&] {
       for (int64_t step = 1; step <= 4; ++step) {

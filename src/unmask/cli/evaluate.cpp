@@ -109,10 +109,10 @@ Status evaluate(const Arguments& arguments) {
   const int32_t length =
       arguments.length ? arguments.length : std::min(kDefaultLength, model.config().max_positions);
   UNMASK_TRY(const auto source, open_corpus(arguments.data, *tokenizer, length));
-  UNMASK_TRY(const EvaluationData data, read_evaluation_data(*source, arguments.sequences));
+  UNMASK_TRY(const SequenceBatch data, read_evaluation_data(*source, arguments.sequences));
   Tape tape;
   UNMASK_TRY(const Evaluation evaluation,
-             evaluate_loss(model, data.batch(), arguments.options, tape));
+             evaluate_loss(model, clean_batch(data), arguments.options, tape));
   if (arguments.json) {
     fmt::print("{}\n", to_json(evaluation).dump());
   } else {

@@ -1,13 +1,16 @@
 #include <cstdio>
+#include <string>
 
 #include <CLI/CLI.hpp>
 
+#include "unmask/base/version.h"
 #include "unmask/cli/commands.h"
 
 int main(int argc, char** argv) {
   using unmask::Error;
   CLI::App program("unmask: Mixture-of-Experts masked diffusion language models on CPUs");
   program.require_subcommand(1);
+  program.set_version_flag("--version", std::string(unmask::version()));
   program.set_help_all_flag("--help-all", "Help of every subcommand");
   unmask::cli::Run run;
   for (const auto add : unmask::cli::kCommands) add(program, run);

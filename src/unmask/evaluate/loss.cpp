@@ -6,15 +6,15 @@
 
 namespace unmask {
 
-CleanBatch EvaluationData::batch() const {
+CleanBatch clean_batch(const SequenceBatch& sequences) {
   CleanBatch batch;
-  batch.tokens = {tokens.data(), sequences(), sequence_length};
-  batch.prompt_length = prompt_length;
-  batch.real_length = real_length;
+  batch.tokens = {sequences.tokens.data(), sequences.sequences(), sequences.length};
+  batch.prompt_length = sequences.prompt_length;
+  batch.real_length = sequences.real_length;
   return batch;
 }
 
-Result<EvaluationData> read_evaluation_data(const SequenceSource& source, int64_t limit) {
+Result<SequenceBatch> read_evaluation_data(const SequenceSource& source, int64_t limit) {
   const int64_t count = limit > 0 ? std::min(limit, source.count()) : source.count();
   if (count == 0) {
     return failure(
@@ -22,17 +22,10 @@ Result<EvaluationData> read_evaluation_data(const SequenceSource& source, int64_
         "shorter sequence length",
         source.length());
   }
-  EvaluationData data;
-  data.sequence_length = source.length();
-  data.tokens.resize(static_cast<size_t>(count * source.length()));
-  for (int64_t i = 0; i < count; ++i) {
-    const auto out = std::span(data.tokens)
-                         .subspan(static_cast<size_t>(i * source.length()),
-                                  static_cast<size_t>(source.length()));
-    UNMASK_TRY(const SequenceBounds bounds, source.read(i * source.count() / count, out));
-    data.prompt_length.push_back(bounds.prompt);
-    data.real_length.push_back(bounds.length);
-  }
+  SequenceBatch data;
+  UNMASK_TRY_STATUS(data.fill(count, source.length(), [&](int64_t i, std::span<int32_t> out) {
+    return source.read(i * source.count() / count, out);
+  }));
   return data;
 }
 

@@ -11,19 +11,10 @@
 
 namespace unmask {
 
-// Sequences in memory, as validation reads them.
-struct EvaluationData {
-  std::vector<int32_t> tokens;         // [sequences, S]
-  std::vector<int32_t> prompt_length;  // [sequences]
-  std::vector<int32_t> real_length;    // [sequences]
-  int32_t sequence_length = 0;
-
-  int64_t sequences() const { return std::ssize(prompt_length); }
-  CleanBatch batch() const;
-};
+CleanBatch clean_batch(const SequenceBatch& sequences);  // borrows
 
 // At most `limit` sequences (0: all), evenly spaced over the source.
-Result<EvaluationData> read_evaluation_data(const SequenceSource& source, int64_t limit);
+Result<SequenceBatch> read_evaluation_data(const SequenceSource& source, int64_t limit);
 
 struct EvaluateOptions {
   int32_t draws = 1;               // stratified mask ratios for each sequence

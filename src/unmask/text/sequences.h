@@ -16,6 +16,34 @@ struct SequenceBounds {
   int32_t length = 0;  // positions [length, S) are padding after the first end token; S without
 };
 
+// Sequences in memory.
+struct SequenceBatch {
+  std::vector<int32_t> tokens;         // [sequences, S]
+  std::vector<int32_t> prompt_length;  // [sequences]
+  std::vector<int32_t> real_length;    // [sequences]
+  int32_t length = 0;                  // S
+
+  int64_t sequences() const { return std::ssize(prompt_length); }
+
+  // Becomes `count` sequences of `tokens_each` tokens: read(i, out) fills the i-th and returns its
+  // Result<SequenceBounds>. Keeps capacity.
+  template <class Read>
+  Status fill(int64_t count, int32_t tokens_each, Read read) {
+    length = tokens_each;
+    tokens.resize(static_cast<size_t>(count * length));
+    prompt_length.resize(static_cast<size_t>(count));
+    real_length.resize(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) {
+      const auto out =
+          std::span(tokens).subspan(static_cast<size_t>(i * length), static_cast<size_t>(length));
+      UNMASK_TRY(const SequenceBounds bounds, read(i, out));
+      prompt_length[i] = bounds.prompt;
+      real_length[i] = bounds.length;
+    }
+    return {};
+  }
+};
+
 // Sequences of a fixed length by index.
 class SequenceSource {
  public:

@@ -26,7 +26,7 @@ Learner::Learner(const TrainConfig& config, Model model, const Objective& object
                     int64_t{config_.batch} * config_.data.sequence_length);
 }
 
-CleanBatch Learner::micro_batch(const StepData& data, int32_t index) const {
+CleanBatch Learner::micro_batch(const SequenceBatch& data, int32_t index) const {
   const int64_t batch = config_.batch, length = config_.data.sequence_length;
   const auto part = [&](const std::vector<int32_t>& of) {
     return std::span(of).subspan(static_cast<size_t>(index * batch), static_cast<size_t>(batch));
@@ -38,7 +38,7 @@ CleanBatch Learner::micro_batch(const StepData& data, int32_t index) const {
           .batch_sequences = config_.step_sequences()};
 }
 
-Result<StepReport> Learner::step(int64_t step, const StepData& data) {
+Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
   const auto noise_step = static_cast<uint64_t>(step);
   StepTotals totals;
   for (int32_t i = 0; i < config_.accumulation; ++i) {

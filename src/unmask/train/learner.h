@@ -7,16 +7,10 @@
 #include "unmask/base/result.h"
 #include "unmask/diffusion/objective.h"
 #include "unmask/model/model.h"
+#include "unmask/text/sequences.h"
 #include "unmask/train/config.h"
 
 namespace unmask {
-
-// The clean sequences of one whole step, micro-batches one after the other.
-struct StepData {
-  std::vector<int32_t> tokens;         // [sequences, S]
-  std::vector<int32_t> prompt_length;  // [sequences]
-  std::vector<int32_t> real_length;    // [sequences]
-};
 
 struct StepReport {
   StepLoss loss;
@@ -30,9 +24,10 @@ class Learner {
  public:
   static Result<Learner> create(const TrainConfig& config);
 
-  // Forward, backward and update for step `step`, counted from 1. Fails when the loss or a
+  // Forward, backward and update for step `step`, counted from 1, on its clean sequences,
+  // micro-batches one after the other. Fails when the loss or a
   // gradient is not finite, naming where it began; parameters and moments are then untouched.
-  Result<StepReport> step(int64_t step, const StepData& data);
+  Result<StepReport> step(int64_t step, const SequenceBatch& data);
 
   Model& model() { return model_; }
   const Objective& objective() const { return objective_; }
@@ -43,7 +38,7 @@ class Learner {
 
  private:
   Learner(const TrainConfig& config, Model model, const Objective& objective);
-  CleanBatch micro_batch(const StepData& data, int32_t index) const;
+  CleanBatch micro_batch(const SequenceBatch& data, int32_t index) const;
   void update(int64_t step, float learning_rate, float gradient_scale);
   Error diverged(int64_t step, const char* what);
 

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include "unmask/base/parallel.h"
+#include "unmask/base/version.h"
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/routing/statistics.h"
 #include "unmask/train/flops.h"
-#include "unmask/train/version.h"
 
 namespace unmask {
 namespace {
@@ -46,7 +46,7 @@ LayerRouting layer_routing(int64_t layer, const RoutingStatistics& s) {
 
 ConfigEvent config_event(const TrainConfig& config, const nlohmann::json& document) {
   const int32_t length = config.data.sequence_length;
-  return {.version = std::string(kVersion),
+  return {.version = std::string(version()),
           .configuration = document.dump(),
           .parameters = ParameterLayout(config.model).size,
           .active_parameters = static_cast<int64_t>(active_parameters(config.model, length)),

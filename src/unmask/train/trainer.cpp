@@ -81,8 +81,8 @@ class Trainer {
   Learner learner_;
   MetricsWriter metrics_;
   TrainingState state_;
-  StepData data_;
-  EvaluationData held_out_;
+  SequenceBatch data_;
+  SequenceBatch held_out_;
   int64_t saved_step_ = -1;
 };
 
@@ -155,7 +155,7 @@ Status Trainer::evaluate() {
                                    .batch_sequences = config().batch,
                                    .seed = config().seed};
   UNMASK_TRY(const Evaluation evaluation,
-             evaluate_loss(learner_.model(), held_out_.batch(), options, learner_.tape()));
+             evaluate_loss(learner_.model(), clean_batch(held_out_), options, learner_.tape()));
   const double loss = evaluation.stratified.loss();
   const bool best = !state_.best_loss || loss < *state_.best_loss;
   if (best) {
