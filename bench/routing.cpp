@@ -63,16 +63,20 @@ class Setup {
       logits_[i] = random_normal({1, Purpose::synthetic}, static_cast<uint64_t>(i));
     }
     select();
-    router_->weigh_forward(logits(), assignment_);
+    router_->weigh_forward(logits(), decision_, assignment_);
     d_gate_.assign(assignment_.slots(), 1.0f);
   }
 
-  void select() { router_->select(logits(), context(), assignment_); }
-  void weigh() { router_->weigh_forward(logits(), assignment_); }
-  void weigh_backward() { router_->weigh_backward(logits(), assignment_, d_gate_, d_logits()); }
-  void balance() { router_->balance(logits(), context(), assignment_, 1.0f, d_logits()); }
+  void select() { router_->select(logits(), context(), assignment_, decision_); }
+  void weigh() { router_->weigh_forward(logits(), decision_, assignment_); }
+  void weigh_backward() {
+    router_->weigh_backward(logits(), decision_, assignment_, d_gate_, d_logits());
+  }
+  void balance() {
+    router_->balance(logits(), context(), decision_, assignment_, 1.0f, d_logits());
+  }
   void measure() {
-    measure_routing(work_.policy, logits(), assignment_, context(), 1, statistics_);
+    measure_routing(work_.policy, logits(), decision_, assignment_, context(), 1, statistics_);
   }
 
  private:
@@ -96,6 +100,7 @@ class Setup {
   std::vector<int32_t> begin_;
   std::vector<float> mask_ratio_, bias_, logits_, d_logits_, d_gate_;
   Assignment assignment_;
+  Decision decision_;
   RoutingStatistics statistics_;
 };
 

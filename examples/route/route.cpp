@@ -17,8 +17,9 @@ int main() {
   const std::vector<float> mask_ratio = {0.5f};
   const unmask::RouteContext context = {.sequence_begin = sequences, .mask_ratio = mask_ratio};
   unmask::Assignment chosen;
-  (*router)->select({logits.data(), 8, 4}, context, chosen);
-  (*router)->weigh_forward({logits.data(), 8, 4}, chosen);
+  unmask::Decision decision;
+  (*router)->select({logits.data(), 8, 4}, context, chosen, decision);
+  (*router)->weigh_forward({logits.data(), 8, 4}, decision, chosen);
   for (int32_t expert = 0; expert < 4; ++expert) {
     std::printf("expert %d:", expert);
     for (const int32_t token : chosen.tokens_of(expert)) std::printf(" %d", token);

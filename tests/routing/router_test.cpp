@@ -103,8 +103,9 @@ Case random_case(uint64_t seed) {
 
 Assignment route(Router& router, const TestMatrix& logits, const RoutedBatch& batch) {
   Assignment assignment;
-  router.select(logits, batch.context(), assignment);
-  router.weigh_forward(logits, assignment);
+  Decision decision;
+  router.select(logits, batch.context(), assignment, decision);
+  router.weigh_forward(logits, decision, assignment);
   return assignment;
 }
 
@@ -151,10 +152,10 @@ TEST(Router, SameForAnyNumberOfThreads) {
     const auto router = test::router_for(c.policy, c.experts);
     const ThreadCount one(1);
     const Assignment first = route(*router, c.logits, c.batch);
-    const float loss = router->balance(c.logits, c.batch.context(), first, 1, {}).z_loss;
+    const float loss = router->balance(c.logits, c.batch.context(), Decision(), first, 1, {}).z_loss;
     const ThreadCount four(4);
     const Assignment second = route(*router, c.logits, c.batch);
-    ASSERT_EQ(router->balance(c.logits, c.batch.context(), second, 1, {}).z_loss, loss);
+    ASSERT_EQ(router->balance(c.logits, c.batch.context(), Decision(), second, 1, {}).z_loss, loss);
     ASSERT_EQ(first.expert_begin, second.expert_begin);
     ASSERT_EQ(first.token, second.token);
     ASSERT_EQ(first.gate, second.gate);
@@ -324,15 +325,16 @@ TEST(Router, AllocatesNothingAfterTheFirstStep) {
   const Case c = random_case(3);
   const auto router = test::router_for(c.policy, c.experts);
   Assignment assignment;
+  Decision decision;
   assignment.reserve(c.experts, c.batch.tokens(), int64_t{c.batch.tokens()} * c.experts);
   const auto* token = assignment.token.data();
   const auto* gate = assignment.gate.data();
   const ThreadCount one(1);
-  router->select(c.logits, c.batch.context(), assignment);
-  router->weigh_forward(c.logits, assignment);
+  router->select(c.logits, c.batch.context(), assignment, decision);
+  router->weigh_forward(c.logits, decision, assignment);
   const size_t reserved = thread_scratch().bytes_reserved();
-  router->select(c.logits, c.batch.context(), assignment);
-  router->weigh_forward(c.logits, assignment);
+  router->select(c.logits, c.batch.context(), assignment, decision);
+  router->weigh_forward(c.logits, decision, assignment);
   EXPECT_EQ(assignment.token.data(), token);
   EXPECT_EQ(assignment.gate.data(), gate);
   EXPECT_EQ(thread_scratch().bytes_reserved(), reserved);
@@ -349,23 +351,24 @@ void expect_gradients(const RoutingPolicy& policy, int32_t shared_experts = 2) {
   TestMatrix logits = random_matrix(batch.tokens(), experts, 17);
   const auto router = test::router_for(policy, experts, shared_experts);
   ASSERT_TRUE(router);
+  Decision decision;
   Assignment assignment;  // stays as selected at the centre: selection is not differentiable
-  router->select(logits, batch.context(), assignment);
+  router->select(logits, batch.context(), assignment, decision);
   const TestMatrix g = random_matrix(1, assignment.slots(), 18);
   constexpr float kBalanceScale = 0.5f;
 
   TestMatrix d_logits(batch.tokens(), experts);
-  router->weigh_backward(logits, assignment, {g.view().data, static_cast<size_t>(g.cols())},
+  router->weigh_backward(logits, decision, assignment, {g.view().data, static_cast<size_t>(g.cols())},
                          d_logits);
-  router->balance(logits, batch.context(), assignment, kBalanceScale, d_logits);
+  router->balance(logits, batch.context(), decision, assignment, kBalanceScale, d_logits);
   EXPECT_TRUE(gradient_matches(
       logits, d_logits,
       [&] {
-        router->weigh_forward(logits, assignment);
+        router->weigh_forward(logits, decision, assignment);
         Loss loss =
             weighted_loss(g, ConstMatrix(assignment.gate.data(), 1, std::ssize(assignment.gate)));
         const float balance =
-            router->balance(logits, batch.context(), assignment, 1.0f, {}).total();
+            router->balance(logits, batch.context(), decision, assignment, 1.0f, {}).total();
         const double term = static_cast<double>(kBalanceScale * balance);
         return loss + Loss{term, term * term};
       },
@@ -427,6 +430,7 @@ TEST(Balance, AgreesWithPlainSums) {
   const TestMatrix logits = random_matrix(15, experts, 4);
   const auto router = test::router_for(policy, experts);
   const Assignment assignment = route(*router, logits, batch);
+  const Decision decision;
 
   double switch_loss = 0, sequence_loss = 0, z_loss = 0;
   const auto load_loss = [&](int64_t begin, int64_t end, double& tokens) {
@@ -456,7 +460,7 @@ TEST(Balance, AgreesWithPlainSums) {
     for (int e = 0; e < experts; ++e) sum += std::exp(static_cast<double>(logits(t, e)));
     z_loss += 0.001 * std::log(sum) * std::log(sum) / tokens;
   }
-  const BalanceLoss loss = router->balance(logits, batch.context(), assignment, 1.0f, {});
+  const BalanceLoss loss = router->balance(logits, batch.context(), decision, assignment, 1.0f, {});
   const double tolerance = f32_tolerance(15 * experts);
   EXPECT_NEAR(loss.switch_loss, switch_loss, tolerance * switch_loss);
   EXPECT_NEAR(loss.sequence_loss, sequence_loss, tolerance * sequence_loss);

@@ -48,11 +48,12 @@ TEST(RoutingStatistics, AgreeWithTheirDefinitions) {
   const TestMatrix logits = random_matrix(batch.tokens(), experts, 3, 2.0f);
   const auto router = test::router_for(policy, experts);
   Assignment assignment;
-  router->select(logits, batch.context(), assignment);
-  RouteContext context = batch.context();
-  context.block_size = 16;
+  Decision decision;
+  policy.block.size = 16;
+  const RouteContext context = batch.context();
+  router->select(logits, context, assignment, decision);
   RoutingStatistics statistics;
-  measure_routing(policy, logits, assignment, context, 1000, statistics);
+  measure_routing(policy, logits, decision, assignment, context, 1000, statistics);
 
   const test::Map map = test::map_of(assignment);
   std::vector<double> loads(experts), per_token, bias;
@@ -116,8 +117,11 @@ TEST(RoutingStatistics, ShowImbalanceAndDrops) {
   const std::vector<int32_t> begin = {0, 2, 4, 6, 8, 10, 11},
                              chosen = {0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0};
   assignment.build_by_token(8, 6, begin, chosen);
+  Decision decision;
+  decision.dropped_begin = {0, 0, 0, 0, 0, 0, 1};
+  decision.dropped_expert = {1};
   RoutingStatistics statistics;
-  measure_routing(policy, logits, assignment, batch.context(), 10, statistics);
+  measure_routing(policy, logits, decision, assignment, batch.context(), 10, statistics);
   EXPECT_EQ(statistics.load, (std::vector<int32_t>{6, 5, 0, 0, 0, 0, 0, 0}));
   EXPECT_EQ(statistics.unique_experts, 2);
   EXPECT_EQ(statistics.expert_bytes, 20);

@@ -93,6 +93,7 @@ Batch ForwardBatch::batch() const {
   batch.route.sequence_begin = routed_begin_;
   batch.route.mask_ratio = mask_ratio_;
   batch.route.masked = masked_;
+  batch.route.position = positions_;
   return batch;
 }
 

@@ -72,6 +72,9 @@ void check_experts(const ModelConfig& c, Problems& problems) {
   problems.range("expert_ffn", c.expert_ffn, 1, 1 << 18);
   problems.range("shared_ffn", c.shared_ffn, 0, 1 << 20);
   problems.range("shared_experts", c.shared_experts, c.shared_ffn > 0 ? 1 : 0, 1 << 10);
+  problems.require(c.routing.balance.bias_rate == 0 || c.expert_bias, "routing.balance.bias_rate",
+                   c.routing.balance.bias_rate,
+                   "must be 0, or the model must have a selection bias: expert_bias = true");
   if (c.experts <= 0) return;
   if (const auto router = make_router(c.routing, c.experts, c.shared_experts); !router.ok()) {
     problems.add(router.error().message);

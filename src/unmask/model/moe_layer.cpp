@@ -49,11 +49,13 @@ void moe_layer_route(const LayerContext& context, const MoeParameters& p, Router
   const ProfileScope time(context.profile.router);
   const RouteContext route = route_context(context, p);
   linear_forward(normed, p.router, {}, routing.logits, Precision::f32);
-  router.select(routing.logits, route, routing.assignment);
-  router.weigh_forward(routing.logits, routing.assignment);
-  routing.balance = context.training
-                        ? router.balance(routing.logits, route, routing.assignment, 0.0f, {})
-                        : BalanceLoss();
+  router.select(routing.logits, route, routing.assignment, routing.decision);
+  router.weigh_forward(routing.logits, routing.decision, routing.assignment);
+  routing.balance = BalanceLoss();
+  if (context.training) {
+    routing.balance =
+        router.balance(routing.logits, route, routing.decision, routing.assignment, 0.0f, {});
+  }
 }
 
 void moe_layer_compute(const LayerContext& context, const MoeParameters& p, ConstMatrix normed,
@@ -97,8 +99,9 @@ void moe_layer_backward(const LayerContext& context, const MoeParameters& p, Rou
     const ProfileScope time(context.profile.router);
     const Matrix d_logits = context.scratch.matrix(routing.logits.rows, routing.logits.cols);
     fill(0.0f, d_logits);
-    router->weigh_backward(routing.logits, assignment, d_gate, d_logits);
-    router->balance(routing.logits, route_context(context, p), assignment, balance_scale, d_logits);
+    router->weigh_backward(routing.logits, routing.decision, assignment, d_gate, d_logits);
+    router->balance(routing.logits, route_context(context, p), routing.decision, assignment,
+                    balance_scale, d_logits);
     linear_backward(normed, p.router, d_logits, d_normed, d.router, {}, true, Precision::f32);
   }
   rms_norm_backward(x, p.norm, saved.inv_rms, d_normed, d_x, d.norm);

@@ -29,6 +29,7 @@ MoeParameters moe_parameters(const Parameters& parameters, int32_t layer);
 struct Routing {
   Matrix logits;  // [N, experts]
   Assignment assignment;
+  Decision decision;
   BalanceLoss balance;  // training only
 };
 

@@ -3,7 +3,8 @@
 namespace unmask {
 
 std::vector<NamedTerm> make_balance_terms(const RoutingPolicy& policy) {
-  const auto [switch_loss, sequence_loss, z_loss] = policy.balance;
+  const float switch_loss = policy.balance.switch_loss,
+              sequence_loss = policy.balance.sequence_loss, z_loss = policy.balance.z_loss;
   const int32_t k = policy.experts_per_token;
   std::vector<NamedTerm> terms;
   if (switch_loss != 0) {

@@ -16,7 +16,8 @@ class BalanceTerm {
  public:
   virtual ~BalanceTerm() = default;
   // Once before the tokens of a forward pass.
-  virtual void prepare(const RouteContext& context, const Assignment& assignment) = 0;
+  virtual void prepare(const RouteContext& context, const Decision& decision,
+                       const Assignment& assignment) = 0;
   // One token's share of the loss, coefficient included; its gradient with respect to the token's
   // logits times `scale` is added to d_logits [experts] unless that is empty.
   virtual double token(int64_t t, std::span<const float> p, float log_sum_exp, float scale,
@@ -26,7 +27,8 @@ class BalanceTerm {
 // The groups of tokens among which load is to be even.
 enum class LoadGroups { batch, sequence };
 
-// coefficient * mean over groups g of E / (k n_g^2) * sum_e (sum over tokens of p_ne) * count_ge.
+// coefficient * mean over groups g of E / (k n_g^2) * sum_e (sum over tokens of p_ne) * count_ge,
+// counts before drops.
 // One group of the whole batch: the switch loss (Switch Transformers, arXiv 2101.03961, with the
 // normalisation of arXiv 2604.01622); a group for each sequence: the sequence loss.
 std::unique_ptr<BalanceTerm> make_load_loss(float coefficient, int32_t experts_per_token,

@@ -1,15 +1,22 @@
-#include "unmask/routing/expert_choice.h"
+// Of each group of tokens every expert takes those of largest logit; equal logits go to the earlier
+// token. Balanced by construction; a token has 0 to all experts. A selection bias moves all logits
+// of an expert alike and so changes nothing. (arXiv 2604.01622, section 3; docs/routing.md)
 
 #include <algorithm>
 
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/top_k.h"
+#include "unmask/routing/blocks.h"
 #include "unmask/routing/capacity.h"
+#include "unmask/routing/coreset.h"
 #include "unmask/routing/pieces.h"
+#include "unmask/routing/registry.h"
 #include "unmask/routing/scratch.h"
 
 namespace unmask {
 namespace {
+
+using Group = RoutingPolicy::Group;
 
 constexpr int64_t kExpertsAtOnce = 16;  // one cache line of each row of logits
 
@@ -34,41 +41,47 @@ class ExpertChoice : public Selector {
  public:
   ExpertChoice(const RoutingPolicy& policy, int32_t experts) : policy_(policy), experts_(experts) {}
 
-  void select(ConstMatrix logits, const RouteContext& context,
-              Assignment& assignment) const override {
-    const int32_t sequences = context.sequences();
+  void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
+              Decision& decision) const override {
+    give_k(context, decision);
+    if (policy_.selection == Group::block) {
+      for_each_block(context, policy_.block.size,
+                     [&](const RowBlock& block) { decision.blocks.push_back(block); });
+    }
+    const int32_t groups = count_groups(context, decision);
     ArenaScope scope(thread_scratch());
     const auto rows = take_scratch<int32_t>(logits.rows);  // without padding
-    const auto row_begin = take_scratch<int32_t>(sequences + 1);
-    const auto slot_begin = take_scratch<int32_t>(sequences + 1);  // of each expert
+    const auto row_begin = take_scratch<int32_t>(groups + 1);
+    const auto slot_begin = take_scratch<int32_t>(groups + 1);  // of each expert
+    decision.capacity.resize(groups);
     row_begin[0] = slot_begin[0] = 0;
-    for (int32_t b = 0; b < sequences; ++b) {
-      int32_t end = row_begin[b];
-      for (int32_t t = context.sequence_begin[b]; t < context.sequence_begin[b + 1]; ++t) {
+    for (int32_t g = 0; g < groups; ++g) {
+      const RowBlock group = group_of(context, decision, g);
+      int32_t end = row_begin[g];
+      for (int32_t t = group.begin; t < group.end; ++t) {
         if (!context.is_padding(t)) rows[end++] = t;
       }
-      row_begin[b + 1] = end;
-      slot_begin[b + 1] = slot_begin[b] + static_cast<int32_t>(expert_capacity(
-                                              end - row_begin[b], k_of(context, b), experts_));
+      row_begin[g + 1] = end;
+      decision.capacity[g] = static_cast<int32_t>(
+          expert_capacity(end - row_begin[g], decision.k[group.sequence], experts_));
+      slot_begin[g + 1] = slot_begin[g] + decision.capacity[g];
     }
 
     assignment.experts = experts_;
     assignment.tokens = static_cast<int32_t>(logits.rows);
     assignment.expert_begin.resize(static_cast<size_t>(experts_) + 1);
-    for (int32_t e = 0; e <= experts_; ++e) {
-      assignment.expert_begin[e] = e * slot_begin[sequences];
-    }
+    for (int32_t e = 0; e <= experts_; ++e) assignment.expert_begin[e] = e * slot_begin[groups];
     assignment.token.resize(assignment.expert_begin.back());
 
-    const int64_t blocks = (experts_ + kExpertsAtOnce - 1) / kExpertsAtOnce;
-    const int64_t mean_length = logits.rows / std::max(1, sequences);
-    parallel_pieces(sequences * blocks, rows_at_once(kExpertsAtOnce * mean_length),
+    const int64_t pieces = (experts_ + kExpertsAtOnce - 1) / kExpertsAtOnce;
+    const int64_t mean_length = logits.rows / std::max(1, groups);
+    parallel_pieces(groups * pieces, rows_at_once(kExpertsAtOnce * mean_length),
                     [&](int64_t begin, int64_t end) {
                       for (int64_t task = begin; task < end; ++task) {
-                        const int64_t b = task / blocks;
-                        choose(logits, rows.subspan(row_begin[b], row_begin[b + 1] - row_begin[b]),
-                               task % blocks * kExpertsAtOnce, slot_begin[b],
-                               slot_begin[b + 1] - slot_begin[b], assignment);
+                        const int64_t g = task / pieces;
+                        choose(logits, rows.subspan(row_begin[g], row_begin[g + 1] - row_begin[g]),
+                               task % pieces * kExpertsAtOnce, slot_begin[g], decision.capacity[g],
+                               assignment);
                       }
                     });
     assignment.finish();
@@ -76,9 +89,18 @@ class ExpertChoice : public Selector {
 
   int64_t max_slots(int64_t tokens, int64_t sequence_length) const override {
     if (tokens == 0) return 0;
+    const int32_t k = most_experts_per_token(policy_);
     const int64_t sequences = (tokens + sequence_length - 1) / sequence_length;
-    return sequences * experts_ *
-           expert_capacity(sequence_length, most_experts_per_token(policy_), experts_);
+    switch (policy_.selection) {
+      case Group::sequence:
+        return sequences * experts_ * expert_capacity(sequence_length, k, experts_);
+      case Group::batch:  // floored once, not for each sequence
+        return sequences * experts_ * (expert_capacity(sequence_length, k, experts_) + 1);
+      case Group::block:
+        return sequences * most_blocks(sequence_length, policy_.block.size) * experts_ *
+               expert_capacity(std::min<int64_t>(sequence_length, policy_.block.size), k, experts_);
+    }
+    check_failed("every group is known", __FILE__, __LINE__);
   }
 
  private:
@@ -100,10 +122,47 @@ class ExpertChoice : public Selector {
     }
   }
 
-  int32_t k_of(const RouteContext& context, int32_t sequence) const {
-    if (!policy_.capacity) return policy_.experts_per_token;
-    UNMASK_CHECK(std::ssize(context.mask_ratio) == context.sequences());
-    return experts_per_token(policy_, context.mask_ratio[sequence]);
+  int32_t count_groups(const RouteContext& context, const Decision& decision) const {
+    switch (policy_.selection) {
+      case Group::sequence:
+        return context.sequences();
+      case Group::batch:
+        return 1;
+      case Group::block:
+        return static_cast<int32_t>(decision.blocks.size());
+    }
+    check_failed("every group is known", __FILE__, __LINE__);
+  }
+
+  RowBlock group_of(const RouteContext& context, const Decision& decision, int32_t g) const {
+    if (policy_.selection == Group::block) return decision.blocks[g];
+    if (policy_.selection == Group::batch) {
+      return {.begin = 0, .end = context.sequence_begin.back(), .sequence = 0};
+    }
+    return {
+        .begin = context.sequence_begin[g], .end = context.sequence_begin[g + 1], .sequence = g};
+  }
+
+  // The k of every sequence: that of its mask ratio, also in each of its blocks, or with
+  // selection = "batch" for all of them that of the mean over the batch's tokens.
+  void give_k(const RouteContext& context, Decision& decision) const {
+    const int32_t sequences = context.sequences();
+    decision.k.assign(sequences, policy_.experts_per_token);
+    if (!policy_.capacity) return;
+    UNMASK_CHECK(std::ssize(context.mask_ratio) == sequences);
+    if (policy_.selection == Group::batch) {
+      double masked = 0;
+      for (int32_t b = 0; b < sequences; ++b) {
+        const int32_t length = context.sequence_begin[b + 1] - context.sequence_begin[b];
+        masked += static_cast<double>(context.mask_ratio[b]) * length;
+      }
+      const double ratio = masked / std::max(1, context.sequence_begin.back());
+      std::fill(decision.k.begin(), decision.k.end(), experts_per_token(policy_, ratio));
+    } else {
+      for (int32_t b = 0; b < sequences; ++b) {
+        decision.k[b] = experts_per_token(policy_, context.mask_ratio[b]);
+      }
+    }
   }
 
   RoutingPolicy policy_;
@@ -119,6 +178,11 @@ Result<std::unique_ptr<Selector>> make_expert_choice(const RoutingPolicy& policy
         "routing.weights: expert choice weighs over the experts that chose a token; "
         "expected softmax or sigmoid, found softmax-before");
   }
+  if (policy.drop) {
+    return usage_error(
+        "routing.drop: expert choice gives every expert its capacity; remove the table");
+  }
+  if (policy.selection == Group::block) UNMASK_TRY_STATUS(check_block(policy));
   if (policy.groups) {
     return usage_error("routing.groups: only token choice is limited to groups; remove the table");
   }

@@ -19,7 +19,8 @@ class LoadLoss : public BalanceTerm {
 
   // share_[g][e] = coefficient / groups * E / (k n_g^2) * count_ge: by it the loss is
   // sum over tokens n of sum_e p_ne share_[g(n)][e].
-  void prepare(const RouteContext& context, const Assignment& assignment) override {
+  void prepare(const RouteContext& context, const Decision& decision,
+               const Assignment& assignment) override {
     const int64_t groups = groups_ == LoadGroups::batch ? 1 : context.sequences();
     const int64_t experts = assignment.experts;
     group_.assign(static_cast<size_t>(assignment.tokens), 0);
@@ -28,6 +29,7 @@ class LoadLoss : public BalanceTerm {
     for (int64_t t = 0; t < assignment.tokens; ++t) {
       if (groups > 1) group_[t] = static_cast<int32_t>(sequence_of(context, t));
       if (!context.is_padding(t)) tokens_[group_[t]] += 1;
+      for (const int32_t e : decision.dropped_of(t)) share_[group_[t] * experts + e] += 1;
     }
     for (int32_t e = 0; e < assignment.experts; ++e) {
       for (const int32_t t : assignment.tokens_of(e)) share_[group_[t] * experts + e] += 1;

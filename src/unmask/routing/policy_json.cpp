@@ -10,6 +10,8 @@ namespace {
 
 using Weights = RoutingPolicy::Weights;
 using Schedule = RoutingPolicy::Capacity::Schedule;
+using Group = RoutingPolicy::Group;
+using Keep = RoutingPolicy::Drop::Keep;
 
 constexpr std::string_view kMonteCarlo = "monte-carlo";
 
@@ -23,6 +25,15 @@ const std::initializer_list<std::pair<std::string_view, Schedule>> kSchedules = 
     {"static", Schedule::constant},
     {"linear-reverse", Schedule::linear_reverse},
 };
+const std::initializer_list<std::pair<std::string_view, Group>> kGroups = {
+    {"sequence", Group::sequence},
+    {"batch", Group::batch},
+    {"block", Group::block},
+};
+const std::initializer_list<std::pair<std::string_view, Keep>> kKeeps = {
+    {"probs", Keep::probs},
+    {"position", Keep::position},
+};
 
 template <class E>
 std::string name_in(std::initializer_list<std::pair<std::string_view, E>> names, E value) {
@@ -35,6 +46,17 @@ std::string name_in(std::initializer_list<std::pair<std::string_view, E>> names,
 // The double that prints as the float does: 0.01, not 0.00999999977648258.
 double as_written(float value) { return std::stod(fmt::format("{}", value)); }
 
+nlohmann::json to_json(const RoutingPolicy::Block& block) {
+  nlohmann::json table = {{"size", block.size},
+                          {"p", block.p},
+                          {"coreset_min", block.coreset_min},
+                          {"beta", block.beta},
+                          {"k_vote", block.k_vote}};
+  if (block.p_min) table["p_min"] = *block.p_min;
+  if (block.p_max) table["p_max"] = *block.p_max;
+  return table;
+}
+
 void read_scale(Fields& fields, RoutingPolicy& policy) {
   const nlohmann::json* scale = fields.find("scale");
   if (scale == nullptr) return;
@@ -42,6 +64,17 @@ void read_scale(Fields& fields, RoutingPolicy& policy) {
   if (policy.monte_carlo) return;
   if (!scale->is_number()) return fields.refuse("scale", "a number or \"monte-carlo\"");
   fields.read("scale", policy.scale);
+}
+
+void read_block(Fields& fields, RoutingPolicy::Block& block) {
+  fields.read_between("size", block.size, 1);
+  fields.read_between("p", block.p, 0.0, 1.0);
+  for (auto [key, value] : {std::pair{"p_min", &block.p_min}, {"p_max", &block.p_max}}) {
+    if (double p = 0; fields.read_between(key, p, 0.0, 1.0)) *value = p;
+  }
+  fields.read_between("coreset_min", block.coreset_min, 1);
+  fields.read_between("beta", block.beta, 0.0, 1.0);
+  fields.read_between("k_vote", block.k_vote, 1);
 }
 
 void read_policy(Fields& fields, RoutingPolicy& policy) {
@@ -59,8 +92,7 @@ void read_policy(Fields& fields, RoutingPolicy& policy) {
   fields.read_enum("weights", policy.weights, kWeights);
   fields.read("renormalize", policy.renormalize);
   read_scale(fields, policy);
-  enum class Group { sequence } group = Group::sequence;
-  fields.read_enum("selection", group, {{"sequence", Group::sequence}});
+  fields.read_enum("selection", policy.selection, kGroups);
   fields.table("capacity", [&](Fields& table) {
     auto& capacity = *(policy.capacity = RoutingPolicy::Capacity{});
     table.read_enum("schedule", capacity.schedule, kSchedules);
@@ -72,10 +104,18 @@ void read_policy(Fields& fields, RoutingPolicy& policy) {
     table.read_between("count", groups.count, 1);
     table.read_between("keep", groups.keep, 1);
   });
+  fields.table("drop", [&](Fields& table) {
+    auto& drop = *(policy.drop = RoutingPolicy::Drop{});
+    table.require("capacity_factor", drop.capacity_factor);
+    table.read_enum("policy", drop.policy, kKeeps);
+  });
+  fields.table("block", [&](Fields& table) { read_block(table, policy.block); });
   fields.table("balance", [&](Fields& table) {
     table.read_between("switch", policy.balance.switch_loss, 0.0f);
     table.read_between("sequence", policy.balance.sequence_loss, 0.0f);
     table.read_between("z", policy.balance.z_loss, 0.0f);
+    table.read_between("bias_rate", policy.balance.bias_rate, 0.0f);
+    table.read("reference", policy.balance.reference);
   });
 }
 
@@ -99,7 +139,9 @@ nlohmann::json to_json(const RoutingPolicy& policy) {
       {"balance",
        {{"switch", as_written(policy.balance.switch_loss)},
         {"sequence", as_written(policy.balance.sequence_loss)},
-        {"z", as_written(policy.balance.z_loss)}}},
+        {"z", as_written(policy.balance.z_loss)},
+        {"bias_rate", as_written(policy.balance.bias_rate)},
+        {"reference", policy.balance.reference}}},
   };
   if (policy.monte_carlo) {
     table["scale"] = kMonteCarlo;
@@ -115,7 +157,14 @@ nlohmann::json to_json(const RoutingPolicy& policy) {
   if (policy.groups) {
     table["groups"] = {{"count", policy.groups->count}, {"keep", policy.groups->keep}};
   }
-  if (policy.policy == RoutingPolicy::Selection::expert_choice) table["selection"] = "sequence";
+  if (policy.policy == RoutingPolicy::Selection::expert_choice) {
+    table["selection"] = name_in(kGroups, policy.selection);
+  }
+  if (policy.drop) {
+    table["drop"] = {{"capacity_factor", policy.drop->capacity_factor},
+                     {"policy", name_in(kKeeps, policy.drop->policy)}};
+  }
+  if (policy.block != RoutingPolicy::Block{}) table["block"] = to_json(policy.block);
   return table;
 }
 

@@ -3,18 +3,14 @@
 #include <array>
 
 #include "unmask/base/check.h"
-#include "unmask/routing/expert_choice.h"
-#include "unmask/routing/token_choice.h"
 
 namespace unmask {
 namespace {
 
-using enum RoutingPolicy::Selection;
-
-constexpr std::array kPolicies = {
-    PolicyEntry{token_choice, "token-choice", make_token_choice},
-    PolicyEntry{expert_choice, "expert-choice", make_expert_choice},
-};
+#define UNMASK_POLICY_ENTRY(enumerator, name, chooser) \
+  PolicyEntry{RoutingPolicy::Selection::enumerator, name, Chooser::chooser, make_##enumerator},
+constexpr std::array kPolicies = {UNMASK_ROUTING_POLICIES(UNMASK_POLICY_ENTRY)};
+#undef UNMASK_POLICY_ENTRY
 
 }  // namespace
 
@@ -34,6 +30,7 @@ const PolicyEntry& entry_of(RoutingPolicy::Selection policy) {
   check_failed("the policy is registered", __FILE__, __LINE__);
 }
 
+Chooser chooser_of(const RoutingPolicy& policy) { return entry_of(policy.policy).chooser; }
 std::string_view name_of(RoutingPolicy::Selection policy) { return entry_of(policy).name; }
 
 const std::vector<std::string>& policy_names() {

@@ -30,6 +30,16 @@ std::span<const int32_t> experts_of_slots(const Assignment& assignment) {
   return experts;
 }
 
+// z = the logits of what token t chose: of its slots, then of its dropped choices. Returns how
+// many.
+size_t gather_chosen(ConstMatrix logits, const Decision& decision, std::span<const int32_t> slots,
+                     std::span<const int32_t> expert, int64_t t, std::span<float> z) {
+  size_t n = 0;
+  for (const int32_t slot : slots) z[n++] = logits(t, expert[slot]);
+  for (const int32_t e : decision.dropped_of(t)) z[n++] = logits(t, e);
+  return n;
+}
+
 // One selection, one weighting, any number of balance terms.
 class ComposedRouter : public Router {
  public:
@@ -40,13 +50,16 @@ class ComposedRouter : public Router {
         balance_(make_balance_terms(policy)),
         scale_(std::move(scale)) {}
 
-  void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment) override {
+  void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
+              Decision& decision) override {
     UNMASK_CHECK(logits.cols == std::ssize(scale_) - 1);
     UNMASK_CHECK(context.sequence_begin.back() == logits.rows);
-    selector_->select(logits, context, assignment);
+    decision.clear();
+    selector_->select(logits, context, assignment, decision);
   }
 
-  void weigh_forward(ConstMatrix logits, Assignment& assignment) override {
+  void weigh_forward(ConstMatrix logits, const Decision& decision,
+                     Assignment& assignment) override {
     ArenaScope scope(thread_scratch());
     const auto expert = experts_of_slots(assignment);
     parallel_pieces(assignment.tokens, rows_at_once(logits.cols), [&](int64_t begin, int64_t end) {
@@ -56,16 +69,16 @@ class ComposedRouter : public Router {
       for (int64_t t = begin; t < end; ++t) {
         const auto slots = assignment.slots_of(static_cast<int32_t>(t));
         if (slots.empty()) continue;
-        const auto z = chosen.first(slots.size()), w = weights.first(slots.size());
-        for (size_t i = 0; i < slots.size(); ++i) z[i] = logits(t, expert[slots[i]]);
-        weighting_->forward(z, row_of(logits, t), w);
+        const size_t n = gather_chosen(logits, decision, slots, expert, t, chosen);
+        const auto w = weights.first(n);
+        weighting_->forward(chosen.first(n), row_of(logits, t), w);
         const float scale = scale_[slots.size()];
         for (size_t i = 0; i < slots.size(); ++i) assignment.gate[slots[i]] = scale * w[i];
       }
     });
   }
 
-  void weigh_backward(ConstMatrix logits, const Assignment& assignment,
+  void weigh_backward(ConstMatrix logits, const Decision& decision, const Assignment& assignment,
                       std::span<const float> d_gate, Matrix d_logits) override {
     ArenaScope scope(thread_scratch());
     const auto expert = experts_of_slots(assignment);
@@ -77,24 +90,25 @@ class ComposedRouter : public Router {
       for (int64_t t = begin; t < end; ++t) {
         const auto slots = assignment.slots_of(static_cast<int32_t>(t));
         if (slots.empty()) continue;
-        const auto z = chosen.first(slots.size()), d_w = d_weights.first(slots.size()),
-                   d_z = d_chosen.first(slots.size());
+        const size_t n = gather_chosen(logits, decision, slots, expert, t, chosen);
+        const auto d_w = d_weights.first(n), d_z = d_chosen.first(n);
         const float scale = scale_[slots.size()];
-        for (size_t i = 0; i < slots.size(); ++i) {
-          z[i] = logits(t, expert[slots[i]]);
-          d_w[i] = scale * d_gate[slots[i]];
-        }
-        weighting_->backward(z, row_of(logits, t), d_w, d_z, row_of(d_logits, t));
-        for (size_t i = 0; i < slots.size(); ++i) d_logits(t, expert[slots[i]]) += d_z[i];
+        size_t i = 0;
+        for (const int32_t slot : slots) d_w[i++] = scale * d_gate[slot];
+        std::fill(d_w.begin() + static_cast<int64_t>(i), d_w.end(), 0.0f);  // dropped: no output
+        weighting_->backward(chosen.first(n), row_of(logits, t), d_w, d_z, row_of(d_logits, t));
+        i = 0;
+        for (const int32_t slot : slots) d_logits(t, expert[slot]) += d_z[i++];
+        for (const int32_t e : decision.dropped_of(t)) d_logits(t, e) += d_z[i++];
       }
     });
   }
 
-  BalanceLoss balance(ConstMatrix logits, const RouteContext& context, const Assignment& assignment,
-                      float scale, Matrix d_logits) override {
+  BalanceLoss balance(ConstMatrix logits, const RouteContext& context, const Decision& decision,
+                      const Assignment& assignment, float scale, Matrix d_logits) override {
     BalanceLoss loss;
     if (balance_.empty()) return loss;
-    for (const auto& [value, term] : balance_) term->prepare(context, assignment);
+    for (const auto& [value, term] : balance_) term->prepare(context, decision, assignment);
 
     const auto terms = std::ssize(balance_);
     const int64_t grain = rows_at_once(logits.cols);
@@ -136,6 +150,25 @@ class ComposedRouter : public Router {
 
 }  // namespace
 
+namespace {
+
+Status check_loss_free(const RoutingPolicy& policy) {
+  if (policy.balance.bias_rate == 0 && !policy.balance.reference) return {};
+  if (chooser_of(policy) == Chooser::expert) {
+    return usage_error(
+        "routing.balance.bias_rate: a bias moves all logits of an expert alike and changes nothing "
+        "where experts choose; expected 0 and reference = false");
+  }
+  if (policy.balance.reference && policy.weights == RoutingPolicy::Weights::sigmoid) {
+    return usage_error(
+        "routing.balance.reference: what the public code does is defined for softmax weights; "
+        "expected weights = \"softmax\" or \"softmax-before\", or reference = false");
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Router>> make_router(const RoutingPolicy& policy, int32_t experts,
                                             int32_t shared_experts) {
   if (policy.experts_per_token < 1 || policy.experts_per_token > experts) {
@@ -147,6 +180,7 @@ Result<std::unique_ptr<Router>> make_router(const RoutingPolicy& policy, int32_t
         "routing.scale: \"monte-carlo\" equals the routed experts to the shared ones, and there "
         "are none; expected a number");
   }
+  UNMASK_TRY_STATUS(check_loss_free(policy));
   UNMASK_TRY(auto selector, entry_of(policy.policy).make(policy, experts));
   return std::unique_ptr<Router>(std::make_unique<ComposedRouter>(
       policy, std::move(selector), scaling_factors(policy, experts, shared_experts)));

@@ -9,6 +9,7 @@
 #include "unmask/base/result.h"
 #include "unmask/base/view.h"
 #include "unmask/kernels/assignment.h"
+#include "unmask/routing/decision.h"
 #include "unmask/routing/policy.h"
 
 namespace unmask {
@@ -20,8 +21,9 @@ struct RouteContext {
   std::span<const float> mask_ratio;        // [sequences], realised: masked / length
   std::span<const uint8_t> masked;          // [tokens] or empty: 1 = the token is masked
   std::span<const uint8_t> padding;         // [tokens] or empty: 1 = never routed
+  std::span<const int32_t> position;        // [tokens] or empty: in its sequence, else its rows
+                                            // count from 0; what blocks are cut by (blocks.h)
   std::span<const float> expert_bias;       // [experts] or empty: added to the score for selection
-  int32_t block_size = 32;                  // blocks are aligned to the start of a sequence
   RandomKey key;
 
   bool is_padding(int64_t token) const { return !padding.empty() && padding[token] != 0; }
@@ -42,18 +44,25 @@ class Router {
  public:
   virtual ~Router() = default;
 
-  // Not differentiable: fills `assignment`, gates zero.
-  virtual void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment) = 0;
+  // Not differentiable: fills `assignment`, gates zero, and `decision`, which the other stages
+  // read.
+  virtual void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
+                      Decision& decision) = 0;
 
-  // Differentiable: gates from the logits of the selected slots, and back.
+  // Differentiable: gates from the logits of the selected slots, and back. The weights are those of
+  // all that a token chose, dropped choices included.
   // d_gate: [slots]; d_logits: [tokens, experts], +=.
-  virtual void weigh_forward(ConstMatrix logits, Assignment& assignment) = 0;
-  virtual void weigh_backward(ConstMatrix logits, const Assignment& assignment,
-                              std::span<const float> d_gate, Matrix d_logits) = 0;
+  virtual void weigh_forward(ConstMatrix logits, const Decision& decision,
+                             Assignment& assignment) = 0;
+  virtual void weigh_backward(ConstMatrix logits, const Decision& decision,
+                              const Assignment& assignment, std::span<const float> d_gate,
+                              Matrix d_logits) = 0;
 
-  // Auxiliary losses; their gradients times `scale` are added to d_logits unless it is empty.
+  // Auxiliary losses; their gradients times `scale` are added to d_logits unless it is empty. Loads
+  // are counted before drops.
   virtual BalanceLoss balance(ConstMatrix logits, const RouteContext& context,
-                              const Assignment& assignment, float scale, Matrix d_logits) = 0;
+                              const Decision& decision, const Assignment& assignment, float scale,
+                              Matrix d_logits) = 0;
 
   // The most slots that `select` may make for this many tokens in sequences of this length.
   virtual int64_t max_slots(int64_t tokens, int64_t sequence_length) const = 0;

@@ -8,6 +8,7 @@
 
 #include "unmask/base/parallel.h"
 #include "unmask/base/random.h"
+#include "unmask/routing/registry.h"
 #include "unmask/routing/weighting.h"
 
 namespace unmask {
@@ -75,7 +76,7 @@ std::vector<float> token_choice_factors(const RoutingPolicy& policy, int32_t exp
 
 // Without the shared experts, which only multiply.
 const std::vector<float>& unit_factors(const RoutingPolicy& policy, int32_t experts) {
-  const bool expert_choice = policy.policy == RoutingPolicy::Selection::expert_choice;
+  const bool expert_choice = chooser_of(policy) == Chooser::expert;
   // What the factors depend on.
   using Key = std::tuple<int32_t, int32_t, RoutingPolicy::Weights, bool>;
   const Key key = expert_choice
@@ -96,6 +97,7 @@ const std::vector<float>& unit_factors(const RoutingPolicy& policy, int32_t expe
 
 std::vector<float> scaling_factors(const RoutingPolicy& policy, int32_t experts,
                                    int32_t shared_experts) {
+  if (policy.balance.reference) return std::vector<float>(static_cast<size_t>(experts) + 1, 1.0f);
   if (!policy.monte_carlo) {
     return std::vector<float>(static_cast<size_t>(experts) + 1, policy.scale);
   }

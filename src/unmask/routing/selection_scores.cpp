@@ -1,23 +1,32 @@
 #include "unmask/routing/selection_scores.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "unmask/kernels/softmax.h"
-#include "unmask/kernels/top_k.h"
 #include "unmask/routing/scratch.h"
 
 namespace unmask {
 namespace {
 
-float sum_of_best_two(std::span<const float> scores) {
-  float best = -std::numeric_limits<float>::infinity(), second = best;
-  for (const float score : scores) {
-    second = std::max(second, std::min(best, score));
-    best = std::max(best, score);
+// What makes a group better: allowed experts (at most two count), then the sum of their scores.
+struct GroupScore {
+  int32_t members = 0;
+  float best = 0, second = 0;
+
+  void add(float score) {
+    if (members == 0 || score > best) {
+      second = best;
+      best = score;
+    } else if (members == 1 || score > second) {
+      second = score;
+    }
+    members = std::min(members + 1, 2);
   }
-  return scores.size() == 1 ? best : best + second;
-}
+  float sum() const { return members == 2 ? best + second : best; }
+  bool better_than(const GroupScore& other) const {
+    return members != other.members ? members > other.members : sum() > other.sum();
+  }
+};
 
 }  // namespace
 
@@ -31,22 +40,33 @@ void selection_scores(RoutingPolicy::Weights weights, std::span<const float> log
   for (size_t e = 0; e < expert_bias.size(); ++e) scores[e] += expert_bias[e];
 }
 
-int64_t limit_to_groups(RoutingPolicy::Groups groups, std::span<const float> scores,
-                        std::span<int32_t> kept) {
-  const size_t size = scores.size() / static_cast<size_t>(groups.count);
+int64_t limit_to_groups(RoutingPolicy::Groups groups, int64_t experts,
+                        std::span<const int32_t> allowed, std::span<const float> scores,
+                        std::span<int32_t> index) {
+  const auto size = static_cast<int32_t>(experts / groups.count);
   ArenaScope scope(thread_scratch());
-  const auto group_scores = take_scratch<float>(groups.count);
-  const auto best = take_scratch<int32_t>(groups.keep);
-  for (size_t g = 0; g < group_scores.size(); ++g) {
-    group_scores[g] = sum_of_best_two(scores.subspan(g * size, size));
+  const auto group = take_scratch<GroupScore>(groups.count);
+  const auto kept = take_scratch<uint8_t>(groups.count);
+  std::fill(group.begin(), group.end(), GroupScore());
+  std::fill(kept.begin(), kept.end(), 0);
+  for (size_t i = 0; i < allowed.size(); ++i) group[allowed[i] / size].add(scores[i]);
+  for (int32_t round = 0; round < groups.keep; ++round) {
+    int32_t best = -1;
+    for (int32_t g = 0; g < groups.count; ++g) {
+      if (!kept[g] && (best < 0 || group[g].better_than(group[best]))) best = g;
+    }
+    kept[best] = 1;
   }
-  top_k(group_scores, best);
-  int64_t count = 0;
-  for (const int32_t g : best) {
-    for (size_t i = 0; i < size; ++i) {
-      kept[count++] = g * static_cast<int32_t>(size) + static_cast<int32_t>(i);
+  int64_t count = 0, others = 0;
+  const auto rest = take_scratch<int32_t>(std::ssize(allowed));
+  for (int32_t i = 0; i < std::ssize(allowed); ++i) {
+    if (kept[allowed[i] / size]) {
+      index[count++] = i;
+    } else {
+      rest[others++] = i;
     }
   }
+  std::copy_n(rest.begin(), others, index.begin() + count);
   return count;
 }
 

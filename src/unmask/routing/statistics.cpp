@@ -5,7 +5,7 @@
 
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/softmax.h"
-#include "unmask/routing/capacity.h"
+#include "unmask/routing/blocks.h"
 #include "unmask/routing/pieces.h"
 #include "unmask/routing/scratch.h"
 
@@ -53,7 +53,7 @@ void measure_experts(const Assignment& assignment, RoutingStatistics& statistics
   statistics.max_over_mean_load = ratio(max, mean);
 }
 
-void measure_tokens(const RoutingPolicy& policy, const Assignment& assignment,
+void measure_tokens(const Decision& decision, const Assignment& assignment,
                     const RouteContext& context, RoutingStatistics& statistics) {
   Accumulator experts;
   int64_t tokens = 0, without = 0;
@@ -67,41 +67,35 @@ void measure_tokens(const RoutingPolicy& policy, const Assignment& assignment,
   statistics.experts_per_token = experts.spread();
   statistics.share_without_expert =
       ratio(static_cast<double>(without), static_cast<double>(tokens));
-  const bool token_choice = policy.policy == RoutingPolicy::Selection::token_choice;
-  const auto chosen = static_cast<double>(tokens * policy.experts_per_token);
-  statistics.share_dropped =
-      token_choice ? ratio(chosen - static_cast<double>(assignment.slots()), chosen) : 0;
+  const auto dropped = static_cast<double>(decision.dropped_expert.size());
+  statistics.share_dropped = ratio(dropped, dropped + static_cast<double>(assignment.slots()));
 }
 
-void measure_capacity(const RoutingPolicy& policy, const RouteContext& context,
-                      RoutingStatistics& statistics) {
-  statistics.k.resize(context.sequences());
-  for (int32_t b = 0; b < context.sequences(); ++b) {
-    const double mask_ratio = context.mask_ratio.empty() ? 0 : context.mask_ratio[b];
-    statistics.k[b] = experts_per_token(policy, mask_ratio);
+void measure_blocks(const Decision& decision, RoutingStatistics& statistics) {
+  statistics.coreset_size.reset();
+  Accumulator sizes;
+  for (const int32_t size : decision.coreset_size) {
+    if (size > 0) sizes.add(size);  // none: a block of padding
   }
+  if (!decision.coreset_size.empty()) statistics.coreset_size = sizes.spread();
 }
 
 // Mean over blocks with a token in them of the experts that compute a token of the block.
-double unique_experts_per_block(const Assignment& assignment, const RouteContext& context) {
+double unique_experts_per_block(int32_t block_size, const Assignment& assignment,
+                                const RouteContext& context) {
   ArenaScope scope(thread_scratch());
   const auto block_of = take_scratch<int32_t>(assignment.tokens);
-  int32_t block = -1;
+  int32_t blocks = 0;
   int64_t filled = 0;
-  for (int32_t b = 0; b < context.sequences(); ++b) {
-    bool counted = false;
-    for (int32_t t = context.sequence_begin[b]; t < context.sequence_begin[b + 1]; ++t) {
-      if ((t - context.sequence_begin[b]) % context.block_size == 0) {
-        ++block;
-        counted = false;
-      }
-      block_of[t] = block;
-      if (!counted && !context.is_padding(t)) {
-        counted = true;
-        ++filled;
-      }
+  for_each_block(context, block_size, [&](const RowBlock& block) {
+    bool routed = false;
+    for (int32_t t = block.begin; t < block.end; ++t) {
+      block_of[t] = blocks;
+      routed |= !context.is_padding(t);
     }
-  }
+    ++blocks;
+    filled += routed;
+  });
   // The tokens of an expert are ascending, and so are their blocks.
   int64_t pairs = 0;
   for (int32_t e = 0; e < assignment.experts; ++e) {
@@ -150,13 +144,16 @@ nlohmann::json to_json(const Spread& spread) {
 
 }  // namespace
 
-void measure_routing(const RoutingPolicy& policy, ConstMatrix logits, const Assignment& assignment,
-                     const RouteContext& context, int64_t bytes_per_expert,
-                     RoutingStatistics& statistics) {
+void measure_routing(const RoutingPolicy& policy, ConstMatrix logits, const Decision& decision,
+                     const Assignment& assignment, const RouteContext& context,
+                     int64_t bytes_per_expert, RoutingStatistics& statistics) {
   measure_experts(assignment, statistics);
-  measure_tokens(policy, assignment, context, statistics);
-  measure_capacity(policy, context, statistics);
-  statistics.unique_experts_per_block = unique_experts_per_block(assignment, context);
+  measure_tokens(decision, assignment, context, statistics);
+  measure_blocks(decision, statistics);
+  statistics.k = decision.k;
+  if (decision.k.empty()) statistics.k.assign(context.sequences(), policy.experts_per_token);
+  statistics.unique_experts_per_block =
+      unique_experts_per_block(policy.block.size, assignment, context);
   statistics.expert_bytes = statistics.unique_experts * bytes_per_expert;
   statistics.router_entropy = router_entropy(logits, context);
   statistics.expert_bias.reset();
@@ -182,6 +179,7 @@ nlohmann::json to_json(const RoutingStatistics& statistics) {
       {"expert_bytes", statistics.expert_bytes},
       {"router_entropy", statistics.router_entropy},
   };
+  if (statistics.coreset_size) json["coreset_size"] = to_json(*statistics.coreset_size);
   if (statistics.expert_bias) json["expert_bias"] = to_json(*statistics.expert_bias);
   return json;
 }

@@ -28,9 +28,10 @@ struct RoutingStatistics {
   double max_over_mean_load = 0;  // 1 = balanced
   Spread experts_per_token;
   double share_without_expert = 0;      // of tokens
-  double share_dropped = 0;             // of the k choices of every token, token choice
+  double share_dropped = 0;             // of the choices of all tokens
   std::vector<int32_t> k;               // [sequences] experts per token that each was given
-  double unique_experts_per_block = 0;  // mean over blocks (arXiv 2605.30876)
+  double unique_experts_per_block = 0;  // mean over blocks of policy.block.size (arXiv 2605.30876)
+  std::optional<Spread> coreset_size;   // of policies that have coresets, over blocks
   int32_t unique_experts = 0;           // of the whole pass
   int64_t expert_bytes = 0;             // weights of experts that were touched
   double router_entropy = 0;            // nats, of softmax over all experts, mean over tokens
@@ -38,9 +39,9 @@ struct RoutingStatistics {
 };
 
 // Fills `statistics`, reusing its memory. `bytes_per_expert`: weights of one routed expert.
-void measure_routing(const RoutingPolicy& policy, ConstMatrix logits, const Assignment& assignment,
-                     const RouteContext& context, int64_t bytes_per_expert,
-                     RoutingStatistics& statistics);
+void measure_routing(const RoutingPolicy& policy, ConstMatrix logits, const Decision& decision,
+                     const Assignment& assignment, const RouteContext& context,
+                     int64_t bytes_per_expert, RoutingStatistics& statistics);
 
 nlohmann::json to_json(const RoutingStatistics& statistics);
 

@@ -1,14 +1,15 @@
 #include "unmask/routing/weighting.h"
 
 #include "unmask/base/check.h"
+#include "unmask/routing/registry.h"
 
 namespace unmask {
 
 std::unique_ptr<Weighting> make_weighting(const RoutingPolicy& policy) {
   using Weights = RoutingPolicy::Weights;
   // LLaDA2's gate leaves the weight of a single expert as it is.
-  const bool single =
-      policy.policy == RoutingPolicy::Selection::token_choice && policy.experts_per_token == 1;
+  const bool single = chooser_of(policy) == Chooser::token && policy.experts_per_token == 1;
+  if (policy.balance.reference) return make_softmax_before_weighting();
   switch (policy.weights) {
     case Weights::softmax:
       return make_softmax_weighting();

@@ -7,7 +7,8 @@ class ZLoss : public BalanceTerm {
  public:
   explicit ZLoss(float coefficient) : coefficient_(coefficient) {}
 
-  void prepare(const RouteContext& context, const Assignment& assignment) override {
+  void prepare(const RouteContext& context, const Decision&,
+               const Assignment& assignment) override {
     int64_t tokens = 0;
     for (int64_t t = 0; t < assignment.tokens; ++t) tokens += !context.is_padding(t);
     share_ = tokens == 0 ? 0 : coefficient_ / static_cast<float>(tokens);

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "unmask/routing/registry.h"
+
 namespace unmask {
 
 double mean_experts_per_token(const ModelConfig& config, int32_t sequence_length) {
   const RoutingPolicy& routing = config.routing;
   double k = routing.experts_per_token;
-  if (routing.policy == RoutingPolicy::Selection::token_choice) return k;
+  if (chooser_of(routing) == Chooser::token) return k;
   if (routing.capacity) k = 0.5 * (routing.capacity->min + routing.capacity->max);
   const double capacity = std::max(1.0, std::floor(sequence_length * k / config.experts));
   return capacity * config.experts / sequence_length;

@@ -5,6 +5,7 @@
 
 #include "unmask/kernels/optimizer.h"
 #include "unmask/model/divergence.h"
+#include "unmask/routing/bias_update.h"
 
 namespace unmask {
 
@@ -24,6 +25,10 @@ Learner::Learner(const TrainConfig& config, Model model, const Objective& object
       second_moment_(model_.layout()) {
   prepared_.reserve(objective_.layout(), config_.batch,
                     int64_t{config_.batch} * config_.data.sequence_length);
+  if (config_.model.routing.balance.bias_rate > 0) {
+    load_.assign(static_cast<size_t>(config_.model.layers),
+                 std::vector<int64_t>(static_cast<size_t>(config_.model.experts)));
+  }
 }
 
 CleanBatch Learner::micro_batch(const SequenceBatch& data, int32_t index) const {
@@ -46,6 +51,7 @@ Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
   }
 
   StepReport report;
+  for (auto& load : load_) std::fill(load.begin(), load.end(), 0);
   tape_.mode = Tape::Mode::training;
   for (int32_t i = 0; i < config_.accumulation; ++i) {
     objective_.prepare(micro_batch(data, i), noise_step, totals, prepared_);
@@ -59,6 +65,10 @@ Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
       report.balance.z_loss += balance.z_loss * prepared_.balance_scale;
     }
     if (!std::isfinite(loss.total())) return diverged(step, "the loss");
+    for (size_t i = 0; i < load_.size(); ++i) {
+      const Routing& routing = tape_.layers[i].routing;
+      add_chosen_load(routing.assignment, routing.decision, load_[i]);
+    }
   }
 
   report.gradient_norm = std::sqrt(squared_norm(gradients_.flat()));
@@ -68,6 +78,7 @@ Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
                            : 1.0;
   report.learning_rate = config_.learning_rate.at(step);
   update(step, report.learning_rate, static_cast<float>(scale));
+  balance_loads();
   return report;
 }
 
@@ -86,6 +97,17 @@ void Learner::update(int64_t step, float learning_rate, float gradient_scale) {
     };
     adamw_update(adamw, of(model_.parameters()), of(gradients_), of(first_moment_),
                  of(second_moment_));
+  }
+}
+
+// The selection bias of every routed layer follows the loads of the step.
+void Learner::balance_loads() {
+  for (size_t i = 0; i < load_.size(); ++i) {
+    const int index = model_.layout().layers[i].expert_bias;
+    if (index < 0) continue;
+    const Matrix bias = model_.parameters()[index];
+    update_expert_bias(config_.model.routing.balance.bias_rate, load_[i],
+                       {bias.data, static_cast<size_t>(bias.cols)});
   }
 }
 

@@ -40,6 +40,7 @@ class Learner {
   Learner(const TrainConfig& config, Model model, const Objective& objective);
   CleanBatch micro_batch(const SequenceBatch& data, int32_t index) const;
   void update(int64_t step, float learning_rate, float gradient_scale);
+  void balance_loads();
   Error diverged(int64_t step, const char* what);
 
   TrainConfig config_;
@@ -50,6 +51,8 @@ class Learner {
   Parameters second_moment_;
   Tape tape_;
   PreparedBatch prepared_;
+  // [layers][experts] choices of the step so far, where loss-free balancing is on (bias_update.h).
+  std::vector<std::vector<int64_t>> load_;
 };
 
 }  // namespace unmask
