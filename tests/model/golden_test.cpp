@@ -1,5 +1,5 @@
 // The model against recordings of dMoE's public code (tests/data/golden/README.md): `forward` and
-// `train` cases of the original gate of LLaDA2.
+// `train` cases of the original gate of LLaDA2 and of block experts.
 
 #include "tests/support/golden.h"
 
@@ -81,6 +81,17 @@ class GoldenModel {
     batch.route.mask_ratio = mask_ratio;
   }
 
+  // Coresets of the layers, where recorded: [sequences, blocks, experts].
+  void check_coresets(const GoldenCase& golden) const {
+    for (size_t i = 0; i < tape.layers.size(); ++i) {
+      const std::string name = "layers." + std::to_string(i) + ".coreset_mask";
+      if (!golden.has(name)) continue;
+      const auto& coreset = tape.layers[i].routing.decision.coreset;
+      const std::vector<int64_t> ours(coreset.begin(), coreset.end());
+      EXPECT_EQ(ours, golden.i64(name).values) << name;
+    }
+  }
+
   // The worst error of every routed layer's logits, where recorded; its choices must be the same,
   // in the same order of biased scores.
   double check_routing(const GoldenCase& golden, const Tape& tape) const {
@@ -123,8 +134,9 @@ class GoldenModel {
   static Model load(const GoldenCase& golden) {
     const std::string name = golden.description().at("checkpoint");
     const std::string directory = test::golden_directory() + "/" + name;
-    const auto config = load_model_config(directory);
+    auto config = load_model_config(directory);
     if (!config) throw std::runtime_error(config.error().message);
+    config->routing = test::recorded_policy(golden, config->routing);
     auto model = Model::create(*config);
     if (!model) throw std::runtime_error(model.error().message);
     const Status loaded = load_parameters(directory, *config, model->parameters());
@@ -136,7 +148,6 @@ class GoldenModel {
 TEST(GoldenModelTest, Forward) {
   int ran = 0;
   for (const GoldenCase& golden : golden_cases("forward")) {
-    if (golden.config().at("variant") != "original") continue;
     SCOPED_TRACE(golden.name());
     ++ran;
     const int64_t length = golden.config().at("seq_len");
@@ -154,6 +165,7 @@ TEST(GoldenModelTest, Forward) {
 
       const double logits_error = worst_error(logits, golden.f32("logits").values);
       const double router_error = g.check_routing(golden, g.tape);
+      g.check_coresets(golden);
       double hidden_error = 0;
       for (size_t i = 0; i <= g.tape.layers.size(); ++i) {
         const bool last = i == g.tape.layers.size();
@@ -169,7 +181,7 @@ TEST(GoldenModelTest, Forward) {
                   golden.name().c_str(), logits_error, router_error, hidden_error);
     }
   }
-  std::printf("ran %d forward cases of the original gate\n", ran);
+  std::printf("ran %d forward cases\n", ran);
   EXPECT_GT(ran, 0);
 }
 
@@ -220,7 +232,6 @@ std::vector<Part> parts_of(const ParameterInfo& info, const ModelConfig& config)
 TEST(GoldenModelTest, Train) {
   int ran = 0;
   for (const GoldenCase& golden : golden_cases("train")) {
-    if (golden.config().at("variant") != "original") continue;
     SCOPED_TRACE(golden.name());
     ++ran;
     const int32_t length = golden.config().at("seq_len");
@@ -252,6 +263,7 @@ TEST(GoldenModelTest, Train) {
     const double total =
         g.model.head_loss(g.tape, rows, targets, weight, loss, d_hidden, &gradients);
     g.check_routing(golden, g.tape);
+    g.check_coresets(golden);
     g.model.backward(g.batch, g.tape, d_hidden, 1.0f, gradients);
 
     // A case may leave out what would make it large.
@@ -306,7 +318,7 @@ TEST(GoldenModelTest, Train) {
                 std::abs(total - expected_loss) / expected_loss, compared, worst,
                 worst_name.c_str(), tolerance);
   }
-  std::printf("ran %d train cases of the original gate\n", ran);
+  std::printf("ran %d train cases\n", ran);
   EXPECT_GT(ran, 0);
 }
 

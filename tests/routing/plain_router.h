@@ -1,7 +1,8 @@
 #pragma once
 
-// The plain twin of the routers: every equation of docs/routing.md as loops over a full
-// [tokens, experts] matrix, in f64, with std::stable_sort.
+// The plain twin of the routers: the equations of docs/routing.md as loops over a full
+// [tokens, experts] matrix, in f64, with std::stable_sort. Here what all policies share;
+// plain_policies.h has the policies.
 
 #include "tests/support/numeric.h"
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include "unmask/kernels/assignment.h"
 #include "unmask/routing/policy.h"
+#include "unmask/routing/registry.h"
 #include "unmask/routing/router.h"
 
 namespace unmask::test {
@@ -21,6 +23,7 @@ struct RoutedBatch {
   std::vector<int32_t> sequence_begin = {0};
   std::vector<float> mask_ratio;
   std::vector<uint8_t> padding;
+  std::vector<int32_t> position;
   std::vector<float> expert_bias;
 
   void add_sequence(int32_t length, float ratio = 0.5f) {
@@ -29,11 +32,16 @@ struct RoutedBatch {
   }
   int32_t tokens() const { return sequence_begin.back(); }
   bool padded(int64_t t) const { return !padding.empty() && padding[t]; }
+  int32_t sequences() const { return static_cast<int32_t>(mask_ratio.size()); }
+  int32_t position_of(int64_t t, int64_t b) const {
+    return position.empty() ? static_cast<int32_t>(t) - sequence_begin[b] : position[t];
+  }
   RouteContext context() const {
     return {.sequence_begin = sequence_begin,
             .mask_ratio = mask_ratio,
             .masked = {},
             .padding = padding,
+            .position = position,
             .expert_bias = expert_bias,
             .key = {}};
   }
@@ -59,53 +67,67 @@ std::vector<int64_t> largest(const std::vector<T>& values, int64_t k) {
 
 inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
+// What token t ranks its experts by.
+inline std::vector<double> plain_scores(const RoutingPolicy& policy, const TestMatrix& logits,
+                                        const RoutedBatch& batch, int64_t t) {
+  std::vector<double> score(logits.cols());
+  const bool by_logit = policy.weights != RoutingPolicy::Weights::sigmoid ||
+                        (batch.expert_bias.empty() && !policy.groups);
+  for (int64_t e = 0; e < logits.cols(); ++e) {
+    score[e] = by_logit ? static_cast<double>(logits(t, e)) : sigmoid(logits(t, e));
+    if (!batch.expert_bias.empty()) score[e] += static_cast<double>(batch.expert_bias[e]);
+  }
+  return score;
+}
+
+// The experts of token t: the k best of `allowed`, from the kept groups first.
+inline std::vector<int64_t> plain_choice(const RoutingPolicy& policy, const TestMatrix& logits,
+                                         const RoutedBatch& batch, int64_t t,
+                                         const std::vector<bool>& allowed) {
+  const int64_t experts = logits.cols();
+  const std::vector<double> score = plain_scores(policy, logits, batch, t);
+  std::vector<bool> preferred(experts, true);
+  if (policy.groups) {
+    const int64_t size = experts / policy.groups->count;
+    // Groups of two allowed experts before those of one, before those of none; then by the sum.
+    std::vector<std::pair<int64_t, double>> group(policy.groups->count);
+    for (int64_t g = 0; g < policy.groups->count; ++g) {
+      std::vector<double> members;
+      for (int64_t e = g * size; e < (g + 1) * size; ++e) {
+        if (allowed[e]) members.push_back(score[e]);
+      }
+      group[g].first = std::min<int64_t>(2, std::ssize(members));
+      for (const int64_t i : largest(members, group[g].first)) group[g].second += members[i];
+    }
+    preferred.assign(experts, false);
+    for (const int64_t g : largest(group, policy.groups->keep)) {
+      for (int64_t e = g * size; e < (g + 1) * size; ++e) preferred[e] = true;
+    }
+  }
+  std::vector<std::pair<int, double>> ranked(experts);
+  for (int64_t e = 0; e < experts; ++e) {
+    ranked[e] = {!allowed[e] ? 0 : preferred[e] ? 2 : 1, score[e]};
+  }
+  return largest(ranked, policy.experts_per_token);
+}
+
 inline Map plain_token_choice(const RoutingPolicy& policy, const TestMatrix& logits,
                               const RoutedBatch& batch) {
   Map map = empty_map(logits.rows(), logits.cols());
-  const int64_t experts = logits.cols();
+  const std::vector<bool> all(logits.cols(), true);
   for (int64_t t = 0; t < logits.rows(); ++t) {
     if (batch.padded(t)) continue;
-    std::vector<double> score(experts);
-    const bool ranked_by_logit = policy.weights != RoutingPolicy::Weights::sigmoid ||
-                                 (batch.expert_bias.empty() && !policy.groups);
-    for (int64_t e = 0; e < experts; ++e) {
-      score[e] = ranked_by_logit ? static_cast<double>(logits(t, e)) : sigmoid(logits(t, e));
-      if (!batch.expert_bias.empty()) score[e] += static_cast<double>(batch.expert_bias[e]);
-    }
-    if (policy.groups) {
-      const int64_t size = experts / policy.groups->count;
-      std::vector<double> group(policy.groups->count);
-      for (int64_t g = 0; g < policy.groups->count; ++g) {
-        std::vector<double> members(score.begin() + g * size, score.begin() + (g + 1) * size);
-        for (const int64_t i : largest(members, std::min<int64_t>(2, size))) group[g] += members[i];
-      }
-      std::vector<bool> kept(policy.groups->count);
-      for (const int64_t g : largest(group, policy.groups->keep)) kept[g] = true;
-      for (int64_t e = 0; e < experts; ++e) {
-        if (!kept[e / size]) score[e] = -1e300;
-      }
-    }
-    for (const int64_t e : largest(score, policy.experts_per_token)) map[t][e] = true;
+    for (const int64_t e : plain_choice(policy, logits, batch, t, all)) map[t][e] = true;
   }
   return map;
 }
 
-// capacity[b]: tokens that each expert takes of sequence b.
-inline Map plain_expert_choice(const TestMatrix& logits, const RoutedBatch& batch,
-                               const std::vector<int64_t>& capacity) {
-  Map map = empty_map(logits.rows(), logits.cols());
-  for (size_t b = 0; b < capacity.size(); ++b) {
-    std::vector<int64_t> rows;
-    for (int64_t t = batch.sequence_begin[b]; t < batch.sequence_begin[b + 1]; ++t) {
-      if (!batch.padded(t)) rows.push_back(t);
-    }
-    for (int64_t e = 0; e < logits.cols(); ++e) {
-      std::vector<float> column;
-      for (const int64_t t : rows) column.push_back(logits(t, e));
-      for (const int64_t i : largest(column, capacity[b])) map[rows[i]][e] = true;
-    }
-  }
-  return map;
+// One group of tokens that compete: `count` of `rows` for each expert.
+inline void plain_take(const TestMatrix& logits, const std::vector<int64_t>& rows, int64_t e,
+                       int64_t count, Map& map) {
+  std::vector<float> column;
+  for (const int64_t t : rows) column.push_back(logits(t, e));
+  for (const int64_t i : largest(column, count)) map[rows[i]][e] = true;
 }
 
 // `scale` by the number of experts of a token.
@@ -129,8 +151,7 @@ inline Gates plain_gates(const RoutingPolicy& policy, const TestMatrix& logits, 
     }
     double divisor = chosen;
     if (policy.weights == Weights::softmax_before && !policy.renormalize) divisor = all;
-    const bool single =
-        policy.policy == RoutingPolicy::Selection::token_choice && policy.experts_per_token == 1;
+    const bool single = chooser_of(policy) == Chooser::token && policy.experts_per_token == 1;
     if (policy.weights == Weights::sigmoid) {
       divisor = policy.renormalize && !single ? chosen + 1e-20 : 1;
     }

@@ -1,8 +1,10 @@
 #include "unmask/routing/policy_json.h"
 
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "unmask/base/document.h"
+#include "unmask/routing/registry.h"
 
 namespace unmask {
 namespace {
@@ -72,12 +74,12 @@ sequence = 0.02
 
 TEST(PolicyFile, RoundTrips) {
   RoutingPolicy policy;
-  for (const auto selection :
-       {RoutingPolicy::Selection::token_choice, RoutingPolicy::Selection::expert_choice}) {
+  for (const auto& [selection, name, chooser, make] : policies()) {
     for (const auto weights :
          {RoutingPolicy::Weights::softmax, RoutingPolicy::Weights::softmax_before,
           RoutingPolicy::Weights::sigmoid}) {
-      policy = {.policy = selection, .experts_per_token = 5, .weights = weights, .scale = 0.1f};
+      policy = RoutingPolicy{
+          .policy = selection, .experts_per_token = 5, .weights = weights, .scale = 0.1f};
       policy.balance = {.switch_loss = 0.01f, .sequence_loss = 0.3f, .z_loss = 1e-3f};
       for (const bool more : {false, true}) {
         policy.renormalize = !more;
@@ -86,6 +88,17 @@ TEST(PolicyFile, RoundTrips) {
           policy.monte_carlo = true;
           policy.groups = {.count = 4, .keep = 2};
           policy.capacity = {.min = 2, .max = 7};
+          if (chooser == Chooser::expert) policy.selection = RoutingPolicy::Group::block;
+          policy.drop = {.capacity_factor = 1.25, .policy = RoutingPolicy::Drop::Keep::position};
+          policy.block = {.size = 16,
+                          .p = 0.7,
+                          .p_min = 0.3,
+                          .p_max = 0.8,
+                          .coreset_min = 5,
+                          .beta = 0.3,
+                          .k_vote = 2};
+          policy.balance.bias_rate = 1e-3f;
+          policy.balance.reference = true;
         }
         const nlohmann::json json = to_json(policy);
         // Through text, as in a config.json.
@@ -108,8 +121,14 @@ TEST(PolicyFile, ErrorsNameTheKey) {
   EXPECT_EQ(error_of("scale = 'monte'"),
             "'routing.scale': expected a number or \"monte-carlo\", found the string \"monte\"");
   EXPECT_EQ(error_of("policy = 'expert-choise'"),
-            "'routing.policy': expected one of token-choice, expert-choice (nearest: "
-            "\"expert-choice\"), found the string \"expert-choise\"");
+            fmt::format("'routing.policy': expected one of {} (nearest: \"expert-choice\"), found "
+                        "the string \"expert-choise\"",
+                        fmt::join(policy_names(), ", ")));
+  EXPECT_EQ(error_of("[drop]\npolicy = 'probs'"), "missing key 'routing.drop.capacity_factor'");
+  EXPECT_EQ(error_of("[block]\np = 1.5"),
+            "'routing.block.p': expected a value between 0 and 1, found 1.5");
+  EXPECT_EQ(error_of("[block]\ncorset_min = 16"),
+            "unknown key 'routing.block.corset_min': did you mean 'coreset_min'?");
   EXPECT_EQ(error_of("[balance]\nz = -1.0"),
             "'routing.balance.z': expected at least 0, found -1.0");
 }

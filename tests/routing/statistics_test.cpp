@@ -106,6 +106,35 @@ TEST(RoutingStatistics, AgreeWithTheirDefinitions) {
   EXPECT_NEAR(statistics.unique_experts_per_block, unique, 1e-12);
 }
 
+TEST(RoutingStatistics, CountCoresetsAndTheirBlocks) {
+  RoutingPolicy policy;
+  policy.policy = RoutingPolicy::Selection::block_experts;
+  policy.experts_per_token = 2;
+  policy.block = {.size = 16, .p = 0.4, .coreset_min = 3};
+  RoutedBatch batch;
+  batch.add_sequence(40);
+  batch.add_sequence(16);
+  batch.padding.assign(56, 0);
+  std::fill_n(batch.padding.begin() + 40, 16, 1);  // its block has no coreset
+  const TestMatrix logits = random_matrix(56, 20, 3, 2.0f);
+  const auto router = test::router_for(policy, 20);
+  Assignment assignment;
+  Decision decision;
+  router->select(logits, batch.context(), assignment, decision);
+  RoutingStatistics statistics;
+  measure_routing(policy, logits, decision, assignment, batch.context(), 1, statistics);
+  ASSERT_EQ(decision.blocks,
+            (std::vector<RowBlock>{{0, 16, 0}, {16, 32, 0}, {32, 40, 0}, {40, 56, 1}}));
+  EXPECT_EQ(decision.coreset_size[3], 0);
+  const auto& size = decision.coreset_size;
+  ASSERT_TRUE(statistics.coreset_size.has_value());
+  expect_spread(*statistics.coreset_size,
+                spread_of({double(size[0]), double(size[1]), double(size[2])}));
+  EXPECT_LE(statistics.unique_experts_per_block, statistics.coreset_size->mean);
+  EXPECT_EQ(statistics.k, (std::vector<int32_t>{2, 2}));
+  EXPECT_TRUE(to_json(statistics).contains("coreset_size"));
+}
+
 TEST(RoutingStatistics, ShowImbalanceAndDrops) {
   RoutingPolicy policy;
   policy.experts_per_token = 2;

@@ -72,4 +72,15 @@ std::vector<GoldenCase> golden_cases(std::string_view kind) {
   return cases;
 }
 
+RoutingPolicy recorded_policy(const GoldenCase& golden, RoutingPolicy own) {
+  const std::string variant = golden.config().at("variant");
+  if (variant == "original") return own;
+  own.policy = RoutingPolicy::Selection::block_experts;
+  const auto& config = golden.config();
+  own.block.size = config.contains("gen") ? config.at("gen").at("block_length").get<int32_t>() : 32;
+  own.block.p = golden.config().at("core_threshold");
+  own.block.coreset_min = variant == "be" ? 16 : 12;
+  return own;
+}
+
 }  // namespace unmask::test

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/checkpoint/safetensors.h"
+#include "unmask/routing/policy.h"
 
 namespace unmask::test {
 
@@ -48,5 +49,11 @@ class GoldenCase {
 // Every case of a kind that the directory's index.json lists. Prints how many there are; none is a
 // failure of the running test.
 std::vector<GoldenCase> golden_cases(std::string_view kind);
+
+// The policy of a recorded model: the checkpoint's own for the variant "original", else block
+// experts on top of it, "be" (inference, at least 16 experts) or "train" (12). The public code cuts
+// the rows of a forward pass in 32s, whatever the block of the attention; a decoding step has the
+// rows of one block.
+RoutingPolicy recorded_policy(const GoldenCase& golden, RoutingPolicy own);
 
 }  // namespace unmask::test

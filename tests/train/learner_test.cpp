@@ -42,6 +42,21 @@ TrainConfig tiny_config(bool expert_choice, Precision precision = Precision::bf1
   return config;
 }
 
+// Token choice with drops, loss-free; and block experts.
+TrainConfig dropping_config() {
+  TrainConfig config = tiny_config(false);
+  config.model.expert_bias = true;
+  config.model.routing.balance = {.bias_rate = 0.01f};
+  config.model.routing.drop = {.capacity_factor = 1.0};
+  return config;
+}
+TrainConfig block_config() {
+  TrainConfig config = tiny_config(false);
+  config.model.routing.policy = RoutingPolicy::Selection::block_experts;
+  config.model.routing.block = {.size = 16, .p = 0.5, .coreset_min = 3};
+  return config;
+}
+
 // Text that can be learned: each sequence counts upwards from a random start.
 SequenceBatch make_data(const TrainConfig& config, int64_t step) {
   SequenceBatch data;
@@ -117,8 +132,8 @@ TEST(Learner, AccumulationEqualsOneBigBatch) {
 }
 
 TEST(Learner, AllocatesNothingInTheSteadyState) {
-  for (const bool expert_choice : {false, true}) {
-    const TrainConfig config = tiny_config(expert_choice);
+  for (const TrainConfig& config :
+       {tiny_config(false), tiny_config(true), dropping_config(), block_config()}) {
     Learner learner = make_learner(config);
     std::vector<SequenceBatch> data;
     for (int64_t step = 1; step <= 8; ++step) data.push_back(make_data(config, step));
@@ -134,6 +149,43 @@ TEST(Learner, AllocatesNothingInTheSteadyState) {
     EXPECT_EQ(test::heap_allocations() - before, 0);
     EXPECT_EQ(learner.tape().arena.bytes_reserved(), reserved);
   }
+}
+
+// bias += rate * sign(mean load - load), loads before drops of all micro-batches, which the layer
+// sees unchanged only in its first step.
+TEST(Learner, SelectionBiasFollowsTheLoad) {
+  TrainConfig config = dropping_config();
+  config.options.precision = Precision::f32;
+  Learner learner = make_learner(config);
+  const auto bias_of = [](Learner& of, int layer) {
+    const Matrix bias = of.model().parameters()[of.model().layout().layers[layer].expert_bias];
+    return std::vector<float>(bias.data, bias.data + bias.cols);
+  };
+  ASSERT_TRUE(learner.step(1, make_data(config, 1)).ok());
+  for (int layer = 0; layer < config.model.layers; ++layer) {
+    const Routing& routing = learner.tape().layers[layer].routing;
+    EXPECT_FALSE(routing.decision.dropped_expert.empty());
+    std::vector<int64_t> load(config.model.experts);
+    for (int32_t e = 0; e < config.model.experts; ++e) load[e] = routing.assignment.load(e);
+    for (const int32_t e : routing.decision.dropped_expert) ++load[e];
+    const int64_t mean = int64_t{routing.assignment.tokens} * 2 / config.model.experts;
+    const auto bias = bias_of(learner, layer);
+    for (int32_t e = 0; e < config.model.experts; ++e) {
+      EXPECT_EQ(bias[e], load[e] < mean ? 0.01f : load[e] > mean ? -0.01f : 0.0f);
+    }
+  }
+
+  // The same in micro-batches, in which single loads lie on other sides of their means.
+  config.batch = 1;
+  config.accumulation = 4;
+  Learner parts = make_learner(config);
+  ASSERT_TRUE(parts.step(1, make_data(config, 1)).ok());
+  EXPECT_EQ(bias_of(parts, 0), bias_of(learner, 0));
+
+  config.model.expert_bias = false;
+  const auto refused = Learner::create(config);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("routing.balance.bias_rate"), std::string::npos);
 }
 
 TEST(Learner, HoldsAsMuchMemoryAsPlanned) {

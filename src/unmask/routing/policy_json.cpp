@@ -157,7 +157,7 @@ nlohmann::json to_json(const RoutingPolicy& policy) {
   if (policy.groups) {
     table["groups"] = {{"count", policy.groups->count}, {"keep", policy.groups->keep}};
   }
-  if (policy.policy == RoutingPolicy::Selection::expert_choice) {
+  if (chooser_of(policy) == Chooser::expert) {
     table["selection"] = name_in(kGroups, policy.selection);
   }
   if (policy.drop) {

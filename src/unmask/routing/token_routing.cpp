@@ -49,8 +49,11 @@ Status check_groups(const RoutingPolicy& policy, int32_t experts) {
 
 }  // namespace
 
-TokenRouting::TokenRouting(const RoutingPolicy& policy)
-    : policy_(policy), weighting_(make_weighting(policy)) {}
+TokenRouting::TokenRouting(const RoutingPolicy& policy) : policy_(policy) {
+  RoutingPolicy ranking = policy;  // balance.reference changes what is combined, not what is ranked
+  ranking.balance.reference = false;
+  weighting_ = make_weighting(ranking);
+}
 
 void TokenRouting::choose(std::span<const float> logits, std::span<const float> bias,
                           std::span<int32_t> chosen) const {

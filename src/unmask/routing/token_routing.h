@@ -44,6 +44,7 @@ class TokenRouting {
               Assignment& assignment, Decision& decision) const;
 
   int32_t k() const { return policy_.experts_per_token; }
+  // The weights by which capacities and votes rank choices.
   const Weighting& weighting() const { return *weighting_; }
 
  private:
