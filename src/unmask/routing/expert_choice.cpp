@@ -9,6 +9,7 @@
 #include "unmask/routing/blocks.h"
 #include "unmask/routing/capacity.h"
 #include "unmask/routing/coreset.h"
+#include "unmask/routing/expert_routing.h"
 #include "unmask/routing/pieces.h"
 #include "unmask/routing/registry.h"
 #include "unmask/routing/scratch.h"
@@ -172,25 +173,8 @@ class ExpertChoice : public Selector {
 }  // namespace
 
 Result<std::unique_ptr<Selector>> make_expert_choice(const RoutingPolicy& policy, int32_t experts) {
-  UNMASK_TRY_STATUS(check_capacity(policy, experts));
-  if (policy.weights == RoutingPolicy::Weights::softmax_before) {
-    return usage_error(
-        "routing.weights: expert choice weighs over the experts that chose a token; "
-        "expected softmax or sigmoid, found softmax-before");
-  }
-  if (policy.drop) {
-    return usage_error(
-        "routing.drop: expert choice gives every expert its capacity; remove the table");
-  }
+  UNMASK_TRY_STATUS(check_expert_routing(policy, experts));
   if (policy.selection == Group::block) UNMASK_TRY_STATUS(check_block(policy));
-  if (policy.groups) {
-    return usage_error("routing.groups: only token choice is limited to groups; remove the table");
-  }
-  if (policy.balance.switch_loss != 0 || policy.balance.sequence_loss != 0) {
-    return usage_error(
-        "routing.balance: expert choice is balanced by construction; expected "
-        "switch = 0 and sequence = 0");
-  }
   return std::unique_ptr<Selector>(std::make_unique<ExpertChoice>(policy, experts));
 }
 

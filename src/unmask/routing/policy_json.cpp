@@ -157,7 +157,8 @@ nlohmann::json to_json(const RoutingPolicy& policy) {
   if (policy.groups) {
     table["groups"] = {{"count", policy.groups->count}, {"keep", policy.groups->keep}};
   }
-  if (chooser_of(policy) == Chooser::expert) {
+  const bool competes = policy.policy == RoutingPolicy::Selection::expert_choice;
+  if (competes || policy.selection != Group::sequence) {
     table["selection"] = name_in(kGroups, policy.selection);
   }
   if (policy.drop) {

@@ -1,6 +1,7 @@
 #include "unmask/routing/selection_scores.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "unmask/kernels/softmax.h"
 #include "unmask/routing/scratch.h"
@@ -8,25 +9,27 @@
 namespace unmask {
 namespace {
 
-// What makes a group better: allowed experts (at most two count), then the sum of their scores.
-struct GroupScore {
-  int32_t members = 0;
-  float best = 0, second = 0;
+// The allowed experts of one group, as indices [begin, end) into the list of them, and what makes
+// it better: how many there are (two count), then the sum of the two best scores.
+struct Group {
+  int32_t begin, end;
+  float sum;
+  bool kept;
 
-  void add(float score) {
-    if (members == 0 || score > best) {
-      second = best;
-      best = score;
-    } else if (members == 1 || score > second) {
-      second = score;
-    }
-    members = std::min(members + 1, 2);
-  }
-  float sum() const { return members == 2 ? best + second : best; }
-  bool better_than(const GroupScore& other) const {
-    return members != other.members ? members > other.members : sum() > other.sum();
+  int32_t members() const { return std::min(end - begin, 2); }
+  bool better_than(const Group& other) const {
+    return members() != other.members() ? members() > other.members() : sum > other.sum;
   }
 };
+
+float sum_of_best_two(std::span<const float> scores) {
+  float best = -std::numeric_limits<float>::infinity(), second = best;
+  for (const float score : scores) {
+    second = std::max(second, std::min(best, score));
+    best = std::max(best, score);
+  }
+  return scores.size() < 2 ? best : best + second;
+}
 
 }  // namespace
 
@@ -45,29 +48,28 @@ int64_t limit_to_groups(RoutingPolicy::Groups groups, int64_t experts,
                         std::span<int32_t> index) {
   const auto size = static_cast<int32_t>(experts / groups.count);
   ArenaScope scope(thread_scratch());
-  const auto group = take_scratch<GroupScore>(groups.count);
-  const auto kept = take_scratch<uint8_t>(groups.count);
-  std::fill(group.begin(), group.end(), GroupScore());
-  std::fill(kept.begin(), kept.end(), 0);
-  for (size_t i = 0; i < allowed.size(); ++i) group[allowed[i] / size].add(scores[i]);
+  const auto group = take_scratch<Group>(groups.count);
+  const auto allowed_end = static_cast<int32_t>(allowed.size());
+  for (int32_t g = 0, i = 0; g < groups.count; ++g) {
+    const int32_t begin = i;
+    while (i < allowed_end && allowed[i] < (g + 1) * size) ++i;
+    group[g] = {begin, i, sum_of_best_two(scores.subspan(begin, i - begin)), false};
+  }
   for (int32_t round = 0; round < groups.keep; ++round) {
     int32_t best = -1;
     for (int32_t g = 0; g < groups.count; ++g) {
-      if (!kept[g] && (best < 0 || group[g].better_than(group[best]))) best = g;
+      if (!group[g].kept && (best < 0 || group[g].better_than(group[best]))) best = g;
     }
-    kept[best] = 1;
+    group[best].kept = true;
   }
-  int64_t count = 0, others = 0;
-  const auto rest = take_scratch<int32_t>(std::ssize(allowed));
-  for (int32_t i = 0; i < std::ssize(allowed); ++i) {
-    if (kept[allowed[i] / size]) {
-      index[count++] = i;
-    } else {
-      rest[others++] = i;
-    }
+  int64_t kept = 0;
+  for (const Group& g : group) kept += g.kept ? g.end - g.begin : 0;
+  int64_t next_kept = 0, next_other = kept;
+  for (const Group& g : group) {
+    int64_t& next = g.kept ? next_kept : next_other;
+    for (int32_t i = g.begin; i < g.end; ++i) index[next++] = i;
   }
-  std::copy_n(rest.begin(), others, index.begin() + count);
-  return count;
+  return kept;
 }
 
 }  // namespace unmask

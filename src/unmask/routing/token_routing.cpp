@@ -120,6 +120,11 @@ Status check_token_routing(const RoutingPolicy& policy, int32_t experts) {
         "routing.capacity: only expert choice has a capacity that follows the mask "
         "ratio; remove the table or take policy = \"expert-choice\"");
   }
+  if (policy.block.p_min || policy.block.p_max) {
+    return usage_error(
+        "routing.block.p_min: p follows the mask ratio only where experts choose within a coreset; "
+        "expected p alone");
+  }
   if (policy.selection != RoutingPolicy::Group::sequence) {
     return usage_error(
         "routing.selection: only where experts choose do tokens compete; remove the key or take "
