@@ -1,6 +1,6 @@
 #pragma once
 
-// The plain twin of the routers: the equations of docs/routing.md as loops over a full
+// The plain twin of the routers: the equations of docs/routing as loops over a full
 // [tokens, experts] matrix, in f64, with std::stable_sort. Here what all policies share;
 // plain_policies.h has the policies.
 

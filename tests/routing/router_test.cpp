@@ -275,7 +275,7 @@ TEST(RouterGradient, BalanceLosses) {
   expect_gradients(policy);
 }
 
-// The equations of docs/routing.md, summed plainly.
+// The equations of docs/routing, summed plainly.
 TEST(Balance, AgreesWithPlainSums) {
   RoutingPolicy policy = token_choice(Weights::softmax, 3);
   policy.balance = {.switch_loss = 0.01f, .sequence_loss = 0.02f, .z_loss = 0.001f};
@@ -405,23 +405,6 @@ TEST(MakeRouter, RefusesWhatCannotBe) {
   policy = expert_choice(Weights::softmax, 2);
   policy.balance.switch_loss = 0.01f;
   EXPECT_TRUE(refused(refusal(policy, 8), "routing.balance"));
-}
-
-TEST(Capacity, FollowsTheMaskRatio) {
-  RoutingPolicy policy = expert_choice(Weights::softmax, 20);
-  EXPECT_EQ(experts_per_token(policy, 0.3), 20);
-  policy.capacity = {
-      .schedule = RoutingPolicy::Capacity::Schedule::linear_reverse, .min = 8, .max = 32};
-  EXPECT_EQ(experts_per_token(policy, 0.0), 32);
-  EXPECT_EQ(experts_per_token(policy, 1.0), 8);
-  EXPECT_EQ(experts_per_token(policy, 0.5), 20);
-  policy.capacity->min = 1;
-  policy.capacity->max = 8;  // 4.5 at one half: to even
-  EXPECT_EQ(experts_per_token(policy, 0.5), 4);
-  EXPECT_EQ(most_experts_per_token(policy), 8);
-  EXPECT_EQ(expert_capacity(100, 8, 64), 12);
-  EXPECT_EQ(expert_capacity(3, 1, 64), 1);
-  EXPECT_EQ(expert_capacity(0, 8, 64), 0);
 }
 
 // Values of arXiv 2604.01622 for two shared experts, two decimals.

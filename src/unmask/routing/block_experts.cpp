@@ -1,5 +1,5 @@
 // Block experts (dMoE, arXiv 2605.30876): the tokens of a block vote for a coreset of experts, and
-// each takes its k within it (docs/routing.md, Block experts).
+// each takes its k within it (docs/routing/block-experts.md).
 
 #include "unmask/routing/coreset.h"
 #include "unmask/routing/registry.h"

@@ -1,6 +1,6 @@
 // Of each group of tokens every expert takes those of largest logit; equal logits go to the earlier
 // token. Balanced by construction; a token has 0 to all experts. A selection bias moves all logits
-// of an expert alike and so changes nothing. (arXiv 2604.01622, section 3; docs/routing.md)
+// of an expert alike and so changes nothing. (arXiv 2604.01622, section 3; docs/routing)
 
 #include <algorithm>
 

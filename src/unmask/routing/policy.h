@@ -3,13 +3,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "unmask/base/result.h"
 #include "unmask/routing/policies.h"
 
 namespace unmask {
 
-// A routing policy as its file says it (docs/routing.md): the `[routing]` table of a training
+// A routing policy as its file says it (docs/routing): the `[routing]` table of a training
 // configuration and `unmask.routing` of a model's config.json hold the same keys.
 struct RoutingPolicy {
 #define UNMASK_POLICY_ENUMERATOR(enumerator, name, chooser) enumerator,
@@ -22,14 +23,40 @@ struct RoutingPolicy {
   Weights weights = Weights::softmax;
   bool renormalize = true;   // softmax_before, sigmoid: chosen weights sum to one
   float scale = 1.0f;        // multiplies the weights
-  bool monte_carlo = false;  // scale = "monte-carlo" (arXiv 2604.01622; docs/routing.md)
+  bool monte_carlo = false;  // scale = "monte-carlo" (arXiv 2604.01622; docs/routing)
 
-  // Expert choice: capacity that follows the mask ratio.
+  // Expert choice: capacity that follows the mask ratio (capacity.h).
   struct Capacity {
-    enum class Schedule { constant, linear_reverse };
+    enum class Schedule {
+      constant,
+      linear,
+      linear_reverse,
+      cosine,
+      cosine_reverse,
+      bell,
+      gaussian,
+      gaussian_reverse,
+      table,
+    };
+    struct Point {
+      double mask_ratio = 0;  // in [0, 1], ascending
+      double k = 1;           // experts per token, need not be whole
+      bool operator==(const Point&) const = default;
+    };
+    struct Interval {
+      double low = 0;
+      double high = 1;
+      bool operator==(const Interval&) const = default;
+    };
+
     Schedule schedule = Schedule::constant;
-    int32_t min = 0;  // experts per token where the schedule is lowest
-    int32_t max = 0;  // and highest
+    int32_t min = 0;      // experts per token where the schedule is lowest (table: 0 = its lowest)
+    int32_t max = 0;      // and highest (likewise)
+    double sigma = 0.22;  // width of the gaussians
+    std::vector<Point> points = {};             // table
+    std::optional<double> mean = std::nullopt;  // k that `scale` is solved for (budget.h)
+    Interval distribution = {};                 // mask ratios, uniform, that the mean is over
+    double scale = 1;                           // multiplies the shape
     bool operator==(const Capacity&) const = default;
   };
   std::optional<Capacity> capacity = std::nullopt;

@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 
 #include "unmask/base/document.h"
+#include "unmask/routing/budget.h"
+#include "unmask/routing/capacity.h"
 #include "unmask/routing/registry.h"
 
 namespace unmask {
 namespace {
 
 using Weights = RoutingPolicy::Weights;
-using Schedule = RoutingPolicy::Capacity::Schedule;
+using Capacity = RoutingPolicy::Capacity;
+using Schedule = Capacity::Schedule;
 using Group = RoutingPolicy::Group;
 using Keep = RoutingPolicy::Drop::Keep;
 
@@ -23,7 +26,14 @@ const std::initializer_list<std::pair<std::string_view, Weights>> kWeights = {
 };
 const std::initializer_list<std::pair<std::string_view, Schedule>> kSchedules = {
     {"static", Schedule::constant},
+    {"linear", Schedule::linear},
     {"linear-reverse", Schedule::linear_reverse},
+    {"cosine", Schedule::cosine},
+    {"cosine-reverse", Schedule::cosine_reverse},
+    {"bell", Schedule::bell},
+    {"gaussian", Schedule::gaussian},
+    {"gaussian-reverse", Schedule::gaussian_reverse},
+    {"table", Schedule::table},
 };
 const std::initializer_list<std::pair<std::string_view, Group>> kGroups = {
     {"sequence", Group::sequence},
@@ -66,6 +76,34 @@ void read_scale(Fields& fields, RoutingPolicy& policy) {
   fields.read("scale", policy.scale);
 }
 
+// [[mask ratio, k], …]
+void read_points(Fields& fields, std::vector<Capacity::Point>& points) {
+  std::vector<std::vector<double>> pairs;
+  if (!fields.read("points", pairs)) return;
+  for (const std::vector<double>& pair : pairs) {
+    if (pair.size() != 2) return fields.refuse("points", "an array of pairs [mask ratio, k]");
+    points.push_back({.mask_ratio = pair[0], .k = pair[1]});
+  }
+  if (!fields.has("schedule")) fields.refuse("points", "schedule = \"table\" beside the points");
+}
+
+void read_distribution(Fields& fields, Capacity::Interval& interval) {
+  std::vector<double> ends;
+  if (!fields.read("distribution", ends)) return;
+  if (ends.size() != 2) return fields.refuse("distribution", "an interval [low, high]");
+  interval = {.low = ends[0], .high = ends[1]};
+}
+
+void read_capacity(Fields& fields, Capacity& capacity) {
+  fields.read_enum("schedule", capacity.schedule, kSchedules);
+  fields.read_between("min", capacity.min, 1);
+  fields.read_between("max", capacity.max, 1);
+  fields.read("sigma", capacity.sigma);
+  read_points(fields, capacity.points);
+  fields.read("mean", capacity.mean);
+  read_distribution(fields, capacity.distribution);
+}
+
 void read_block(Fields& fields, RoutingPolicy::Block& block) {
   fields.read_between("size", block.size, 1);
   fields.read_between("p", block.p, 0.0, 1.0);
@@ -93,12 +131,8 @@ void read_policy(Fields& fields, RoutingPolicy& policy) {
   fields.read("renormalize", policy.renormalize);
   read_scale(fields, policy);
   fields.read_enum("selection", policy.selection, kGroups);
-  fields.table("capacity", [&](Fields& table) {
-    auto& capacity = *(policy.capacity = RoutingPolicy::Capacity{});
-    table.read_enum("schedule", capacity.schedule, kSchedules);
-    table.read_between("min", capacity.min, 1);
-    table.read_between("max", capacity.max, 1);
-  });
+  fields.table("capacity",
+               [&](Fields& table) { read_capacity(table, *(policy.capacity = Capacity{})); });
   fields.table("groups", [&](Fields& table) {
     auto& groups = *(policy.groups = RoutingPolicy::Groups{});
     table.read_between("count", groups.count, 1);
@@ -119,6 +153,19 @@ void read_policy(Fields& fields, RoutingPolicy& policy) {
   });
 }
 
+// What differs from the defaults; `scale` follows from `mean`.
+nlohmann::json to_json(const Capacity& capacity) {
+  nlohmann::json table = {{"schedule", name_in(kSchedules, capacity.schedule)}};
+  if (capacity.min > 0) table["min"] = capacity.min;
+  if (capacity.max > 0) table["max"] = capacity.max;
+  if (capacity.sigma != Capacity().sigma) table["sigma"] = capacity.sigma;
+  for (const auto& [r, k] : capacity.points) table["points"].push_back({r, k});
+  if (capacity.mean) table["mean"] = *capacity.mean;
+  const auto& [low, high] = capacity.distribution;
+  if (capacity.distribution != Capacity::Interval()) table["distribution"] = {low, high};
+  return table;
+}
+
 }  // namespace
 
 Result<RoutingPolicy> policy_from_json(const nlohmann::json& table, const std::string& where,
@@ -127,6 +174,7 @@ Result<RoutingPolicy> policy_from_json(const nlohmann::json& table, const std::s
   Fields fields(table, where, file);
   read_policy(fields, policy);
   UNMASK_TRY_STATUS(fields.finish());
+  if (policy.capacity) UNMASK_TRY_STATUS(meet_budget(*policy.capacity));
   return policy;
 }
 
@@ -148,12 +196,7 @@ nlohmann::json to_json(const RoutingPolicy& policy) {
   } else {
     table["scale"] = as_written(policy.scale);
   }
-  if (policy.capacity) {
-    auto& capacity = table["capacity"];
-    capacity["schedule"] = name_in(kSchedules, policy.capacity->schedule);
-    if (policy.capacity->min > 0) capacity["min"] = policy.capacity->min;
-    if (policy.capacity->max > 0) capacity["max"] = policy.capacity->max;
-  }
+  if (policy.capacity) table["capacity"] = to_json(*policy.capacity);
   if (policy.groups) {
     table["groups"] = {{"count", policy.groups->count}, {"keep", policy.groups->keep}};
   }

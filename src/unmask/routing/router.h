@@ -38,7 +38,7 @@ struct BalanceLoss {
   float total() const { return switch_loss + sequence_loss + z_loss; }
 };
 
-// A routing policy in three stages (docs/routing.md). One object serves one layer: it may keep
+// A routing policy in three stages (docs/routing). One object serves one layer: it may keep
 // buffers, but no state that changes a result. Logits are [tokens, experts], f32.
 class Router {
  public:

@@ -1,4 +1,4 @@
-// Every token takes the k experts of largest score (docs/routing.md, Token choice).
+// Every token takes the k experts of largest score (docs/routing/token-choice.md).
 
 #include "unmask/base/parallel.h"
 #include "unmask/routing/pieces.h"

@@ -1,35 +1,60 @@
 #include "unmask/train/flops.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "unmask/routing/budget.h"
+#include "unmask/routing/capacity.h"
 #include "unmask/routing/registry.h"
 
 namespace unmask {
+namespace {
 
-double mean_experts_per_token(const ModelConfig& config, int32_t sequence_length) {
-  const RoutingPolicy& routing = config.routing;
-  double k = routing.experts_per_token;
-  if (chooser_of(routing) == Chooser::token) return k;
-  if (routing.capacity) k = 0.5 * (routing.capacity->min + routing.capacity->max);
-  const double capacity = std::max(1.0, std::floor(sequence_length * k / config.experts));
-  return capacity * config.experts / sequence_length;
-}
-
-double active_parameters(const ModelConfig& c, int32_t sequence_length) {
+double parameters_with(const ModelConfig& c, double experts_per_token) {
   const double hidden = c.hidden, heads = c.heads, kv_heads = c.kv_heads, d = c.head_dim;
   const double attention = hidden * (heads + 2 * kv_heads) * d + heads * d * hidden;
   const double dense = 3 * hidden * c.dense_ffn;
   const double moe =
-      hidden * c.experts +
-      3 * hidden * (mean_experts_per_token(c, sequence_length) * c.expert_ffn + c.shared_ffn);
+      hidden * c.experts + 3 * hidden * (experts_per_token * c.expert_ffn + c.shared_ffn);
   return c.layers * attention + c.dense_layers * dense + (c.layers - c.dense_layers) * moe +
          hidden * c.vocab_size;
 }
 
-double flops_per_token(const ModelConfig& c, int32_t sequence_length) {
-  return 6 * active_parameters(c, sequence_length) +
+double flops_with(const ModelConfig& c, int32_t sequence_length, double experts_per_token) {
+  return 6 * parameters_with(c, experts_per_token) +
          12.0 * c.layers * sequence_length * c.heads * c.head_dim;
+}
+
+}  // namespace
+
+double experts_per_token_given(const RoutingPolicy& policy, int32_t experts,
+                               int32_t sequence_length, int32_t k) {
+  using Group = RoutingPolicy::Group;
+  if (chooser_of(policy) == Chooser::token || policy.selection == Group::batch) return k;
+  const int32_t tokens = policy.selection == Group::block
+                             ? std::min(sequence_length, policy.block.size)
+                             : sequence_length;
+  return static_cast<double>(expert_capacity(tokens, k, experts)) * experts / tokens;
+}
+
+double mean_experts_per_token(const ModelConfig& config, int32_t sequence_length) {
+  const RoutingPolicy& routing = config.routing;
+  const auto given = [&](int32_t k) {
+    return experts_per_token_given(routing, config.experts, sequence_length, k);
+  };
+  return varies(routing) ? mean_cost(*routing.capacity, given) : given(routing.experts_per_token);
+}
+
+double active_parameters(const ModelConfig& config, int32_t sequence_length) {
+  return parameters_with(config, mean_experts_per_token(config, sequence_length));
+}
+
+double flops_per_token(const ModelConfig& config, int32_t sequence_length) {
+  return flops_with(config, sequence_length, mean_experts_per_token(config, sequence_length));
+}
+
+double flops_per_token_given(const ModelConfig& config, int32_t sequence_length, int32_t k) {
+  return flops_with(config, sequence_length,
+                    experts_per_token_given(config.routing, config.experts, sequence_length, k));
 }
 
 }  // namespace unmask
