@@ -82,6 +82,30 @@ TEST(Document, ReadsFiles) {
   EXPECT_FALSE(read_toml_file(directory / "document_test_absent.toml").ok());
 }
 
+TEST(Document, LaysAFileOverItsBase) {
+  const auto directory = std::filesystem::path(testing::TempDir()) / "document_test_layers";
+  std::filesystem::create_directories(directory / "deeper");
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(directory / name) << text;
+    return (directory / name).string();
+  };
+  write("bottom.toml", "name = 'bottom'\nlist = [1, 2]\n[a]\nx = 1\ny = 2\n[a.deep]\nz = 3\n");
+  write("middle.toml", "base = 'bottom.toml'\n[a]\ny = 20\n");
+  const std::string top = write(
+      "deeper/top.toml", "base = '../middle.toml'\nname = 'top'\nlist = [9]\n[a.deep]\nw = 4\n");
+  const auto layered = read_layered_toml_file(top);
+  ASSERT_TRUE(layered.ok()) << layered.error().message;
+  EXPECT_EQ(*layered,
+            toml("name = 'top'\nlist = [9]\n[a]\nx = 1\ny = 20\n[a.deep]\nz = 3\nw = 4\n"));
+
+  const std::string circle = write("circle.toml", "base = 'circle.toml'\n");
+  EXPECT_NE(read_layered_toml_file(circle).error().message.find("a circle"), std::string::npos);
+  const std::string lost = write("lost.toml", "base = 'absent.toml'\n");
+  EXPECT_NE(read_layered_toml_file(lost).error().message.find("absent.toml"), std::string::npos);
+  const std::string wrong = write("wrong.toml", "base = 3\n");
+  EXPECT_NE(read_layered_toml_file(wrong).error().message.find("'base'"), std::string::npos);
+}
+
 TEST(Fields, ReadsEveryKind) {
   Settings settings;
   const Status status = read(toml(R"(

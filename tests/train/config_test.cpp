@@ -1,10 +1,12 @@
 #include "unmask/train/config.h"
 
+#include <filesystem>
 #include <string>
 
 #include <gtest/gtest.h>
 
 #include "unmask/base/document.h"
+#include "unmask/routing/router.h"
 
 namespace unmask {
 namespace {
@@ -73,6 +75,27 @@ TEST(TrainConfig, NamesTheMistake) {
   says(kData + "[objective]\nkind = 'elbow'\n", "elbo");
   says(kData + "[data2]\n", "data");
   says(kData + "[model]\nheads = 4\nkv_heads = 3\n", "kv_heads");
+}
+
+// Every configuration that comes with the project describes a run that can be.
+TEST(TrainConfig, ReadsTheConfigurationsOfTheProject) {
+  const auto directory = std::filesystem::path(UNMASK_SOURCE_DIR) / "configs";
+  int read = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+    if (entry.path().extension() != ".toml") continue;
+    SCOPED_TRACE(entry.path().string());
+    const auto document = read_layered_toml_file(entry.path().string());
+    ASSERT_TRUE(document.ok()) << document.error().message;
+    const auto config = train_config_from_json(*document, entry.path().string());
+    ASSERT_TRUE(config.ok()) << config.error().message;
+    const ModelConfig& model = config->model;
+    const auto router = make_router(model.routing, model.experts, model.shared_experts);
+    if (document->contains("name")) {  // else the base of others
+      EXPECT_TRUE(router.ok()) << router.error().message;
+    }
+    ++read;
+  }
+  EXPECT_GT(read, 5);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "unmask/base/files.h"
 
@@ -69,6 +70,30 @@ Result<nlohmann::json> parse_json(std::string_view text, const std::string& wher
 Result<nlohmann::json> read_toml_file(const std::string& path) {
   UNMASK_TRY(const std::string text, read_file(path));
   return parse_toml(text, path);
+}
+
+Result<nlohmann::json> read_layered_toml_file(const std::string& path) {
+  constexpr int kMostLayers = 8;
+  nlohmann::json layered = nlohmann::json::object();
+  std::string file = path;
+  for (int layer = 0; layer < kMostLayers; ++layer) {
+    UNMASK_TRY(nlohmann::json document, read_toml_file(file));
+    std::optional<std::string> base;
+    if (const auto found = document.find("base"); found != document.end()) {
+      if (!found->is_string()) {
+        return usage_error("{}: 'base': expected the path of a TOML file, found {}", file,
+                           describe(*found));
+      }
+      base = found->get<std::string>();
+      document.erase("base");
+    }
+    document.merge_patch(layered);  // tables key by key; TOML has no null that would remove one
+    layered = std::move(document);
+    if (!base) return layered;
+    file = (std::filesystem::path(file).parent_path() / *base).string();
+  }
+  return usage_error("{}: 'base': more than {} files on top of each other, or a circle", path,
+                     kMostLayers);
 }
 
 Result<nlohmann::json> read_json_file(const std::string& path) {

@@ -24,6 +24,10 @@ Result<nlohmann::json> parse_json(std::string_view text, const std::string& wher
 Result<nlohmann::json> read_toml_file(const std::string& path);
 Result<nlohmann::json> read_json_file(const std::string& path);
 
+// A TOML file laid over the one that its key `base` names, relative to itself, and so on: tables
+// are merged key by key, everything else replaces what the base says.
+Result<nlohmann::json> read_layered_toml_file(const std::string& path);
+
 // Sets one value of a document from "a.b.c=value", making tables on the way. The value is written
 // as in TOML; what is no TOML value and does not begin like a string, array or table is a bare
 // word and becomes a string (`--set data.path=corpus/text.txt`).

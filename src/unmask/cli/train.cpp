@@ -36,7 +36,7 @@ void on_signal(int) {
 
 Status train_command(const Arguments& arguments) {
   TrainRequest request;
-  UNMASK_TRY(request.document, read_toml_file(arguments.config));
+  UNMASK_TRY(request.document, read_layered_toml_file(arguments.config));
   for (const std::string& setting : arguments.settings) {
     UNMASK_TRY_STATUS(set_value(request.document, setting));
   }
