@@ -87,6 +87,8 @@ class SafetensorsWriter {
 
   Status append(std::span<const float> values);    // into f32 or bf16 (rounded to nearest even)
   Status append(std::span<const int64_t> values);  // into i64
+  Status append(std::span<const int32_t> values);  // into i32
+  Status append(std::span<const uint8_t> values);  // into u8
   Status finish();                                 // syncs and closes
 
  private:

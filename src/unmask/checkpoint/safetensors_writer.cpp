@@ -121,6 +121,18 @@ Status SafetensorsWriter::append(std::span<const int64_t> values) {
   return append_bytes(std::as_bytes(values));
 }
 
+Status SafetensorsWriter::append(std::span<const int32_t> values) {
+  if (values.empty()) return {};
+  UNMASK_CHECK(current_dtype() == DType::i32);
+  return append_bytes(std::as_bytes(values));
+}
+
+Status SafetensorsWriter::append(std::span<const uint8_t> values) {
+  if (values.empty()) return {};
+  UNMASK_CHECK(current_dtype() == DType::u8);
+  return append_bytes(std::as_bytes(values));
+}
+
 Status SafetensorsWriter::finish() {
   UNMASK_CHECK(remaining_ == 0);
   for (size_t i = current_ + 1; i < specs_.size(); ++i) UNMASK_CHECK(specs_[i].bytes() == 0);

@@ -20,11 +20,14 @@ void add_evaluate(CLI::App& program, Run& run);
 void add_generate(CLI::App& program, Run& run);
 void add_info(CLI::App& program, Run& run);
 void add_report(CLI::App& program, Run& run);
+void add_route(CLI::App& program, Run& run);
+void add_schedule(CLI::App& program, Run& run);
 void add_tokenize(CLI::App& program, Run& run);
 void add_train(CLI::App& program, Run& run);
 
 inline constexpr Add kCommands[] = {
-    add_evaluate, add_generate, add_info, add_report, add_tokenize, add_train,
+    add_evaluate, add_generate, add_info,     add_report,
+    add_route,    add_schedule, add_tokenize, add_train,
 };
 
 }  // namespace unmask::cli
