@@ -174,6 +174,29 @@ inline Map plain_expert_choice(const RoutingPolicy& policy, const TestMatrix& lo
   return map;
 }
 
+inline Map plain_coreset_expert_choice(const RoutingPolicy& policy, const TestMatrix& logits,
+                                       const RoutedBatch& batch) {
+  Map map = empty_map(logits.rows(), logits.cols());
+  for (const PlainBlock& block : plain_blocks(batch, policy.block.size)) {
+    const auto ratio = static_cast<double>(batch.mask_ratio[block.sequence]);
+    const int64_t k = experts_per_token(policy, ratio);
+    double p = policy.block.p;
+    if (policy.block.p_min) {
+      const double s = schedule_shape(*policy.capacity, ratio);
+      p = *policy.block.p_min + s * (*policy.block.p_max - *policy.block.p_min);
+    }
+    const auto coreset =
+        plain_share(plain_votes(policy, logits, batch, block.rows, false), p,
+                    std::min(logits.cols(), std::max<int64_t>(policy.block.coreset_min, k)));
+    const auto size = std::count(coreset.begin(), coreset.end(), true);
+    const int64_t capacity = std::max<int64_t>(1, std::ssize(block.rows) * k / size);
+    for (int64_t e = 0; e < logits.cols(); ++e) {
+      if (coreset[e]) plain_take(logits, block.rows, e, capacity, map);
+    }
+  }
+  return map;
+}
+
 inline Map plain_map(const RoutingPolicy& policy, const TestMatrix& logits,
                      const RoutedBatch& batch) {
   switch (policy.policy) {
@@ -182,6 +205,8 @@ inline Map plain_map(const RoutingPolicy& policy, const TestMatrix& logits,
       return plain_token_choice(policy, logits, batch);
     case RoutingPolicy::Selection::expert_choice:
       return plain_expert_choice(policy, logits, batch);
+    case RoutingPolicy::Selection::coreset_expert_choice:
+      return plain_coreset_expert_choice(policy, logits, batch);
     default:
       return plain_within_coresets(policy, logits, batch);
   }

@@ -69,6 +69,24 @@ void expect_counts_of_expert_choice(const Case& c, const Routed& routed) {
   ASSERT_EQ(group, groups.size());
 }
 
+// Every expert of a block's coreset takes exactly the block's capacity.
+void expect_counts_of_coresets(const Case& c, const Routed& routed) {
+  int64_t expected = 0;
+  for (size_t b = 0; b < routed.decision.blocks.size(); ++b) {
+    const RowBlock& block = routed.decision.blocks[b];
+    expected += int64_t{routed.decision.capacity[b]} * routed.decision.coreset_size[b];
+    for (int32_t e = 0; e < c.experts; ++e) {
+      const auto tokens = routed.tokens_of(e);
+      ASSERT_EQ(std::count_if(tokens.begin(), tokens.end(),
+                              [&](int32_t t) { return block.begin <= t && t < block.end; }),
+                routed.decision.coreset_of(static_cast<int64_t>(b), c.experts)[e]
+                    ? routed.decision.capacity[b]
+                    : 0);
+    }
+  }
+  ASSERT_EQ(routed.slots(), expected);
+}
+
 TEST_P(EveryPolicy, GivesTheCountsThatItPromises) {
   for_cases(10000, [](const Case& c, Router&, const Routed& routed) {
     ASSERT_TRUE(test::well_formed(routed));
@@ -76,6 +94,8 @@ TEST_P(EveryPolicy, GivesTheCountsThatItPromises) {
       expect_counts_of_token_choice(c, routed);
     } else if (!test::has_coresets(c.policy.policy)) {
       expect_counts_of_expert_choice(c, routed);
+    } else {
+      expect_counts_of_coresets(c, routed);
     }
   });
 }
@@ -112,7 +132,9 @@ TEST_P(EveryPolicy, StaysWithinTheCoreset) {
       ASSERT_EQ(std::count(coreset.begin(), coreset.end(), 1), decision.coreset_size[b]);
       bool padding = true;
       for (int32_t t = block.begin; t < block.end; ++t) padding &= c.batch.padded(t);
-      ASSERT_GE(decision.coreset_size[b], padding ? 0 : c.policy.experts_per_token);
+      const int32_t k =
+          decision.k.empty() ? c.policy.experts_per_token : decision.k[block.sequence];
+      ASSERT_GE(decision.coreset_size[b], padding ? 0 : k);
       for (int32_t e = 0; e < c.experts; ++e) {
         if (coreset[e]) continue;
         for (const int32_t t : routed.tokens_of(e)) ASSERT_FALSE(block.begin <= t && t < block.end);
@@ -127,6 +149,7 @@ TEST_P(EveryPolicy, CoresetGrowsWithItsKey) {
   for_cases(10000, [](const Case& c, Router&, const Routed& routed) {
     RoutingPolicy larger = c.policy;
     larger.block.p = std::min(1.0, c.policy.block.p + 0.2);
+    if (larger.block.p_max) larger.block.p_max = std::min(1.0, *larger.block.p_max + 0.2);
     larger.block.beta = std::min(1.0, c.policy.block.beta + 0.2);
     larger.block.k_vote = std::min(c.policy.experts_per_token, c.policy.block.k_vote + 2);
     const auto router = test::router_for(larger, c.experts);
@@ -178,7 +201,8 @@ TEST_P(EveryPolicy, PermutingExpertsAndTokensPermutesTheResult) {
   for_cases(10000, [](const Case& original, Router&, const Routed&) {
     Case c = original;
     const auto seed = static_cast<uint64_t>(c.logits.rows() * 1000 + c.logits.cols());
-    c.policy.groups.reset();  // groups are of neighbours
+    c.policy.groups.reset();         // groups are of neighbours
+    c.policy.block.coreset_min = 1;  // experts without a vote come in by index
     if (c.policy.drop) c.policy.drop->policy = RoutingPolicy::Drop::Keep::probs;  // not position
     c.logits = random_matrix(c.batch.tokens(), c.experts, seed, 2.0f);
     if (nearly_ties(c)) return;

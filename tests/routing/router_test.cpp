@@ -7,6 +7,7 @@
 
 #include "unmask/base/arena.h"
 #include "unmask/routing/capacity.h"
+#include "unmask/routing/policy_json.h"
 #include "unmask/routing/scaling.h"
 
 namespace unmask {
@@ -24,7 +25,7 @@ using test::Weights;
 TEST(Router, AgreesWithPlainTwin) {
   for (uint64_t seed = 0; seed < 1400; ++seed) {
     const Case c = random_case(seed);
-    SCOPED_TRACE("seed " + std::to_string(seed));
+    SCOPED_TRACE("seed " + std::to_string(seed) + " " + to_json(c.policy).dump());
     const auto router = test::router_for(c.policy, c.experts);
     ASSERT_TRUE(router);
     const auto assignment = route(*router, c.logits, c.batch);
@@ -385,6 +386,20 @@ TEST(MakeRouter, RefusesWhatCannotBe) {
       refused(block(Selection::block_experts, {.coreset_min = 0}), "routing.block.coreset_min"));
   EXPECT_TRUE(refused(block(Selection::des_vote, {.beta = 0}), "routing.block.beta"));
   EXPECT_TRUE(refused(block(Selection::des_seq, {.k_vote = 3}), "routing.block.k_vote"));
+  const auto shares = [&](std::optional<double> p_min, std::optional<double> p_max,
+                          std::optional<RoutingPolicy::Capacity> capacity) {
+    policy = expert_choice(Weights::softmax, 2);
+    policy.policy = Selection::coreset_expert_choice;
+    policy.capacity = capacity;
+    policy.block.p_min = p_min;
+    policy.block.p_max = p_max;
+    return refusal(policy, 8);
+  };
+  const RoutingPolicy::Capacity two = {.min = 2, .max = 2};
+  EXPECT_EQ(shares(0.3, 0.8, two), "");
+  EXPECT_TRUE(refused(shares(0.3, {}, two), "routing.block: p_min = 0.3"));
+  EXPECT_TRUE(refused(shares(0.8, 0.3, two), "0 <= p_min <= p_max <= 1"));
+  EXPECT_TRUE(refused(shares(0.3, 0.8, {}), "routing.capacity"));
   policy = token_choice(Weights::softmax, 1);
   policy.policy = Selection::top_k;  // at inference nothing has to learn
   EXPECT_EQ(refusal(policy, 8), "");

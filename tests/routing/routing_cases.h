@@ -39,11 +39,12 @@ struct Case {
   TestMatrix logits{0, 0};
 };
 
-// Logits of few different values have ties everywhere.
+// Logits of few different values have ties everywhere. They are not symmetric about 0, where sums
+// of sigmoids would be equal but for their rounding.
 inline TestMatrix tied_logits(int64_t rows, int64_t cols, uint64_t seed) {
   TestMatrix logits(rows, cols);
   const auto ids = random_ids(rows * cols, 4, seed);
-  for (int64_t i = 0; i < rows * cols; ++i) logits.flat()[i] = static_cast<float>(ids[i]) - 1.5f;
+  for (int64_t i = 0; i < rows * cols; ++i) logits.flat()[i] = static_cast<float>(ids[i]) - 1.25f;
   return logits;
 }
 
@@ -105,6 +106,10 @@ inline RoutingPolicy random_policy(Picker& pick, Selection selection, int32_t ex
       policy.capacity = {.schedule = RoutingPolicy::Capacity::Schedule::linear_reverse,
                          .min = pick(1, k),
                          .max = k};
+      if (has_coresets(selection) && pick.coin()) {
+        policy.block.p_min = static_cast<double>(pick(0, 10)) / 20;
+        policy.block.p_max = static_cast<double>(pick(10, 20)) / 20;
+      }
     }
     return policy;
   }

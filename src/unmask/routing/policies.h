@@ -10,4 +10,5 @@
   POLICY(block_experts, "block-experts", token)  \
   POLICY(top_k, "top-k", token)                  \
   POLICY(des_seq, "des-seq", token)              \
-  POLICY(des_vote, "des-vote", token)
+  POLICY(des_vote, "des-vote", token)            \
+  POLICY(coreset_expert_choice, "coreset-expert-choice", expert)
