@@ -1,7 +1,7 @@
 // Coreset expert choice: the tokens of a block vote for a coreset as in block experts, and inside
 // it the experts choose: each of the C takes max(1, floor(n k / C)) of the block's n tokens, those
 // of largest logit, equal ones the earlier. Experts touched and load are both bounded, where expert
-// choice alone reads every expert for every block (docs/routing.md).
+// choice alone reads every expert for every block (docs/routing/coreset-expert-choice.md).
 
 #include <algorithm>
 
