@@ -119,6 +119,7 @@ RoutingEvent routing_at(const SyntheticRun& run, int64_t step, Numbers& numbers)
     routing.unique_experts = static_cast<double>(std::count_if(routing.tokens_per_expert.begin(),
                                                                routing.tokens_per_expert.end(),
                                                                [](int64_t n) { return n > 0; }));
+    routing.unique_experts_per_block = 0.6 * routing.unique_experts;
     routing.entropy = std::log(static_cast<double>(run.experts)) * (0.97 - 0.25 * progress) +
                       0.01 * numbers.normal();
     routing.dropped_share = 0;

@@ -71,7 +71,9 @@ struct LayerRouting {
   double experts_per_token_max = kNotMeasured;
   double experts_per_token_std = kNotMeasured;
   double max_over_mean_load = kNotMeasured;
-  double unique_experts = kNotMeasured;  // that got at least one token
+  double unique_experts = kNotMeasured;            // that got at least one token
+  double unique_experts_per_block = kNotMeasured;  // mean over blocks
+  double coreset_size = kNotMeasured;              // mean over blocks, of policies with coresets
   double entropy = kNotMeasured;         // of the router's softmax, mean over tokens, nats
   double dropped_share = kNotMeasured;   // of the slots asked for
   double unrouted_share = kNotMeasured;  // tokens that no expert took

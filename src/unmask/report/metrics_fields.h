@@ -87,6 +87,8 @@ void visit_fields(EventOf<LayerRouting> auto& layer, Fields&& field) {
   field("experts_per_token_std", layer.experts_per_token_std);
   field("max_over_mean_load", layer.max_over_mean_load);
   field("unique_experts", layer.unique_experts);
+  field("unique_experts_per_block", layer.unique_experts_per_block);
+  field("coreset_size", layer.coreset_size);
   field("entropy", layer.entropy);
   field("dropped_share", layer.dropped_share);
   field("unrouted_share", layer.unrouted_share);

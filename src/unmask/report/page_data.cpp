@@ -237,6 +237,7 @@ json routing_data(const std::vector<RoutingEvent>& events, size_t heat_character
   column("experts_per_token", &LayerRouting::experts_per_token_mean);
   column("imbalance", &LayerRouting::max_over_mean_load);
   column("entropy", &LayerRouting::entropy);
+  column("block_experts", &LayerRouting::unique_experts_per_block);
   column("unrouted", &LayerRouting::unrouted_share);
   column("dropped", &LayerRouting::dropped_share);
   data["capacity"] = capacity_data(events);

@@ -37,6 +37,8 @@ LayerRouting layer_routing(int64_t layer, const RoutingStatistics& s) {
           .experts_per_token_std = s.experts_per_token.std,
           .max_over_mean_load = s.max_over_mean_load,
           .unique_experts = static_cast<double>(s.unique_experts),
+          .unique_experts_per_block = s.unique_experts_per_block,
+          .coreset_size = s.coreset_size ? s.coreset_size->mean : kNotMeasured,
           .entropy = s.router_entropy,
           .dropped_share = s.share_dropped,
           .unrouted_share = s.share_without_expert};

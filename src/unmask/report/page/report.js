@@ -210,6 +210,7 @@ function buildRouting() {
       title: 'Experts per token', note: 'over the mask ratio, all steps', size: 'half', height: 210, x: 'ratio', xName: 'masked', lines: capacityLines, format: formatNumber,
     }),
     over('Load imbalance', 'busiest expert, relative to the mean', 'imbalance', formatTimes, { logY: () => view.logY, leastSpan: 0.25 }),
+    over('Experts of a block', 'distinct, of all its tokens', 'block_experts', formatNumber, { leastSpan: 0.25 }),
     over('Router entropy', 'nats', 'entropy', formatNumber, { leastSpan: 0.25 }),
     anyRun((run) => run.routing && (run.routing.unrouted || []).some((v) => v > 0)) && over('Tokens without an expert', '', 'unrouted', formatShare, { zero: true, tick: (tick) => formatShare(tick) }),
     anyRun((run) => run.routing && (run.routing.dropped || []).some((v) => v > 0)) && over('Dropped', 'of the places asked for', 'dropped', formatShare, { zero: true, tick: (tick) => formatShare(tick) }),
