@@ -51,9 +51,9 @@ TEST_F(Metrics, EveryFieldComesBack) {
   config.machine = {"Xeon \"Gold\"\n", "avx512", 2, 3, 1LL << 40};
   TrainEvent train{7, 7000, 1.25, 3.1, 0.01, 0.02, 0.03, 1.5, 2e-4, 12345.678, 1e11, 1 << 30};
   ValidationEvent validation{8, 8000, 1.5, 3.0, 20.085, {1.0, kNotMeasured}, {4, 0}, {0.1}, {0.7}};
-  RoutingEvent routing{9,           9000,
-                       2.0,         {{1, {3, 0, 5}, 2, 0, 3, 0.5, 1.875, 2, 1.0, 0.25, 0.125}},
-                       {0.5, 0.75}, {8, 4}};
+  RoutingEvent routing{
+      9,           9000,  2.0, {{1, {3, 0, 5}, 2, 0, 3, 0.5, 1.875, 2, 1.5, 6, 1.0, 0.25, 0.125}},
+      {0.5, 0.75}, {8, 4}};
   CheckpointEvent checkpoint{10, 10000, 2.5, "step-10", true, 0.75};
   EndEvent end{11, 11000, 3.0, "finished"};
   {
@@ -116,6 +116,8 @@ TEST_F(Metrics, EveryFieldComesBack) {
   EXPECT_EQ(r.layers[0].tokens_per_expert, routing.layers[0].tokens_per_expert);
   EXPECT_EQ(r.layers[0].experts_per_token_std, 0.5);
   EXPECT_EQ(r.layers[0].max_over_mean_load, 1.875);
+  EXPECT_EQ(r.layers[0].unique_experts_per_block, 1.5);
+  EXPECT_EQ(r.layers[0].coreset_size, 6);
   EXPECT_EQ(r.layers[0].unrouted_share, 0.125);
 
   ASSERT_EQ(run.value().checkpoints.size(), 1u);
