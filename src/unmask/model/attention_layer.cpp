@@ -47,6 +47,21 @@ Rotated rotate(const LayerContext& context, const AttentionParameters& p, Matrix
   return r;
 }
 
+// Each sequence against its cache, behind whose kept positions its own keys and values go first.
+void attend_to_caches(const LayerContext& context, int32_t layer, ConstMatrix q, ConstMatrix k,
+                      ConstMatrix v, Matrix out) {
+  for (const CachedRows& rows : context.batch.cached) {
+    const int64_t count = rows.row_end - rows.row_begin, first = rows.cache->length();
+    const Matrix keys = rows.cache->keys(layer).row_range(0, first + count);
+    const Matrix values = rows.cache->values(layer).row_range(0, first + count);
+    copy(k.row_range(rows.row_begin, count), keys.row_range(first, count));
+    copy(v.row_range(rows.row_begin, count), values.row_range(first, count));
+    attention_forward(q.row_range(rows.row_begin, count), keys, values, rows.attention,
+                      attention_shape(context.config), out.row_range(rows.row_begin, count), {},
+                      context.precision);
+  }
+}
+
 }  // namespace
 
 AttentionParameters attention_parameters(const Parameters& parameters, int32_t layer) {
@@ -61,8 +76,9 @@ AttentionParameters attention_parameters(const Parameters& parameters, int32_t l
           view(index.attention_out_bias)};
 }
 
-void attention_layer_forward(const LayerContext& context, const AttentionParameters& p,
-                             ConstMatrix x, Matrix y, Arena& keep, AttentionSaved& saved) {
+void attention_layer_forward(const LayerContext& context, int32_t layer,
+                             const AttentionParameters& p, ConstMatrix x, Matrix y, Arena& keep,
+                             AttentionSaved& saved) {
   const ProfileScope time(context.profile.attention);
   const ModelConfig& config = context.config;
   const QkvColumns columns(config);
@@ -78,8 +94,13 @@ void attention_layer_forward(const LayerContext& context, const AttentionParamet
   linear_forward(normed, p.qkv, p.qkv_bias, saved.qkv, context.precision);
 
   const Rotated r = rotate(context, p, saved.qkv);
-  attention_forward(r.q, r.k, columns.value(saved.qkv), *context.batch.attention,
-                    attention_shape(config), saved.attended, saved.log_sum_exp, context.precision);
+  const Matrix values = columns.value(saved.qkv);
+  if (context.batch.cached.empty()) {
+    attention_forward(r.q, r.k, values, *context.batch.attention, attention_shape(config),
+                      saved.attended, saved.log_sum_exp, context.precision);
+  } else {
+    attend_to_caches(context, layer, r.q, r.k, values, saved.attended);
+  }
 
   linear_forward(saved.attended, p.out, p.out_bias, y, context.precision);
   add(x, y);

@@ -9,6 +9,22 @@
 
 namespace unmask {
 
+namespace {
+
+void check_attention(const Batch& batch, bool training) {
+  if (batch.cached.empty()) return UNMASK_CHECK(batch.attention != nullptr);
+  UNMASK_CHECK(!training);
+  int32_t row = 0;
+  for (const CachedRows& rows : batch.cached) {
+    UNMASK_CHECK(rows.row_begin == row && rows.row_begin < rows.row_end);
+    row = rows.row_end;
+    UNMASK_CHECK(rows.row_end - rows.row_begin <= rows.cache->capacity() - rows.cache->length());
+  }
+  UNMASK_CHECK(row == batch.size());
+}
+
+}  // namespace
+
 Result<Model> Model::create(const ModelConfig& config, ModelOptions options) {
   UNMASK_TRY_STATUS(validate(config));
   Model model;
@@ -45,7 +61,7 @@ void Model::layer_forward(const LayerContext& context, int32_t index, Tape::Laye
   const MoeParameters moe = moe_parameters(parameters_, index);
 
   const Matrix middle = keep ? keep->matrix(x.rows, x.cols) : y;
-  attention_layer_forward(context, attention, x, middle, keep ? *keep : context.scratch,
+  attention_layer_forward(context, index, attention, x, middle, keep ? *keep : context.scratch,
                           layer.attention);
   if (keep) copy(middle, y);
 
@@ -59,7 +75,8 @@ void Model::layer_forward(const LayerContext& context, int32_t index, Tape::Laye
 Matrix Model::forward(const Batch& batch, Tape& tape) {
   const int64_t n = batch.size();
   const bool training = tape.mode == Tape::Mode::training;
-  UNMASK_CHECK(n > 0 && std::ssize(batch.positions) == n && batch.attention != nullptr);
+  UNMASK_CHECK(n > 0 && std::ssize(batch.positions) == n);
+  check_attention(batch, training);
   UNMASK_CHECK(batch.route.sequences() > 0 && batch.route.sequence_begin.back() == n);
   UNMASK_CHECK(std::ranges::max(batch.positions) < rope_.positions());
   UNMASK_CHECK(std::ranges::min(batch.tokens) >= 0);

@@ -1,0 +1,139 @@
+#include "unmask/model/kv_cache.h"
+
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "unmask/base/random.h"
+#include "unmask/kernels/attention_patterns.h"
+#include "unmask/model/model.h"
+
+namespace unmask {
+namespace {
+
+constexpr int32_t kBlock = 32;
+
+ModelConfig config_of(int32_t kv_heads) {
+  ModelConfig config;
+  config.vocab_size = 61;
+  config.layers = 3;
+  config.hidden = 48;
+  config.heads = 4;
+  config.kv_heads = kv_heads;
+  config.head_dim = 16;
+  config.max_positions = 512;
+  config.dense_layers = 1;
+  config.dense_ffn = 40;
+  config.experts = 8;
+  config.expert_ffn = 24;
+  config.shared_ffn = 24;
+  config.routing.experts_per_token = 3;
+  config.mask_token = 60;
+  config.attention_block = kBlock;
+  config.init_std = 0.2f;
+  return config;
+}
+
+std::vector<int32_t> tokens_of(int32_t length) {
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < length; ++i) {
+    tokens.push_back(
+        static_cast<int32_t>(random_below({5, Purpose::synthetic}, 60, static_cast<uint64_t>(i))));
+  }
+  return tokens;
+}
+
+// One pass of `model` over tokens at [begin, end), against the cache when given, else [0, end).
+class Pass {
+ public:
+  explicit Pass(Model& model) : model_(model) { tape_.mode = Tape::Mode::inference; }
+
+  Matrix run(const std::vector<int32_t>& tokens, int32_t begin, int32_t end, KvCache* cache) {
+    UNMASK_CHECK(cache ? cache->length() == begin : begin == 0);
+    const int32_t rows = end - begin;
+    const std::vector<int32_t> sequence = {0, rows};
+    const std::vector<float> mask_ratio = {0.0f};
+    std::vector<int32_t> positions(static_cast<size_t>(rows));
+    std::iota(positions.begin(), positions.end(), begin);
+    Batch batch;
+    batch.tokens = std::span(tokens).subspan(begin, rows);
+    batch.positions = positions;
+    batch.route.sequence_begin = sequence;
+    batch.route.mask_ratio = mask_ratio;
+    batch.route.position = positions;
+    AttentionPattern pattern;
+    std::vector<CachedRows> cached(1);
+    if (cache) {
+      cached[0].cache = cache;
+      cached[0].row_end = rows;
+      block_causal_attention_from(begin, end, kBlock, cached[0].attention);
+      batch.cached = cached;
+    } else {
+      block_causal_attention({.begin = sequence, .length = {}}, kBlock, pattern);
+      batch.attention = &pattern;
+    }
+    return model_.forward(batch, tape_);
+  }
+
+ private:
+  Model& model_;
+  Tape tape_;
+};
+
+bool same_bits(ConstMatrix a, ConstMatrix b) {
+  for (int64_t i = 0; i < a.rows; ++i) {
+    if (std::memcmp(a.row(i), b.row(i), static_cast<size_t>(a.cols) * sizeof(float)) != 0) {
+      return false;
+    }
+  }
+  return a.rows == b.rows && a.cols == b.cols;
+}
+
+// Long enough that the attention goes over the keys in several runs.
+TEST(KvCache, ABlockAgainstTheCacheHasTheBitsOfTheWholeSequence) {
+  for (const int32_t kv_heads : {1, 4}) {
+    Result<Model> model = Model::create(config_of(kv_heads));
+    ASSERT_TRUE(model.ok());
+    initialize(model->parameters(), 3);
+    const std::vector<int32_t> tokens = tokens_of(330);
+    Pass whole(*model), part(*model);
+    KvCache cache(model->config(), 330);
+    for (const int32_t begin : {0, 96, 256, 288, 320}) {
+      if (begin > 0) {  // the blocks before, several at once or one
+        part.run(tokens, cache.length(), begin, &cache);
+        cache.keep(begin - cache.length());
+      }
+      const int32_t end = std::min(begin + kBlock, 330);
+      const Matrix expected = whole.run(tokens, 0, end, nullptr);
+      const Matrix found = part.run(tokens, begin, end, &cache);
+      EXPECT_TRUE(same_bits(found, expected.row_range(begin, end - begin)))
+          << kv_heads << " kv heads, block at " << begin;
+    }
+  }
+}
+
+TEST(KvCache, WhatIsNotKeptLeavesNoTrace) {
+  Result<Model> model = Model::create(config_of(2));
+  ASSERT_TRUE(model.ok());
+  initialize(model->parameters(), 3);
+  const std::vector<int32_t> tokens = tokens_of(96);
+  std::vector<int32_t> noisy = tokens;
+  for (int32_t i = 32; i < 96; i += 2) noisy[i] = 60;
+  Pass a(*model), b(*model);
+  KvCache clean(model->config(), 96), used(model->config(), 96);
+  for (const int32_t begin : {0, 32, 64}) {
+    b.run(noisy, begin, begin + kBlock, &used);  // denoised first
+    const Matrix expected = a.run(tokens, begin, begin + kBlock, &clean);
+    const Matrix found = b.run(tokens, begin, begin + kBlock, &used);
+    EXPECT_TRUE(same_bits(found, expected));
+    clean.keep(kBlock);
+    used.keep(kBlock);
+  }
+  EXPECT_EQ(used.length(), 96);
+  EXPECT_EQ(used.bytes(), int64_t{3} * 2 * 96 * 2 * 16 * 4);
+}
+
+}  // namespace
+}  // namespace unmask
