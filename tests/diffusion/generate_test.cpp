@@ -90,7 +90,11 @@ TEST(Generate, TemperatureZeroIgnoresTheSeed) {
 TEST(Generate, EachOfABatchIsAsAlone) {
   ModelConfig causal = tiny_config();
   causal.attention_block = 4;
-  for (const ModelConfig& config : {tiny_config(), tiny_expert_choice(), causal}) {
+  ModelConfig voting = causal;
+  voting.routing.policy = RoutingPolicy::Selection::block_experts;
+  voting.routing.block.size = 4;
+  voting.routing.block.coreset_min = 2;
+  for (const ModelConfig& config : {tiny_config(), tiny_expert_choice(), causal, voting}) {
     Model model = random_model(config);
     const std::vector<GenerateRequest> requests = {request({1, 2, 3}, 9, 1), request({}, 20, 2),
                                                    request({4, kTinyMask, 6, 7, 8}, 3, 3),
@@ -109,6 +113,160 @@ TEST(Generate, EachOfABatchIsAsAlone) {
       }
     }
   }
+}
+
+ModelConfig block_causal(int32_t block) {
+  ModelConfig config = tiny_config();
+  config.attention_block = block;
+  return config;
+}
+
+ModelConfig block_experts(int32_t block) {
+  ModelConfig config = block_causal(block);
+  config.routing.policy = RoutingPolicy::Selection::block_experts;
+  config.routing.block.size = block;
+  config.routing.block.coreset_min = 2;
+  return config;
+}
+
+// Every step of a decoding with the figures that the logits give.
+std::vector<Commit> trace(Model& model, const GenerateRequest& r, GenerateOptions options,
+                          Generation& g) {
+  std::vector<Commit> all;
+  options.on_step = [&](const DenoisingEvent& event) {
+    for (const auto& part : {event.commits, event.provisional, event.edits}) {
+      all.insert(all.end(), part.begin(), part.end());
+    }
+  };
+  g = run(model, {r}, options)[0];
+  return all;
+}
+
+TEST(Generate, TheCacheChangesNoBit) {
+  const std::vector<uint8_t> gaps = {0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1,
+                                     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0};
+  const std::vector<int32_t> threes(gaps.size(), 3);
+  for (const ModelConfig& config : {block_causal(4), block_experts(4)}) {
+    Model model = random_model(config);
+    for (const GenerateRequest& r : {request({1, 2, 3, 4, 5, 6, 7, 8, 9}, 23), request({}, 30, 2),
+                                     request({1, 2, 3, kTinyMask, 5, 6, 7, 8}, 8, 3),
+                                     GenerateRequest{Canvas::infill(threes, gaps, kTinyMask)}}) {
+      for (const std::string_view sampler : sampler_names()) {
+        GenerateOptions options;
+        options.steps = 3;
+        options.sampler.policy = sampler;
+        options.block_length = sampler == "quota" ? 8 : 0;
+        options.temperature = sampler == "margin" ? 1.0f : 0.0f;
+        Generation with, without;
+        options.cache = GenerateOptions::Cache::off;
+        const auto expected = trace(model, r, options, without);
+        options.cache = GenerateOptions::Cache::automatic;
+        const auto found = trace(model, r, options, with);
+        ASSERT_EQ(found.size(), expected.size());
+        for (size_t i = 0; i < found.size(); ++i) {
+          ASSERT_EQ(found[i].position, expected[i].position);
+          ASSERT_EQ(found[i].token, expected[i].token);
+          ASSERT_EQ(found[i].confidence, expected[i].confidence);
+        }
+        EXPECT_EQ(with.tokens, without.tokens);
+        EXPECT_EQ(with.forwards, without.forwards);
+        EXPECT_EQ(with.unique_experts, without.unique_experts);
+        EXPECT_EQ(without.prefill_forwards + without.commit_forwards, 0);
+        EXPECT_EQ(with.prefill_forwards, r.canvas.given()[0] && !r.canvas.masked()[1] ? 1 : 0);
+      }
+    }
+  }
+}
+
+TEST(Generate, CountsPrefillAndCommitForwards) {
+  Model model = random_model(block_causal(4));
+  GenerateOptions options;
+  options.steps = 2;
+  options.stop_at_end = false;
+  // Positions 0..8 are prompt: two blocks to prefill; three positions of the third, two blocks
+  // behind it, the last of which nobody looks back at.
+  GenerateReport report;
+  Tape tape;
+  const GenerateRequest r = request({1, 2, 3, 4, 5, 6, 7, 8, 9}, 11);
+  const auto result = generate(model, std::span(&r, 1), options, tape, &report);
+  ASSERT_TRUE(result.ok());
+  const Generation& g = result->front();
+  EXPECT_EQ(g.prefill_forwards, 1);
+  EXPECT_EQ(g.commit_forwards, 2);
+  EXPECT_EQ(g.forwards, 6);
+  EXPECT_EQ(report.forwards, 9);
+  EXPECT_EQ(report.denoise_forwards, 6);
+  EXPECT_EQ(report.cache_bytes, int64_t{2} * 2 * 20 * 8 * 4);
+  EXPECT_LT(report.denoise_expert_bytes, report.expert_bytes);
+}
+
+TEST(Generate, CachesWhereRoutingLooksAtOneBlock) {
+  EXPECT_TRUE(routes_block_by_block(block_causal(4), 4));
+  EXPECT_TRUE(routes_block_by_block(block_experts(4), 8));
+  ModelConfig config = block_experts(4);
+  config.routing.block.size = 8;
+  EXPECT_FALSE(routes_block_by_block(config, 4));
+  config = block_causal(4);
+  config.routing.drop.emplace();
+  EXPECT_FALSE(routes_block_by_block(config, 4));
+  config = tiny_expert_choice();
+  config.attention_block = 4;
+  EXPECT_FALSE(routes_block_by_block(config, 4));
+
+  Model model = random_model(config);
+  GenerateOptions options;
+  EXPECT_EQ(run(model, {request({1, 2, 3, 4, 5}, 9)}, options)[0].prefill_forwards, 0);
+  options.cache = GenerateOptions::Cache::on;
+  EXPECT_EQ(run(model, {request({1, 2, 3, 4, 5}, 9)}, options)[0].prefill_forwards, 1);
+}
+
+TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
+  Model model = random_model(block_causal(4));
+  for (const std::string_view sampler : sampler_names()) {
+    GenerateOptions options;
+    options.sampler.policy = sampler;
+    if (sampler == "editing") options.sampler.edit_threshold = 0.2f;
+    options.stop_at_end = false;
+    int32_t edits = 0;
+    options.on_step = [&](const DenoisingEvent& event) {
+      edits += static_cast<int32_t>(event.edits.size());
+      for (const Commit& c : event.edits) {
+        EXPECT_EQ(event.canvas.tokens()[c.position], c.token);
+        EXPECT_FALSE(event.canvas.given()[c.position]);
+      }
+    };
+    const Generation g = run(model, {request({1, 2, 3}, 25)}, options)[0];
+    EXPECT_EQ(g.canvas.masked_count(), 0) << sampler;
+    EXPECT_EQ(g.committed, 25) << sampler;
+    EXPECT_EQ(g.edited, edits);
+    EXPECT_EQ(edits > 0, sampler == "editing");
+  }
+}
+
+TEST(Generate, StopTokensAndStopTexts) {
+  Model model = random_model();
+  GenerateOptions options;
+  options.steps = 64;
+  options.block_length = 1;
+  options.stop_at_end = false;
+  const auto all = run(model, {request({1, 2}, 20)}, options)[0].tokens;
+  const int32_t fourth = all[5];
+  const auto first = std::find(all.begin() + 2, all.end(), fourth);
+  options.stop_at_end = true;
+  options.stop_tokens = {fourth};
+  const Generation by_token = run(model, {request({1, 2}, 20)}, options)[0];
+  EXPECT_TRUE(by_token.ended);
+  EXPECT_LE(by_token.tokens.size(), static_cast<size_t>(first - all.begin()));
+
+  options.stop_tokens = {};
+  options.stop_at_end = false;
+  options.stop = [](std::span<const int32_t> written) {
+    return written.size() >= 7 ? 4 : -1;  // found late, but began early
+  };
+  const Generation by_text = run(model, {request({1, 2}, 20)}, options)[0];
+  EXPECT_TRUE(by_text.ended);
+  EXPECT_EQ(by_text.forwards, 7);
+  EXPECT_EQ(by_text.tokens, std::vector<int32_t>(all.begin(), all.begin() + 6));
 }
 
 TEST(Generate, PromptMayHoldMaskAndEndTokens) {
@@ -217,7 +375,11 @@ TEST(Generate, BadInputIsAUsageError) {
   error_of(request({}, 0), {});
   error_of(request({1}, 5), {.steps = 0});
   error_of(request({1}, 5), {.temperature = -1.0f});
+  error_of(request({1}, 5), {.top_k = -1});
+  error_of(request({1}, 5), {.top_p = 0.0f});
   error_of(request({1}, 5), {.sampler = {"nonsense"}});
+  EXPECT_NE(error_of(request({1}, 5), {.cache = GenerateOptions::Cache::on}).find("cache"),
+            std::string::npos);
 }
 
 TEST(Generate, DamagedWeightsAreAFailure) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "unmask/diffusion/canvas.h"
+#include "unmask/diffusion/proposals.h"
 
 namespace unmask {
 namespace {
@@ -49,10 +50,10 @@ std::vector<std::pair<int32_t, int32_t>> choose(const SamplerOptions& options, i
   Step step = five_candidates();
   auto sampler = make_sampler(options);
   EXPECT_TRUE(sampler.ok());
-  std::vector<Commit> commits;
-  (*sampler)->choose(step.step(quota), commits);
+  Choice choice;
+  (*sampler)->choose(step.step(quota), choice);
   std::vector<std::pair<int32_t, int32_t>> chosen;
-  for (const Commit& c : commits) chosen.emplace_back(c.position, c.token);
+  for (const Commit& c : choice.commits) chosen.emplace_back(c.position, c.token);
   return chosen;
 }
 
@@ -76,8 +77,9 @@ TEST(Sampler, ThresholdTakesAllAboveItAndAtLeastTheQuota) {
 
 TEST(Sampler, ConfidenceIsTheProbabilityWithoutTheMaskToken) {
   Step step = five_candidates();
-  std::vector<Commit> proposals;
-  propose(step.step(1), proposals);
+  Choice choice;
+  propose(step.step(1), choice);
+  const std::vector<Commit>& proposals = choice.provisional;
   const float expected[] = {0.50f, 0.97f, 0.60f, 0.99f, 0.60f};
   for (size_t i = 0; i < 5; ++i) EXPECT_NEAR(proposals[i].confidence, expected[i], 2e-6f);
 }
@@ -88,8 +90,9 @@ TEST(Sampler, ConfidenceIgnoresTheTemperature) {
   DenoisingStep s = step.step(1);
   s.temperature = 2.0f;
   for (s.seed = 0; s.seed < 20; ++s.seed) {
-    std::vector<Commit> proposals;
-    propose(s, proposals);
+    Choice choice;
+    propose(s, choice);
+    const std::vector<Commit>& proposals = choice.provisional;
     EXPECT_NEAR(proposals[0].confidence, proposals[0].token == 1 ? 0.7f : 0.1f, 2e-6f);
   }
 }
@@ -97,17 +100,23 @@ TEST(Sampler, ConfidenceIgnoresTheTemperature) {
 TEST(Sampler, EqualLogitsGiveTheLowestToken) {
   Step step;
   step.add(0, 0, 0.25f);
-  std::vector<Commit> proposals;
-  propose(step.step(1), proposals);
+  Choice choice;
+  propose(step.step(1), choice);
+  const std::vector<Commit>& proposals = choice.provisional;
   EXPECT_EQ(proposals[0].token, 0);
 }
 
 TEST(Sampler, NonFiniteLogitsStillCommitSomething) {
   Step step = five_candidates();
   for (float& z : step.values) z = std::nanf("");
-  std::vector<Commit> commits;
-  make_quota_sampler()->choose(step.step(2), commits);
-  EXPECT_EQ(commits.size(), 2u);
+  for (const std::string_view name : sampler_names()) {
+    auto sampler = make_sampler({std::string(name)});
+    ASSERT_TRUE(sampler.ok());
+    Choice choice;
+    (*sampler)->choose(step.step(2), choice);
+    EXPECT_GE(choice.commits.size(), 1u) << name;
+    EXPECT_EQ(choice.commits.size() + choice.provisional.size(), 5u) << name;
+  }
 }
 
 // Chi-square of token counts against softmax(z / T); 3 degrees of freedom, 0.1 % quantile 16.27.
@@ -126,8 +135,9 @@ TEST(Sampler, GumbelDrawsFollowTheTemperedSoftmax) {
       s.temperature = temperature;
       s.seed = 5;
       s.step = static_cast<uint64_t>(draw / 100);
-      std::vector<Commit> proposals;
-      propose(s, proposals);
+      Choice choice;
+      propose(s, choice);
+      const std::vector<Commit>& proposals = choice.provisional;
       ++counts[proposals[0].token];
     }
     EXPECT_EQ(counts[kMask], 0);
@@ -157,7 +167,61 @@ TEST(Sampler, UnknownPolicyListsTheKnown) {
   const auto sampler = make_sampler({"quoat"});
   ASSERT_FALSE(sampler.ok());
   EXPECT_NE(sampler.error().message.find("quota, threshold"), std::string::npos);
-  EXPECT_FALSE(make_sampler({"threshold", 1.5f}).ok());
+}
+
+TEST(Sampler, ParametersHaveRangesAndSamplersThatTakeThem) {
+  const auto error_of = [](const SamplerOptions& options) {
+    const auto sampler = make_sampler(options);
+    EXPECT_FALSE(sampler.ok());
+    return sampler.ok() ? std::string() : sampler.error().message;
+  };
+  EXPECT_NE(error_of({"threshold", 1.5f}).find("threshold 1.5: expected above 0 and at most 1"),
+            std::string::npos);
+  error_of({"threshold", 0.0f});
+  error_of({"threshold", std::nanf("")});
+  error_of({.policy = "factor", .factor = -1.0f});
+  error_of({.policy = "credit", .credit_decay = 1.5f});
+  EXPECT_NE(error_of({"quota", 0.9f}).find("threshold 0.95, threshold-max 0.9"), std::string::npos);
+  EXPECT_TRUE(make_sampler({.policy = "factor", .factor = 0.0f}).ok());
+}
+
+// Only the tokens that top-k or top-p leave are drawn, in the proportions of the others' absence.
+TEST(Sampler, TopKAndTopPLimitWhatIsDrawn) {
+  const float logits[kVocab] = {std::log(0.4f), std::log(0.3f), std::log(0.2f), std::log(0.1f), 9};
+  const auto counts = [&](int32_t top_k, float top_p, float temperature) {
+    std::vector<int> n(kVocab);
+    for (uint64_t draw = 0; draw < 4000; ++draw) {
+      Step step;
+      step.values.assign(logits, logits + kVocab);
+      step.positions = {0};
+      DenoisingStep s = step.step(1);
+      s.temperature = temperature;
+      s.top_k = top_k;
+      s.top_p = top_p;
+      s.step = draw;
+      Choice choice;
+      propose(s, choice);
+      ++n[choice.provisional[0].token];
+      EXPECT_NEAR(choice.provisional[0].confidence,
+                  0.4f - 0.1f * static_cast<float>(choice.provisional[0].token), 2e-6f);
+    }
+    return n;
+  };
+  auto n = counts(2, 1.0f, 1.0f);
+  EXPECT_EQ(n[2] + n[3] + n[4], 0);
+  EXPECT_NEAR(n[0], 4000 * 4 / 7, 4.5 * std::sqrt(4000 * 4.0 / 7 * 3 / 7));
+  n = counts(0, 0.65f, 1.0f);  // 0.4 + 0.3 reach it
+  EXPECT_EQ(n[2] + n[3] + n[4], 0);
+  EXPECT_GT(n[1], 0);
+  n = counts(0, 0.75f, 1.0f);  // they do not
+  EXPECT_GT(n[2], 0);
+  EXPECT_EQ(n[3], 0);
+  n = counts(0, 0.35f, 1.0f);
+  EXPECT_EQ(n[0], 4000) << "at least the most probable one";
+  n = counts(0, 0.65f, 2.0f);  // tempered: 0.325, 0.282, 0.230, 0.163
+  EXPECT_GT(n[2], 0);
+  n = counts(3, 0.65f, 1.0f);  // of the three that are left 0.444, 0.333, 0.222
+  EXPECT_EQ(n[2], 0);
 }
 
 TEST(Canvas, PromptMayContainTheMaskToken) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
-#include <csignal>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,7 +18,11 @@
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/decoding_flags.h"
+#include "unmask/cli/generation_report.h"
+#include "unmask/cli/interrupt.h"
 #include "unmask/cli/loaded_model.h"
+#include "unmask/cli/stop_strings.h"
 #include "unmask/cli/watch.h"
 
 namespace unmask::cli {
@@ -31,23 +35,12 @@ struct Arguments {
   std::optional<std::string> prompt, prompt_file, tokens, infill;
   int32_t length = 64;
   int32_t samples = 1;
-  uint64_t seed = 0;
-  std::string precision = "f32";
   bool ignore_end = false;
   bool json = false;
+  bool quiet = false;
   bool watch = false;
-  GenerateOptions options;
+  DecodingFlags decoding;
 };
-
-std::atomic<bool> interrupted = false;
-
-// The first Ctrl-C ends the generation between two steps, the second the program.
-void cancel_on_interrupt() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  sigaction(SIGINT, &action, nullptr);
-}
 
 Result<std::vector<int32_t>> parse_ids(std::string_view text) {
   std::vector<int32_t> ids;
@@ -120,40 +113,31 @@ Result<Canvas> make_canvas(const Arguments& a, const Tokenizer* tokenizer,
   return Canvas::continuation(prompt, a.length, config.mask_token);
 }
 
-json to_json(const Generation& g, const Tokenizer* tokenizer) {
-  const auto given = g.canvas.given();
-  const auto prompt = std::find(given.begin(), given.end(), 0) - given.begin();
+// With the prompt.
+std::string whole_text(const Generation& g, const Tokenizer& tokenizer, const StopStrings& stops) {
+  if (stops.empty() || !g.ended) return tokenizer.decode(g.tokens);
+  const auto prompt = g.canvas.tokens().first(prompt_length(g.canvas));
+  return tokenizer.decode(prompt) + written_text(g, tokenizer, stops);
+}
+
+json to_json(const Generation& g, const Tokenizer* tokenizer, const StopStrings& stops) {
+  const int32_t prompt = prompt_length(g.canvas);
   json out = {{"tokens", g.tokens},
               {"prompt_tokens", prompt},
               {"ended", g.ended},
               {"cancelled", g.cancelled},
               {"forwards", g.forwards},
+              {"prefill_forwards", g.prefill_forwards},
+              {"commit_forwards", g.commit_forwards},
               {"committed", g.committed},
+              {"edited", g.edited},
               {"tokens_per_forward", g.tokens_per_forward()},
               {"unique_experts", g.unique_experts}};
   if (tokenizer) {
-    const std::span<const int32_t> tokens = g.tokens;
-    out["text"] = tokenizer->decode(tokens);
-    out["completion"] =
-        tokenizer->decode(tokens.subspan(std::min(static_cast<size_t>(prompt), tokens.size())));
+    out["text"] = whole_text(g, *tokenizer, stops);
+    out["completion"] = written_text(g, *tokenizer, stops);
   }
   return out;
-}
-
-json to_json(const GenerateReport& report) {
-  const Profile& p = report.profile;
-  return {{"forwards", report.forwards},
-          {"expert_bytes", report.expert_bytes},
-          {"peak_memory", report.peak_memory},
-          {"seconds",
-           {{"total", report.seconds},
-            {"attention", p.attention},
-            {"router", p.router},
-            {"experts", p.experts},
-            {"shared", p.shared},
-            {"head", p.head},
-            {"other", p.other()},
-            {"sampling", report.sampling_seconds}}}};
 }
 
 // All that was committed before an interruption, with a low line for each masked position.
@@ -168,23 +152,23 @@ std::string interrupted_text(const Canvas& canvas, const Tokenizer& tokenizer) {
   return text;
 }
 
-void print(const std::vector<Generation>& generations, const Tokenizer* tokenizer) {
+void print(const std::vector<Generation>& generations, const Tokenizer* tokenizer,
+           const StopStrings& stops) {
   for (const Generation& g : generations) {
     if (!tokenizer) {
       fmt::print("{}\n", fmt::join(g.tokens, ","));
     } else if (g.cancelled) {
       fmt::print("{}\n", interrupted_text(g.canvas, *tokenizer));
     } else {
-      fmt::print("{}\n", tokenizer->decode(g.tokens));
+      fmt::print("{}\n", whole_text(g, *tokenizer, stops));
     }
   }
 }
 
 Status generate(const Arguments& a) {
   if (a.samples < 1) return usage_error("--samples {}: expected at least 1", a.samples);
-  UNMASK_TRY(const Precision precision, parse_precision(a.precision));
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
-  UNMASK_TRY(Model model, load_model(checkpoint, precision));
+  UNMASK_TRY(Model model, a.decoding.load(checkpoint));
   std::unique_ptr<Tokenizer> tokenizer;
   if (!a.tokens) {
     UNMASK_TRY(tokenizer, load_tokenizer(checkpoint, model.config()));
@@ -192,11 +176,13 @@ Status generate(const Arguments& a) {
   UNMASK_TRY(const Canvas canvas, make_canvas(a, tokenizer.get(), model.config()));
   std::vector<GenerateRequest> requests;
   for (int32_t i = 0; i < a.samples; ++i) {
-    requests.push_back({canvas, a.seed + static_cast<uint64_t>(i)});
+    requests.push_back({canvas, a.decoding.seed + static_cast<uint64_t>(i)});
   }
 
-  GenerateOptions options = a.options;
+  UNMASK_TRY(const StopStrings stops, StopStrings::create(a.decoding.stop));
+  UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), stops));
   options.stop_at_end = !a.ignore_end;
+  const std::atomic<bool>& interrupted = cancel_on_interrupt();
   options.cancel = &interrupted;
   std::optional<Watch> watch;
   if (a.watch) {
@@ -205,7 +191,6 @@ Status generate(const Arguments& a) {
       if (event.request == 0) watch->show(event);
     };
   }
-  cancel_on_interrupt();
   Tape tape;
   GenerateReport report;
   Result<std::vector<Generation>> generations =
@@ -214,16 +199,22 @@ Status generate(const Arguments& a) {
   if (!generations) return generations.error();
 
   if (a.json) {
-    json out = {{"generations", json::array()}, {"report", to_json(report)}};
+    json out = {{"generations", json::array()},
+                {"report", report_json(report, *generations, model.config())}};
     for (const Generation& g : *generations) {
-      out["generations"].push_back(to_json(g, tokenizer.get()));
+      out["generations"].push_back(to_json(g, tokenizer.get(), stops));
     }
     // Sampled bytes need not be UTF-8.
     fmt::print("{}\n", out.dump(-1, ' ', false, json::error_handler_t::replace));
   } else {
-    print(*generations, tokenizer.get());
+    print(*generations, tokenizer.get(), stops);
+    std::fflush(stdout);
+    if (!a.quiet) fmt::print(stderr, "{}", report_text(report, *generations, model.config()));
   }
-  if (interrupted) log_info("interrupted: this is what was committed");
+  if (interrupted) {
+    log_info("interrupted: this is what was committed");
+    end_by_interrupt();
+  }
   return {};
 }
 
@@ -231,7 +222,6 @@ Status generate(const Arguments& a) {
 
 void add_generate(CLI::App& program, Run& run) {
   const auto a = std::make_shared<Arguments>();
-  GenerateOptions& o = a->options;
   CLI::App* command = program.add_subcommand("generate", "Write text by unmasking it");
   command
       ->add_option("CHECKPOINT", a->checkpoint,
@@ -246,26 +236,13 @@ void add_generate(CLI::App& program, Run& run) {
   input->require_option(0, 1);
 
   command->add_option("--length", a->length, "Tokens to generate")->capture_default_str();
-  command->add_option("--steps", o.steps, "Denoising steps for each block")->capture_default_str();
-  command
-      ->add_option("--block-length", o.block_length,
-                   "Decode blocks of so many positions left to right; 0: all at once")
-      ->capture_default_str();
-  command
-      ->add_option("--sampler", o.sampler.policy,
-                   fmt::format("Which positions to commit: {}", fmt::join(sampler_names(), ", ")))
-      ->capture_default_str();
-  command->add_option("--threshold", o.sampler.threshold, "Confidence for `threshold`")
-      ->capture_default_str();
-  command->add_option("--temperature", o.temperature, "0: always the most probable token")
-      ->capture_default_str();
-  command->add_option("--seed", a->seed, "Of sampling")->capture_default_str();
   command->add_option("--samples", a->samples, "Texts to generate, with seeds one after the other")
       ->capture_default_str();
   command->add_flag("--ignore-end", a->ignore_end, "Go on behind an end token");
-  command->add_option("--precision", a->precision, "f32 or bf16")->capture_default_str();
   command->add_flag("--watch", a->watch, "Show the (first) text while it is unmasked");
+  command->add_flag("--quiet", a->quiet, "Do not report what it took");
   command->add_flag("--json", a->json, "Tokens, texts and figures as JSON");
+  a->decoding.add_to(*command);
   command->callback([&run, a] { run = [a] { return generate(*a); }; });
 }
 

@@ -26,8 +26,10 @@ Result<std::string> find_checkpoint(const std::string& path) {
   return path;
 }
 
-Result<Model> load_model(const std::string& directory, Precision precision) {
-  UNMASK_TRY(const ModelConfig config, load_model_config(directory));
+Result<Model> load_model(const std::string& directory, Precision precision,
+                         const AdjustConfig& adjust) {
+  UNMASK_TRY(ModelConfig config, load_model_config(directory));
+  if (adjust) UNMASK_TRY_STATUS(adjust(config));
   UNMASK_TRY(Model model, Model::create(config, {.precision = precision}));
   UNMASK_TRY_STATUS(load_parameters(directory, config, model.parameters()));
   return model;

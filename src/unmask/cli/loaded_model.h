@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,8 +16,11 @@ Result<Precision> parse_precision(const std::string& name);
 // The checkpoint that a path means: of a training run its best, else its newest; else the path.
 Result<std::string> find_checkpoint(const std::string& path);
 
-// Configuration and parameters of a checkpoint directory.
-Result<Model> load_model(const std::string& directory, Precision precision);
+// Configuration and parameters of a checkpoint directory. `adjust` may change what the model
+// computes, but not its parameters.
+using AdjustConfig = std::function<Status(ModelConfig&)>;
+Result<Model> load_model(const std::string& directory, Precision precision,
+                         const AdjustConfig& adjust = {});
 
 // The tokenizer beside the model. Refuses one that has no mask token, or another than the model's,
 // or ids that the model has no embedding for.

@@ -47,4 +47,9 @@ void Canvas::commit(int32_t position, int32_t token) {
   masked_[position] = 0;
 }
 
+void Canvas::replace(int32_t position, int32_t token) {
+  UNMASK_CHECK(position >= 0 && position < size() && !masked_[position] && !given_[position]);
+  tokens_[position] = token;
+}
+
 }  // namespace unmask

@@ -29,6 +29,8 @@ class Canvas {
 
   // The position must be masked: what is committed stays.
   void commit(int32_t position, int32_t token);
+  // The position must be written: neither given nor masked.
+  void replace(int32_t position, int32_t token);
 
  private:
   std::vector<int32_t> tokens_;

@@ -24,6 +24,7 @@ void ForwardBatch::clear() {
   mask_ratio_.clear();
   document_begin_.clear();
   attention_.clear();
+  cached_.clear();
 }
 
 void ForwardBatch::reserve(int64_t sequences, int64_t rows) {
@@ -35,26 +36,47 @@ void ForwardBatch::reserve(int64_t sequences, int64_t rows) {
   mask_ratio_.reserve(static_cast<size_t>(sequences));
 }
 
-void ForwardBatch::append(std::span<const int32_t> tokens, float mask_ratio) {
+void ForwardBatch::append(std::span<const int32_t> tokens, int32_t position, float mask_ratio) {
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   masked_.resize(tokens_.size(), 0);
-  for (size_t i = 0; i < tokens.size(); ++i) positions_.push_back(static_cast<int32_t>(i));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    positions_.push_back(position + static_cast<int32_t>(i));
+  }
   mask_ratio_.push_back(mask_ratio);
   routed_begin_.push_back(static_cast<int32_t>(tokens_.size()));
 }
 
-int32_t ForwardBatch::add(const BatchLayout& layout, std::span<const int32_t> tokens,
-                          std::span<const uint8_t> masked) {
+int32_t ForwardBatch::append_masked(const BatchLayout& layout, std::span<const int32_t> tokens,
+                                    std::span<const uint8_t> masked, int32_t position) {
   UNMASK_CHECK(!tokens.empty() && tokens.size() == masked.size());
   const auto first = static_cast<int32_t>(tokens_.size());
   const auto count = std::count(masked.begin(), masked.end(), 1);
-  append(tokens, static_cast<float>(count) / static_cast<float>(tokens.size()));
+  append(tokens, position, static_cast<float>(count) / static_cast<float>(tokens.size()));
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (!masked[i]) continue;
     tokens_[first + i] = layout.mask_token;
     masked_[first + i] = 1;
   }
-  if (layout.doubled()) append(tokens, 0.0f);
+  return first;
+}
+
+int32_t ForwardBatch::add_cached(const BatchLayout& layout, std::span<const int32_t> tokens,
+                                 std::span<const uint8_t> masked, KvCache& cache) {
+  UNMASK_CHECK(layout.attention == BatchLayout::Attention::block_causal);
+  const int32_t first = append_masked(layout, tokens, masked, cache.length());
+  CachedRows& rows = cached_.emplace_back();
+  rows.cache = &cache;
+  rows.row_begin = first;
+  rows.row_end = static_cast<int32_t>(tokens_.size());
+  block_causal_attention_from(cache.length(), cache.length() + rows.row_end - first,
+                              layout.block_size, rows.attention);
+  return first;
+}
+
+int32_t ForwardBatch::add(const BatchLayout& layout, std::span<const int32_t> tokens,
+                          std::span<const uint8_t> masked) {
+  const int32_t first = append_masked(layout, tokens, masked, 0);
+  if (layout.doubled()) append(tokens, 0, 0.0f);
   attended_begin_.push_back(static_cast<int32_t>(tokens_.size()));
 
   if (layout.attention == BatchLayout::Attention::document) {
@@ -68,6 +90,7 @@ int32_t ForwardBatch::add(const BatchLayout& layout, std::span<const int32_t> to
 }
 
 void ForwardBatch::finish(const BatchLayout& layout) {
+  if (!cached_.empty()) return;  // each has its own
   const SequenceRows sequences{.begin = attended_begin_, .length = {}};
   switch (layout.attention) {
     case BatchLayout::Attention::full:
@@ -90,6 +113,7 @@ Batch ForwardBatch::batch() const {
   batch.tokens = tokens_;
   batch.positions = positions_;
   batch.attention = &attention_;
+  batch.cached = cached_;
   batch.route.sequence_begin = routed_begin_;
   batch.route.mask_ratio = mask_ratio_;
   batch.route.masked = masked_;

@@ -45,6 +45,11 @@ class ForwardBatch {
   // Appends a sequence: token i, or the mask token where masked[i]. Returns its first row.
   int32_t add(const BatchLayout& layout, std::span<const int32_t> tokens,
               std::span<const uint8_t> masked);
+  // Appends the rows of a sequence from position cache.length() on, which attend to the cache too;
+  // the layout is block-causal, and either all sequences of a pass have caches or none. For routing
+  // these rows are the sequence: its mask ratio is theirs. `cache` lives until the next clear.
+  int32_t add_cached(const BatchLayout& layout, std::span<const int32_t> tokens,
+                     std::span<const uint8_t> masked, KvCache& cache);
   // Builds the attention pattern over all that was added.
   void finish(const BatchLayout& layout);
 
@@ -53,7 +58,9 @@ class ForwardBatch {
   Batch batch() const;
 
  private:
-  void append(std::span<const int32_t> tokens, float mask_ratio);
+  void append(std::span<const int32_t> tokens, int32_t position, float mask_ratio);
+  int32_t append_masked(const BatchLayout& layout, std::span<const int32_t> tokens,
+                        std::span<const uint8_t> masked, int32_t position);
 
   std::vector<int32_t> tokens_;
   std::vector<int32_t> positions_;
@@ -63,6 +70,7 @@ class ForwardBatch {
   std::vector<int32_t> document_begin_;
   std::vector<float> mask_ratio_;
   AttentionPattern attention_;
+  std::vector<CachedRows> cached_;
 };
 
 }  // namespace unmask

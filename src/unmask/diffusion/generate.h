@@ -22,9 +22,11 @@ struct GenerateRequest {
 // A request after a denoising step, for streaming and for watching.
 struct DenoisingEvent {
   size_t request = 0;  // index among the requests
-  int32_t step = 0;    // forwards of this request so far, from 1
+  int32_t step = 0;    // denoising steps of this request so far, from 1
   const Canvas& canvas;
-  std::span<const Commit> commits;  // of this step
+  std::span<const Commit> commits;      // of this step
+  std::span<const Commit> provisional;  // what is still masked in the active block would be
+  std::span<const Commit> edits;        // written positions that took another token
 };
 
 struct GenerateOptions {
@@ -34,10 +36,23 @@ struct GenerateOptions {
   int32_t block_length = 0;  // blocks aligned to position 0, decoded left to right; 0: the canvas
                              // is one block (with block-causal models: the model's block)
   float temperature = 0.0f;
+  int32_t top_k = 0;  // as in DenoisingStep
+  float top_p = 1.0f;
   SamplerOptions sampler = {};
+
+  // Keep keys and values of finished blocks (KvCache), with block-causal models. Routing then sees
+  // the rows that a pass computes: all of the finished blocks that it adds, or the active block.
+  // `automatic`: where that gives the same tokens as computing all blocks again at every step.
+  enum class Cache { automatic, off, on };
+  Cache cache = Cache::automatic;
+
   // A continuation ends at the first end token with nothing masked before it, and what is behind is
   // dropped. Gaps inside given text are always filled in whole.
   bool stop_at_end = true;
+  std::vector<int32_t> stop_tokens = {};  // end tokens besides the model's
+  // Looks at what a continuation has written up to its first masked position, and says how many of
+  // those tokens to keep if it ends there, else -1.
+  std::function<int32_t(std::span<const int32_t> written)> stop = {};
 
   std::function<void(const DenoisingEvent&)> on_step = {};
   const std::atomic<bool>* cancel = nullptr;  // looked at between steps
@@ -47,11 +62,14 @@ struct Generation {
   Canvas canvas;                // as decoding left it
   std::vector<int32_t> tokens;  // the text: up to the end token (not included) where one ended it,
                                 // up to the first masked position when cancelled
-  bool ended = false;           // by an end token
+  bool ended = false;           // by an end token, or by `stop`
   bool cancelled = false;
-  int32_t forwards = 0;  // denoising steps of this request
+  int32_t forwards = 0;          // denoising steps of this request
+  int32_t prefill_forwards = 0;  // passes that put given blocks into the cache
+  int32_t commit_forwards = 0;   // passes that put written blocks into the cache
   int32_t committed = 0;
-  // Distinct experts over all positions of the active block, mean over forwards (dMoE,
+  int32_t edited = 0;
+  // Distinct experts over all positions of the active block, mean over denoising forwards (dMoE,
   // arXiv 2605.30876, "unique experts"); [layers], 0 in dense layers.
   std::vector<double> unique_experts;
 
@@ -60,10 +78,14 @@ struct Generation {
   }
 };
 
-// What generating a batch of requests took.
+// What generating a batch of requests took. A pass computes what every unfinished request needs
+// next, so it may denoise one and put a block of another into its cache.
 struct GenerateReport {
-  int64_t forwards = 0;      // of the whole batch
-  int64_t expert_bytes = 0;  // expert weights that those forwards read, each expert once a layer
+  int64_t forwards = 0;          // passes
+  int64_t denoise_forwards = 0;  // those that denoise any request
+  int64_t expert_bytes = 0;      // expert weights that the passes read, each expert once a layer
+  int64_t denoise_expert_bytes = 0;  // of those that denoise
+  int64_t cache_bytes = 0;           // of keys and values
   double seconds = 0;
   double sampling_seconds = 0;
   Profile profile;          // of the model
@@ -78,5 +100,9 @@ struct GenerateReport {
 Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateRequest> requests,
                                          const GenerateOptions& options, Tape& tape,
                                          GenerateReport* report = nullptr);
+
+// What `automatic` decides: whether the assignment of a block's tokens depends on that block alone,
+// for blocks of `block_length` positions of a block-causal model.
+bool routes_block_by_block(const ModelConfig& config, int32_t block_length);
 
 }  // namespace unmask

@@ -1,4 +1,5 @@
-#include "unmask/diffusion/sampler.h"
+#include "unmask/diffusion/proposals.h"
+#include "unmask/diffusion/samplers.h"
 
 namespace unmask {
 namespace {
@@ -7,10 +8,14 @@ namespace {
 // remasking: the others are masked again, that is, stay masked).
 class QuotaSampler : public Sampler {
  public:
-  void choose(const DenoisingStep& step, std::vector<Commit>& commits) override {
-    propose(step, commits);
-    keep_most_confident(commits, step.quota);
+  void choose(const DenoisingStep& step, Choice& choice) override {
+    propose(step, choice);
+    ranking_.by_confidence(choice);
+    ranking_.commit_first(step.quota, choice);
   }
+
+ private:
+  Ranking ranking_;
 };
 
 }  // namespace

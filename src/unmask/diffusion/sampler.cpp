@@ -2,109 +2,143 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <limits>
 
 #include <fmt/ranges.h>
 
-#include "unmask/base/parallel.h"
+#include "unmask/diffusion/samplers.h"
 
 namespace unmask {
 namespace {
 
-constexpr std::array<std::string_view, 2> kNames = {"quota", "threshold"};
+using Options = SamplerOptions;
 
-// -log(-log u) for every token of one row: four tokens share one counter.
-class GumbelNoise {
- public:
-  GumbelNoise(const DenoisingStep& step, int32_t position)
-      : key_{step.seed, Purpose::sampling}, step_(step.step), position_(position) {}
+constexpr float kUnbounded = std::numeric_limits<float>::max();
 
-  float operator()(int64_t token) {
-    if (token % 4 == 0) {
-      bits_ = random_bits(key_, step_, static_cast<uint32_t>(position_),
-                          static_cast<uint32_t>(token / 4));
-    }
-    return -std::log(-std::log(to_unit_interval(bits_[token % 4])));
-  }
-
- private:
-  RandomKey key_;
-  uint64_t step_;
-  int32_t position_;
-  std::array<uint32_t, 4> bits_{};
+constexpr std::array kParameters = {
+    SamplerParameter{"threshold", &Options::threshold, "commit all that are surer", 0, 1, true},
+    SamplerParameter{"low-threshold", &Options::low_threshold,
+                     "commit the surest of each masked run that is surer", 0, 1, true},
+    SamplerParameter{"factor", &Options::factor, "f of 1 - f / (n + 1)", 0, kUnbounded, false},
+    SamplerParameter{"credit-weight", &Options::credit_weight, "alpha of z + alpha log(1 + C)", 0,
+                     kUnbounded, false},
+    SamplerParameter{"credit-decay", &Options::credit_decay, "beta of C <- beta C", 0, 1, false},
+    SamplerParameter{"credit-power", &Options::credit_power, "gamma of C += c^gamma", 0, kUnbounded,
+                     false},
+    SamplerParameter{"entropy-bound", &Options::entropy_bound,
+                     "nats that the committed positions may sum to", 0, kUnbounded, false},
+    SamplerParameter{"edit-threshold", &Options::edit_threshold,
+                     "replace a token if another is surer", 0, 1, true},
 };
 
-int32_t argmax(std::span<const float> logits) {
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-}
+struct Default {
+  std::optional<float> Options::*value;
+  float number;
+};
 
-int32_t sample(std::span<const float> logits, const DenoisingStep& step, int32_t position) {
-  GumbelNoise noise(step, position);
-  int32_t best = 0;
-  float highest = -std::numeric_limits<float>::infinity();
-  for (size_t token = 0; token < logits.size(); ++token) {
-    const float z = logits[token] + step.temperature * noise(static_cast<int64_t>(token));
-    if (z > highest) {
-      highest = z;
-      best = static_cast<int32_t>(token);
-    }
+struct Entry {
+  std::string_view name;
+  std::array<Default, 4> defaults;  // null members behind the last
+  std::unique_ptr<Sampler> (*make)(const Options&);
+
+  const Default* find(std::optional<float> Options::*value) const {
+    const auto found = std::ranges::find(defaults, value, &Default::value);
+    return found == defaults.end() ? nullptr : &*found;
   }
-  return best;
-}
+};
 
-float probability(std::span<const float> logits, int32_t token) {
-  const float highest = *std::max_element(logits.begin(), logits.end());
-  float sum = 0.0f;
-  for (const float z : logits) sum += std::exp(z - highest);
-  const float share = std::exp(logits[token] - highest) / sum;
-  return std::isfinite(share) ? share : 0.0f;  // a NaN would break the order of confidences
+// Every sampler: name, parameters with defaults, how it is made.
+constexpr std::array kEntries = {
+    Entry{"quota", {}, [](const Options&) { return make_quota_sampler(); }},
+    Entry{"threshold",
+          {{{&Options::threshold, 0.95f}}},
+          [](const Options& o) { return make_threshold_sampler(*o.threshold); }},
+    Entry{"threshold-max",
+          {{{&Options::threshold, 0.9f}}},
+          [](const Options& o) { return make_threshold_max_sampler(*o.threshold); }},
+    Entry{"factor",
+          {{{&Options::factor, 1.0f}}},
+          [](const Options& o) { return make_factor_sampler(*o.factor); }},
+    Entry{
+        "hierarchical",
+        {{{&Options::threshold, 0.9f}, {&Options::low_threshold, 0.4f}}},
+        [](const Options& o) { return make_hierarchical_sampler(*o.threshold, *o.low_threshold); }},
+    Entry{"credit",
+          {{{&Options::threshold, 0.95f},
+            {&Options::credit_weight, 0.7f},
+            {&Options::credit_decay, 0.8f},
+            {&Options::credit_power, 0.2f}}},
+          [](const Options& o) {
+            return make_credit_sampler(*o.threshold, *o.credit_weight, *o.credit_decay,
+                                       *o.credit_power);
+          }},
+    Entry{"entropy-bounded",
+          {{{&Options::entropy_bound, 0.35f}}},
+          [](const Options& o) { return make_entropy_bounded_sampler(*o.entropy_bound); }},
+    Entry{"random", {}, [](const Options&) { return make_random_sampler(); }},
+    Entry{"low-entropy", {}, [](const Options&) { return make_low_entropy_sampler(); }},
+    Entry{"margin", {}, [](const Options&) { return make_margin_sampler(); }},
+    Entry{"editing",
+          {{{&Options::threshold, 0.95f}, {&Options::edit_threshold, 0.9f}}},
+          [](const Options& o) { return make_editing_sampler(*o.threshold, *o.edit_threshold); }},
+};
+
+constexpr auto kNames = [] {
+  std::array<std::string_view, kEntries.size()> names;
+  std::ranges::transform(kEntries, names.begin(), &Entry::name);
+  return names;
+}();
+
+Status check_range(const SamplerParameter& parameter, float value) {
+  const bool low = parameter.above_least ? value > parameter.least : value >= parameter.least;
+  if (low && value <= parameter.most) return {};
+  const char* const least = parameter.above_least ? "above" : "at least";
+  if (parameter.most == kUnbounded) {
+    return usage_error("{} {}: expected {} {}", parameter.name, value, least, parameter.least);
+  }
+  return usage_error("{} {}: expected {} {} and at most {}", parameter.name, value, least,
+                     parameter.least, parameter.most);
 }
 
 }  // namespace
 
-void propose(const DenoisingStep& step, std::vector<Commit>& proposals) {
-  UNMASK_CHECK(step.logits.rows == static_cast<int64_t>(step.positions.size()));
-  UNMASK_CHECK(step.mask_token >= 0 && step.mask_token < step.logits.cols);
-  proposals.resize(step.positions.size());
-  parallel_for(step.logits.rows, [&](int64_t i) {
-    const std::span<float> logits(step.logits.row(i), static_cast<size_t>(step.logits.cols));
-    logits[step.mask_token] = -std::numeric_limits<float>::infinity();
-    const int32_t position = step.positions[i];
-    const int32_t token = step.temperature > 0.0f ? sample(logits, step, position) : argmax(logits);
-    proposals[i] = {position, token, probability(logits, token)};
-  });
+std::span<const std::string_view> sampler_names() { return kNames; }
+std::span<const SamplerParameter> sampler_parameters() { return kParameters; }
+
+std::string samplers_with(const SamplerParameter& parameter) {
+  std::vector<std::string> found;
+  for (const Entry& entry : kEntries) {
+    if (const Default* const d = entry.find(parameter.value)) {
+      found.push_back(fmt::format("{} {}", entry.name, d->number));
+    }
+  }
+  return fmt::format("{}", fmt::join(found, ", "));
 }
 
-void keep_most_confident(std::vector<Commit>& proposals, int32_t count) {
-  count = std::clamp(count, 1, static_cast<int32_t>(proposals.size()));
-  std::partial_sort(proposals.begin(), proposals.begin() + count, proposals.end(),
-                    [](const Commit& a, const Commit& b) {
-                      return a.confidence != b.confidence ? a.confidence > b.confidence
-                                                          : a.position < b.position;
-                    });
-  proposals.resize(static_cast<size_t>(count));
-  std::sort(proposals.begin(), proposals.end(),
-            [](const Commit& a, const Commit& b) { return a.position < b.position; });
+Result<std::unique_ptr<Sampler>> make_sampler(const SamplerOptions& options) {
+  const auto entry = std::ranges::find(kEntries, options.policy, &Entry::name);
+  if (entry == kEntries.end()) {
+    return usage_error("unknown sampler \"{}\": expected one of {}", options.policy,
+                       fmt::join(kNames, ", "));
+  }
+  SamplerOptions complete = options;
+  for (const SamplerParameter& parameter : kParameters) {
+    std::optional<float>& value = complete.*parameter.value;
+    const Default* const fallback = entry->find(parameter.value);
+    if (value && !fallback) {
+      return usage_error("{} {}: the sampler {} has no such parameter (these have: {})",
+                         parameter.name, *value, entry->name, samplers_with(parameter));
+    }
+    if (!fallback) continue;
+    value = value.value_or(fallback->number);
+    UNMASK_TRY_STATUS(check_range(parameter, *value));
+  }
+  return entry->make(complete);
 }
 
 int32_t quota_at(int32_t m, int32_t steps, int32_t s) {
   UNMASK_CHECK(steps > 0 && s >= 0);
   return std::max(1, m / steps + (s < m % steps ? 1 : 0));
-}
-
-std::span<const std::string_view> sampler_names() { return kNames; }
-
-Result<std::unique_ptr<Sampler>> make_sampler(const SamplerOptions& options) {
-  if (options.policy == "quota") return make_quota_sampler();
-  if (options.policy == "threshold") {
-    if (!(options.threshold > 0.0f && options.threshold <= 1.0f)) {
-      return usage_error("threshold {}: expected a probability in (0, 1]", options.threshold);
-    }
-    return make_threshold_sampler(options.threshold);
-  }
-  return usage_error("unknown sampler \"{}\": expected one of {}", options.policy,
-                     fmt::join(kNames, ", "));
 }
 
 }  // namespace unmask

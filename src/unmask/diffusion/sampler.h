@@ -2,18 +2,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "unmask/base/random.h"
 #include "unmask/base/result.h"
 #include "unmask/base/view.h"
 
 namespace unmask {
 
-// What a sampler decides: this token at this position, for good.
+// What a sampler decides: this token at this position.
 struct Commit {
   int32_t position = 0;  // of the canvas
   int32_t token = 0;
@@ -22,49 +22,73 @@ struct Commit {
 
 // One denoising step as a sampler sees it.
 struct DenoisingStep {
-  Matrix logits;                       // [candidates, vocab], may be overwritten
-  std::span<const int32_t> positions;  // [candidates] masked canvas positions, ascending
-  int32_t quota = 1;                   // commits that the schedule asks for at this step, >= 1
-  int32_t mask_token = 0;              // never chosen: its logit counts as -inf
-  float temperature = 0.0f;            // 0: argmax
-  uint64_t seed = 0;                   // of the request
-  uint64_t step = 0;                   // of the request
+  Matrix logits;                            // [candidates + written, vocab], may be overwritten
+  std::span<const int32_t> positions;       // [candidates] masked canvas positions, ascending
+  std::span<const int32_t> written;         // [written] generated positions of the active block
+  std::span<const int32_t> written_tokens;  // and what stands there; only for samplers that edit
+  int32_t quota = 1;                        // commits that the schedule asks for at this step, >= 1
+  int32_t mask_token = 0;                   // never chosen: its logit counts as -inf
+  float temperature = 0.0f;                 // 0: argmax
+  int32_t top_k = 0;                        // draw from the k most probable tokens; 0: all
+  float top_p = 1.0f;  // draw from the fewest most probable ones whose tempered probabilities reach
+                       // this sum
+  uint64_t seed = 0;   // of the request
+  uint64_t step = 0;   // of the request
 };
 
-struct SamplerOptions {
-  std::string policy = "quota";
-  float threshold = 0.95f;
+// All ascending in position.
+struct Choice {
+  std::vector<Commit> commits;      // masked positions that are decided now
+  std::vector<Commit> provisional;  // the others: what they would take if they had to
+  std::vector<Commit> edits;        // written positions that take another token
 };
 
 // Chooses commits from logits. Owns no model and mutates no canvas; what a policy must remember
 // between steps it keeps in itself, so each request gets an object of its own (make_sampler).
-// Every policy commits at least one position in each step, so decoding always ends.
+// Every policy commits at least one masked position where there is one, so decoding always ends.
 class Sampler {
  public:
   virtual ~Sampler() = default;
-  // Fills `commits`, at least one and each position at most once, ascending in position.
-  virtual void choose(const DenoisingStep& step, std::vector<Commit>& commits) = 0;
+  // Replaces what `choice` held.
+  virtual void choose(const DenoisingStep& step, Choice& choice) = 0;
+  // Whether written positions may be replaced: the sampler is then shown those of the active block
+  // too, and called for so many more steps at most after the block's last mask is gone, as long as
+  // it replaces anything.
+  virtual int32_t editing_steps() const { return 0; }
 };
 
-// The policies of docs/decoding.md by name, or a usage error that lists them.
+// A sampler by name, and its parameters; those left out have the sampler's defaults.
+struct SamplerOptions {
+  std::string policy = "quota";
+  std::optional<float> threshold = {};
+  std::optional<float> low_threshold = {};
+  std::optional<float> factor = {};
+  std::optional<float> credit_weight = {};
+  std::optional<float> credit_decay = {};
+  std::optional<float> credit_power = {};
+  std::optional<float> entropy_bound = {};
+  std::optional<float> edit_threshold = {};
+};
+
+// What a parameter is called, and which values it may have.
+struct SamplerParameter {
+  std::string_view name;
+  std::optional<float> SamplerOptions::*value;
+  std::string_view meaning;
+  float least, most;  // `least` itself is permitted unless `above_least`
+  bool above_least;
+};
+
+// The samplers of docs/decoding.md by name, or a usage error: an unknown name, a parameter out of
+// its range, or one that the sampler does not have.
 Result<std::unique_ptr<Sampler>> make_sampler(const SamplerOptions& options);
 std::span<const std::string_view> sampler_names();
-
-// The token that each candidate would take, with its confidence: the argmax (lowest id among
-// equals), or with temperature T > 0 the argmax of z - T log(-log u), which draws from
-// softmax(z / T) (Gumbel-max). u is the counter number (step, position, token).
-void propose(const DenoisingStep& step, std::vector<Commit>& proposals);
-
-// Leaves the `count` most confident of the proposals (at least one, at most all; of equals the
-// lowest positions), ascending in position.
-void keep_most_confident(std::vector<Commit>& proposals, int32_t count);
+std::span<const SamplerParameter> sampler_parameters();
+// The samplers that have it, with their defaults: "threshold 0.95, threshold-max 0.9".
+std::string samplers_with(const SamplerParameter& parameter);
 
 // How many of m masked positions step s of `steps` commits (0-based): floor(m / steps), and one
 // more in the first m mod steps; sums to m over all steps. At least one, also when steps > m.
 int32_t quota_at(int32_t m, int32_t steps, int32_t s);
-
-// The policies, one file each.
-std::unique_ptr<Sampler> make_quota_sampler();
-std::unique_ptr<Sampler> make_threshold_sampler(float threshold);
 
 }  // namespace unmask

@@ -1,27 +1,30 @@
 #include <algorithm>
 
-#include "unmask/diffusion/sampler.h"
+#include "unmask/diffusion/samplers.h"
+#include "unmask/diffusion/threshold_rule.h"
 
 namespace unmask {
+
+void ThresholdRule::commit(int32_t quota, Choice& choice) {
+  const auto above = std::ranges::count_if(
+      choice.provisional, [this](const Commit& c) { return c.confidence > threshold_; });
+  ranking_.by_confidence(choice);
+  ranking_.commit_first(std::max(static_cast<int32_t>(above), quota), choice);
+}
+
 namespace {
 
-// Every position whose confidence exceeds the threshold; where those are fewer than the quota, the
-// quota most confident ones (LLaDA2: 0.95).
 class ThresholdSampler : public Sampler {
  public:
-  explicit ThresholdSampler(float threshold) : threshold_(threshold) {}
+  explicit ThresholdSampler(float threshold) : rule_(threshold) {}
 
-  void choose(const DenoisingStep& step, std::vector<Commit>& commits) override {
-    propose(step, commits);
-    const auto above =
-        static_cast<int32_t>(std::count_if(commits.begin(), commits.end(), [this](const Commit& c) {
-          return c.confidence > threshold_;
-        }));
-    keep_most_confident(commits, std::max(above, step.quota));
+  void choose(const DenoisingStep& step, Choice& choice) override {
+    propose(step, choice);
+    rule_.commit(step.quota, choice);
   }
 
  private:
-  float threshold_;
+  ThresholdRule rule_;
 };
 
 }  // namespace

@@ -1,0 +1,226 @@
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/log.h"
+#include "unmask/cli/commands.h"
+#include "unmask/cli/decoding_flags.h"
+#include "unmask/cli/generation_report.h"
+#include "unmask/cli/interrupt.h"
+#include "unmask/cli/loaded_model.h"
+#include "unmask/cli/stop_strings.h"
+#include "unmask/cli/text_stream.h"
+#include "unmask/diffusion/generate.h"
+#include "unmask/text/conversations.h"
+
+namespace unmask::cli {
+namespace {
+
+struct Arguments {
+  std::string checkpoint;
+  std::optional<std::string> system, message;
+  int32_t length = 512;
+  bool json = false;
+  bool report = false;
+  DecodingFlags decoding;
+};
+
+// The end of an answer: a token of its own where the tokenizer has one, else a text.
+struct Ends {
+  std::vector<int32_t> tokens;
+  std::vector<std::string> strings;
+
+  Ends(const Tokenizer& tokenizer, std::vector<std::string> stop) : strings(std::move(stop)) {
+    if (const auto id = tokenizer.token_id(kRoleEnd)) {
+      tokens.push_back(*id);
+    } else {
+      strings.emplace_back(kRoleEnd);
+    }
+  }
+};
+
+struct Answer {
+  std::string text;
+  Generation generation;
+  GenerateReport report;
+};
+
+// A conversation with a model: what was said so far is the prompt of the next answer.
+class Chat {
+ public:
+  Chat(Model& model, const Tokenizer& tokenizer, const StopStrings& stops, GenerateOptions options,
+       const Arguments& arguments)
+      : model_(model),
+        tokenizer_(tokenizer),
+        stops_(stops),
+        options_(std::move(options)),
+        arguments_(arguments) {
+    reset();
+  }
+
+  void reset() {
+    conversation_.clear();
+    if (arguments_.system) conversation_.push_back({"system", *arguments_.system});
+  }
+
+  // `stream` null: silently. A message that cannot be answered is forgotten.
+  Result<Answer> ask(const std::string& message, TextStream* stream) {
+    conversation_.push_back({"user", message});
+    Result<Answer> answer = complete(stream);
+    if (answer.ok()) {
+      conversation_.push_back({"assistant", answer->text});
+    } else {
+      conversation_.pop_back();
+    }
+    return answer;
+  }
+
+ private:
+  Result<Answer> complete(TextStream* stream) {
+    const ModelConfig& config = model_.config();
+    UNMASK_TRY(const std::string text, render_prompt(conversation_));
+    UNMASK_TRY(const auto prompt, tokenizer_.encode(text));
+    const int64_t room = config.max_positions - std::ssize(prompt);
+    if (room < 1) {
+      return usage_error(
+          "the conversation has {} tokens, the model's context {}: shorten the message, or begin "
+          "anew",
+          prompt.size(), config.max_positions);
+    }
+    const auto length = static_cast<int32_t>(std::min<int64_t>(arguments_.length, room));
+    const GenerateRequest request{Canvas::continuation(prompt, length, config.mask_token),
+                                  arguments_.decoding.seed + turn_++};
+    GenerateOptions options = options_;
+    // What a sampler may still edit is not shown before the answer is whole.
+    if (stream != nullptr && options.sampler.policy != "editing") {
+      options.on_step = [&](const DenoisingEvent& event) { stream->show(so_far(event.canvas)); };
+    }
+    Answer answer;
+    UNMASK_TRY(auto generations,
+               unmask::generate(model_, std::span(&request, 1), options, tape_, &answer.report));
+    answer.generation = std::move(generations.front());
+    answer.text = written_text(answer.generation, tokenizer_, stops_);
+    if (stream != nullptr) stream->finish(answer.text);
+    return answer;
+  }
+
+  // The text up to the first masked position, end token or stop string.
+  std::string so_far(const Canvas& canvas) const {
+    const auto begin = canvas.tokens().begin() + prompt_length(canvas);
+    const auto masked = canvas.masked();
+    const auto end = canvas.tokens().begin() + (std::ranges::find(masked, 1) - masked.begin());
+    const auto stop = std::find_if(begin, end, [&](int32_t token) {
+      return token == model_.config().end_token ||
+             std::ranges::count(options_.stop_tokens, token) > 0;
+    });
+    const std::string text = tokenizer_.decode(std::span(begin, stop));
+    return std::string(stops_.before(text));
+  }
+
+  Model& model_;
+  const Tokenizer& tokenizer_;
+  const StopStrings& stops_;
+  GenerateOptions options_;
+  const Arguments& arguments_;
+  Tape tape_;
+  Conversation conversation_;
+  uint64_t turn_ = 0;
+};
+
+void print_json(const Answer& answer, const ModelConfig& config) {
+  const Generation& g = answer.generation;
+  const nlohmann::json out = {{"message", answer.text},
+                              {"ended", g.ended},
+                              {"cancelled", g.cancelled},
+                              {"prompt_tokens", prompt_length(g.canvas)},
+                              {"report", report_json(answer.report, std::span(&g, 1), config)}};
+  fmt::print("{}\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+Status answer_one(Chat& chat, const Arguments& a, const std::string& message,
+                  const StopStrings& stops, const ModelConfig& config) {
+  TextStream stream(stops.held_back());
+  UNMASK_TRY(const Answer answer, chat.ask(message, a.json ? nullptr : &stream));
+  if (a.json) {
+    print_json(answer, config);
+  } else {
+    fmt::print("\n");
+  }
+  std::fflush(stdout);
+  if (a.report && !a.json) {
+    fmt::print(stderr, "{}", report_text(answer.report, std::span(&answer.generation, 1), config));
+  }
+  return {};
+}
+
+// One message a line until the input ends. What goes wrong with one of them is said, and the
+// conversation goes on.
+Status converse(Chat& chat, const Arguments& a, const StopStrings& stops, const ModelConfig& config,
+                const std::atomic<bool>& interrupted) {
+  const bool prompts = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO);
+  if (prompts) fmt::print(stderr, "One message a line; /reset begins anew, Ctrl-D ends.\n");
+  std::string line;
+  while (!interrupted) {
+    if (prompts) fmt::print(stderr, "> ");
+    if (!std::getline(std::cin, line)) break;
+    if (line.empty()) continue;
+    if (line == "/reset") {
+      chat.reset();
+      continue;
+    }
+    if (const Status status = answer_one(chat, a, line, stops, config); !status) {
+      log_info("{}", status.error().message);
+    }
+  }
+  return {};
+}
+
+Status chat(const Arguments& a) {
+  if (a.length < 1) return usage_error("--length {}: expected at least 1", a.length);
+  UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
+  UNMASK_TRY(Model model, a.decoding.load(checkpoint));
+  UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
+  const Ends ends(*tokenizer, a.decoding.stop);
+  UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
+  UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), stops));
+  options.stop_tokens = ends.tokens;
+  const std::atomic<bool>& interrupted = cancel_on_interrupt();
+  options.cancel = &interrupted;
+
+  Chat chat(model, *tokenizer, stops, std::move(options), a);
+  const Status status = a.message ? answer_one(chat, a, *a.message, stops, model.config())
+                                  : converse(chat, a, stops, model.config(), interrupted);
+  if (interrupted) end_by_interrupt();
+  return status;
+}
+
+}  // namespace
+
+void add_chat(CLI::App& program, Run& run) {
+  const auto a = std::make_shared<Arguments>();
+  a->decoding.options.sampler.policy = "threshold";
+  CLI::App* command = program.add_subcommand("chat", "Talk to a model, one message a line");
+  command
+      ->add_option("CHECKPOINT", a->checkpoint,
+                   "Checkpoint directory, or a training run (its best)")
+      ->required();
+  command->add_option("--message", a->message, "Answer this message only");
+  command->add_option("--system", a->system, "What the model is told first");
+  command->add_option("--length", a->length, "The most tokens of an answer")->capture_default_str();
+  command->add_flag("--report", a->report, "Say what each answer took");
+  command->add_flag("--json", a->json, "Answers and figures as JSON, one a line");
+  a->decoding.add_to(*command);
+  command->callback([&run, a] { run = [a] { return chat(*a); }; });
+}
+
+}  // namespace unmask::cli

@@ -1,0 +1,78 @@
+#include "unmask/cli/decoding_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include "unmask/checkpoint/hugging_face.h"
+#include "unmask/cli/loaded_model.h"
+
+namespace unmask::cli {
+
+void DecodingFlags::add_to(CLI::App& command) {
+  CLI::App* const group = command.add_option_group("decoding", "How to decode");
+  group->add_option("--steps", options.steps, "Denoising steps for each block")
+      ->capture_default_str();
+  group
+      ->add_option("--block-length", options.block_length,
+                   "Decode blocks of so many positions left to right; 0: all at once, or the "
+                   "model's blocks")
+      ->capture_default_str();
+  group
+      ->add_option("--sampler", options.sampler.policy,
+                   fmt::format("Which positions to commit: {}", fmt::join(sampler_names(), ", ")))
+      ->capture_default_str();
+  for (const SamplerParameter& parameter : sampler_parameters()) {
+    group->add_option(fmt::format("--{}", parameter.name), options.sampler.*parameter.value,
+                      fmt::format("{} ({})", parameter.meaning, samplers_with(parameter)));
+  }
+  group->add_option("--temperature", options.temperature, "0: always the most probable token")
+      ->capture_default_str();
+  group->add_option("--top-k", options.top_k, "Draw from the k most probable tokens; 0: from all")
+      ->capture_default_str();
+  group
+      ->add_option("--top-p", options.top_p,
+                   "Draw from the fewest tokens whose probabilities reach this sum")
+      ->capture_default_str();
+  group->add_option("--seed", seed, "Of sampling")->capture_default_str();
+  group->add_option("--stop", stop, "End the text before this one; may be repeated")
+      ->allow_extra_args(false);
+  group
+      ->add_option("--cache", cache,
+                   "Keep keys and values of finished blocks: auto (where that changes nothing), "
+                   "on, off")
+      ->capture_default_str();
+  group->add_option("--precision", precision, "f32 or bf16")->capture_default_str();
+  routing.add_to(command);
+}
+
+Result<Model> DecodingFlags::load(const std::string& checkpoint) const {
+  UNMASK_TRY(const Precision parsed, parse_precision(precision));
+  return load_model(checkpoint, parsed,
+                    [this](ModelConfig& config) { return routing.apply(config); });
+}
+
+Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,
+                                                const StopStrings& stops) const {
+  using Cache = GenerateOptions::Cache;
+  GenerateOptions result = options;
+  if (cache == "on") {
+    result.cache = Cache::on;
+  } else if (cache == "off") {
+    result.cache = Cache::off;
+  } else if (cache != "auto") {
+    return usage_error("--cache {}: expected auto, on or off", cache);
+  }
+  if (!stops.empty()) {
+    if (tokenizer == nullptr) {
+      return usage_error(
+          "--stop: compares texts, and --tokens works without; expected one of them");
+    }
+    result.stop = [tokenizer, &stops](std::span<const int32_t> written) {
+      return stops.tokens_before(written, *tokenizer);
+    };
+  }
+  return result;
+}
+
+}  // namespace unmask::cli

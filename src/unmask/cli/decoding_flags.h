@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "unmask/base/result.h"
+#include "unmask/cli/routing_flags.h"
+#include "unmask/cli/stop_strings.h"
+#include "unmask/diffusion/generate.h"
+
+namespace CLI {
+class App;
+}
+
+namespace unmask::cli {
+
+// How to decode, as every command that generates has it.
+struct DecodingFlags {
+  GenerateOptions options;
+  uint64_t seed = 0;
+  std::vector<std::string> stop;
+  std::string cache = "auto";
+  std::string precision = "f32";
+  RoutingFlags routing;
+
+  void add_to(CLI::App& command);
+
+  // With the routing that the flags ask for.
+  Result<Model> load(const std::string& checkpoint) const;
+  // `options` with the cache and the stop strings of the flags. `tokenizer` may be null where there
+  // are no stop strings; both outlive what is returned.
+  Result<GenerateOptions> complete(const Tokenizer* tokenizer, const StopStrings& stops) const;
+};
+
+}  // namespace unmask::cli

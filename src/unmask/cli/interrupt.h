@@ -1,0 +1,13 @@
+#pragma once
+
+#include <atomic>
+
+namespace unmask::cli {
+
+// From now on the first Ctrl-C sets the flag that is returned, and the second ends the program.
+const std::atomic<bool>& cancel_on_interrupt();
+
+// Ends the program as Ctrl-C would have, once all is printed: a shell sees exit code 130.
+[[noreturn]] void end_by_interrupt();
+
+}  // namespace unmask::cli

@@ -1,0 +1,171 @@
+#include "unmask/diffusion/decoding.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace unmask {
+
+Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr<Sampler> sampler,
+                   bool cached, const GenerateOptions& options, const ModelConfig& config)
+    : index_(index),
+      seed_(request.seed),
+      sampler_(std::move(sampler)),
+      options_(options),
+      config_(config),
+      continues_(std::ranges::is_sorted(request.canvas.given(), std::greater<>())),
+      in_blocks_(options.block_length > 0 || config.attention_block > 0),
+      block_length_(options.block_length     ? options.block_length
+                    : config.attention_block ? config.attention_block
+                                             : request.canvas.size()),
+      cached_(cached) {
+  result_.canvas = request.canvas;
+  result_.unique_experts.assign(static_cast<size_t>(config.layers), 0.0);
+  enter_next_block();
+  if (cached_ && !done_) cache_ = KvCache(config, request.canvas.size());
+}
+
+// Moves to the first block from block_end_ on that has anything masked; none: done.
+void Decoding::enter_next_block() {
+  const Canvas& canvas = result_.canvas;
+  block_step_ = 0;
+  editing_step_ = 0;
+  for (block_begin_ = block_end_; block_begin_ < canvas.size(); block_begin_ = block_end_) {
+    block_end_ = block_begin_ + std::min(block_length_, canvas.size() - block_begin_);
+    const int32_t masked = canvas.masked_count(block_begin_, block_end_);
+    // In blocks the schedule is a rate, block_length / steps, also where a part of the block is
+    // prompt (LLaDA2's generate); else the steps are shared out over what is masked.
+    scheduled_ = in_blocks_ ? block_length_ : masked;
+    if (masked > 0) return;
+  }
+  done_ = true;
+}
+
+void Decoding::add_to(const BatchLayout& layout, ForwardBatch& batch, std::vector<int32_t>& rows) {
+  const Canvas& canvas = result_.canvas;
+  // Where attention looks no further than the block, what is behind it is not computed.
+  const bool causal = layout.attention == BatchLayout::Attention::block_causal;
+  const int32_t begin = cached_ ? cache_.length() : 0;
+  filling_ = cached_ && begin < block_begin_;
+  const int32_t end = filling_ ? block_begin_ : causal ? block_end_ : canvas.size();
+  const auto tokens = canvas.tokens().subspan(begin, end - begin);
+  const auto masked = canvas.masked().subspan(begin, end - begin);
+  const int32_t first = cached_ ? batch.add_cached(layout, tokens, masked, cache_)
+                                : batch.add(layout, tokens, masked);
+  position_zero_ = first - begin;
+
+  masked_.clear();
+  written_.clear();
+  written_tokens_.clear();
+  if (filling_) return;
+  const bool edits = sampler_->editing_steps() > 0;
+  for (int32_t i = block_begin_; i < block_end_; ++i) {
+    if (canvas.masked()[i]) {
+      masked_.push_back(i);
+    } else if (edits && !canvas.given()[i]) {
+      written_.push_back(i);
+      written_tokens_.push_back(canvas.tokens()[i]);
+    }
+  }
+  for (const int32_t position : masked_) rows.push_back(position_zero_ + position);
+  for (const int32_t position : written_) rows.push_back(position_zero_ + position);
+}
+
+void Decoding::advance(const Tape& tape, Matrix logits) {
+  if (filling_) {
+    cache_.keep(block_begin_ - cache_.length());
+    ++(result_.forwards == 0 ? result_.prefill_forwards : result_.commit_forwards);
+  } else {
+    count_unique_experts(tape);
+    denoise(logits);
+  }
+}
+
+void Decoding::denoise(Matrix logits) {
+  const DenoisingStep step{
+      .logits = logits,
+      .positions = masked_,
+      .written = written_,
+      .written_tokens = written_tokens_,
+      .quota = quota_at(scheduled_, options_.steps, block_step_),
+      .mask_token = config_.mask_token,
+      .temperature = options_.temperature,
+      .top_k = options_.top_k,
+      .top_p = options_.top_p,
+      .seed = seed_,
+      .step = static_cast<uint64_t>(result_.forwards),
+  };
+  sampler_->choose(step, choice_);
+  UNMASK_CHECK(masked_.empty() || !choice_.commits.empty());
+  for (const Commit& c : choice_.commits) result_.canvas.commit(c.position, c.token);
+  for (const Commit& c : choice_.edits) result_.canvas.replace(c.position, c.token);
+  result_.committed += static_cast<int32_t>(choice_.commits.size());
+  result_.edited += static_cast<int32_t>(choice_.edits.size());
+  ++result_.forwards;
+  ++block_step_;
+  editing_step_ += masked_.empty();
+  if (options_.on_step) {
+    options_.on_step({index_, result_.forwards, result_.canvas, choice_.commits,
+                      choice_.provisional, choice_.edits});
+  }
+  if (const auto length = end_of_text()) {
+    result_.ended = done_ = true;
+    length_ = *length;
+  } else if (block_is_finished(static_cast<int32_t>(masked_.size()))) {
+    enter_next_block();
+  }
+}
+
+bool Decoding::block_is_finished(int32_t masked_before) const {
+  if (result_.canvas.masked_count(block_begin_, block_end_) > 0) return false;
+  if (editing_step_ >= sampler_->editing_steps()) return true;
+  return masked_before == 0 && choice_.edits.empty();
+}
+
+bool Decoding::is_end(int32_t token) const {
+  return token == config_.end_token || std::ranges::count(options_.stop_tokens, token) > 0;
+}
+
+std::optional<int32_t> Decoding::end_of_text() const {
+  if (!continues_) return std::nullopt;
+  const Canvas& canvas = result_.canvas;
+  const auto given = canvas.given(), masked = canvas.masked();
+  const auto first = static_cast<int32_t>(std::ranges::find(given, 0) - given.begin());
+  const auto end = static_cast<int32_t>(std::ranges::find(masked, 1) - masked.begin());
+  const auto written = canvas.tokens().subspan(first, end - first);
+  int32_t kept = -1;
+  if (options_.stop_at_end) {
+    const auto token = std::ranges::find_if(written, [this](int32_t t) { return is_end(t); });
+    if (token != written.end()) kept = static_cast<int32_t>(token - written.begin());
+  }
+  if (options_.stop) {
+    const int32_t before = options_.stop(kept < 0 ? written : written.first(kept));
+    if (before >= 0) kept = before;
+  }
+  if (kept < 0) return std::nullopt;
+  return first + kept;
+}
+
+void Decoding::count_unique_experts(const Tape& tape) {
+  const int32_t begin = position_zero_ + block_begin_, end = position_zero_ + block_end_;
+  for (int32_t l = config_.dense_layers; l < config_.layers; ++l) {
+    const Assignment& assignment = tape.layers[l].routing.assignment;
+    for (int32_t e = 0; e < assignment.experts; ++e) {
+      const auto tokens = assignment.tokens_of(e);
+      const auto first = std::ranges::lower_bound(tokens, begin);
+      if (first != tokens.end() && *first < end) result_.unique_experts[l] += 1;
+    }
+  }
+}
+
+Generation Decoding::finish() {
+  result_.cancelled = !done_;
+  const auto tokens = result_.canvas.tokens();
+  const auto masked = result_.canvas.masked();
+  const int64_t length = result_.ended ? length_ : std::ranges::find(masked, 1) - masked.begin();
+  result_.tokens.assign(tokens.begin(), tokens.begin() + length);
+  for (double& count : result_.unique_experts) count /= std::max(result_.forwards, 1);
+  return std::move(result_);
+}
+
+}  // namespace unmask

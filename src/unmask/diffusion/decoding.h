@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "unmask/diffusion/forward_batch.h"
+#include "unmask/diffusion/generate.h"
+#include "unmask/model/kv_cache.h"
+
+namespace unmask {
+
+// One request on its way through its blocks: what its next pass computes, and what comes of it.
+// Each pass is add_to, then the model, then advance.
+class Decoding {
+ public:
+  // `options` and `config` outlive it.
+  Decoding(size_t index, const GenerateRequest& request, std::unique_ptr<Sampler> sampler,
+           bool cached, const GenerateOptions& options, const ModelConfig& config);
+
+  bool done() const { return done_; }
+  int64_t cache_bytes() const { return cache_.bytes(); }
+
+  // Appends the rows of the next pass to `batch`, and to `rows` those whose logits are needed.
+  // That is none when the pass puts finished blocks into the cache, which comes before a block that
+  // follows them; else the masked positions of the active block, then, if the sampler edits, its
+  // written ones.
+  void add_to(const BatchLayout& layout, ForwardBatch& batch, std::vector<int32_t>& rows);
+  bool denoises() const { return !filling_; }
+  int64_t logit_rows() const { return std::ssize(masked_) + std::ssize(written_); }
+
+  // The pass is done: keeps what it put into the cache, or lets the sampler choose.
+  void advance(const Tape& tape, Matrix logits);
+
+  // After the last pass.
+  Generation finish();
+
+ private:
+  void denoise(Matrix logits);
+  void enter_next_block();
+  bool block_is_finished(int32_t masked_before) const;
+  // How many tokens are kept, if the text ends where it is now.
+  std::optional<int32_t> end_of_text() const;
+  bool is_end(int32_t token) const;
+  void count_unique_experts(const Tape& tape);
+
+  size_t index_;
+  uint64_t seed_;
+  std::unique_ptr<Sampler> sampler_;
+  const GenerateOptions& options_;
+  const ModelConfig& config_;
+  bool continues_;  // nothing is given behind the first masked position
+  bool in_blocks_;
+  int32_t block_length_;
+
+  Generation result_;
+  bool done_ = false;
+  int32_t length_ = 0;  // of the text, once ended
+  int32_t block_begin_ = 0, block_end_ = 0;
+  int32_t scheduled_ = 0;  // positions that the steps of a block are shared out over
+  int32_t block_step_ = 0;
+  int32_t editing_step_ = 0;  // steps of this block with nothing masked
+
+  bool cached_;
+  KvCache cache_;
+
+  // Of the pass.
+  bool filling_ = false;
+  int32_t position_zero_ = 0;  // its row, were it there
+  std::vector<int32_t> masked_, written_, written_tokens_;
+  Choice choice_;
+};
+
+}  // namespace unmask
