@@ -128,7 +128,8 @@ class HuggingFaceTest : public testing::Test {
 };
 
 TEST_F(HuggingFaceTest, RoundTripIsBitExactInEveryFamily) {
-  for (const Family family : {Family::unmask, Family::llada2, Family::llada_moe}) {
+  for (const Family family :
+       {Family::unmask, Family::llada2, Family::llada_moe, Family::sdar_moe}) {
     for (const bool tied : {false, true}) {
       ModelConfig config = small(family);
       config.tied_head = tied;

@@ -35,6 +35,18 @@ json llada_moe() {
     "routed_scaling_factor": 1, "shared_expert_intermediate_size": null})");
 }
 
+// SDAR-30B-A3B's sizes; what the file may leave out is left out here.
+json sdar_moe() {
+  return json::parse(R"({
+    "architectures": ["SDARMoeForCausalLM"], "model_type": "sdar_moe", "num_hidden_layers": 48,
+    "hidden_size": 2048, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128,
+    "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128,
+    "num_experts_per_tok": 8, "norm_topk_prob": true, "decoder_sparse_step": 1,
+    "mlp_only_layers": [], "attention_bias": false, "hidden_act": "silu", "rope_scaling": null,
+    "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "vocab_size": 151936,
+    "tie_word_embeddings": false, "use_sliding_window": false, "sliding_window": null})");
+}
+
 ModelConfig read(const json& document) {
   const auto config = model_config_from_json(document, "config.json");
   EXPECT_TRUE(config.ok()) << (config.ok() ? "" : config.error().message);
@@ -89,6 +101,36 @@ TEST(ModelConfigJson, ReadsLladaMoe) {
   EXPECT_FALSE(c.routing.groups.has_value());
 }
 
+TEST(ModelConfigJson, ReadsSdarMoe) {
+  const ModelConfig c = read(sdar_moe());
+  EXPECT_EQ(c.family, Family::sdar_moe);
+  EXPECT_EQ(c.kv_heads, 4);
+  EXPECT_EQ(c.head_dim, 128);
+  EXPECT_EQ(c.rope_dims(), 128);
+  EXPECT_EQ(c.dense_layers, 0);
+  EXPECT_EQ(c.expert_ffn, 768);
+  EXPECT_EQ(c.shared_ffn, 0);
+  EXPECT_TRUE(c.qk_norm);
+  EXPECT_FALSE(c.qkv_bias);
+  EXPECT_EQ(c.attention_block, 4);
+  EXPECT_EQ(c.mask_token, 151669);
+  EXPECT_EQ(c.end_token, 151643);
+  EXPECT_EQ(c.routing.weights, RoutingPolicy::Weights::softmax_before);
+  EXPECT_TRUE(c.routing.renormalize);
+
+  json other = sdar_moe();
+  other["block_size"] = 16;
+  other["mlp_only_layers"] = {0, 1};
+  EXPECT_EQ(read(other).attention_block, 16);
+  EXPECT_EQ(read(other).dense_layers, 2);
+  EXPECT_EQ(read(other).dense_ffn, 6144);
+  other["mlp_only_layers"] = {1};
+  EXPECT_FALSE(model_config_from_json(other, "x").ok());
+  other = sdar_moe();
+  other["decoder_sparse_step"] = 2;
+  EXPECT_FALSE(model_config_from_json(other, "x").ok());
+}
+
 TEST(ModelConfigJson, ReadsTheConfigurationsOfRecordings) {
   for (const char* kind : {"forward", "train"}) {
     for (const test::GoldenCase& one : test::golden_cases(kind)) {
@@ -123,7 +165,8 @@ TEST(ModelConfigJson, WritesWhatItReads) {
   own.routing.balance.z_loss = 1e-3f;
   ModelConfig biased = read(llada_moe());
   biased.qkv_bias = true;  // and no bias at the output
-  for (const ModelConfig& config : {own, read(llada2_mini()), read(llada_moe()), biased}) {
+  for (const ModelConfig& config :
+       {own, read(llada2_mini()), read(llada_moe()), read(sdar_moe()), biased}) {
     const json written = model_config_to_json(config);
     EXPECT_EQ(read(written), config) << written.dump(1);
     EXPECT_EQ(read(json::parse(written.dump())), config);

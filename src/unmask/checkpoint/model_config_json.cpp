@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -22,6 +23,11 @@ constexpr int32_t kReleasedMask = 156895;
 constexpr int32_t kReleasedEnd = 156892;
 
 constexpr int32_t kLlada2Block = 32;  // trained block-causal with blocks of this size
+
+// <|MASK|> and <|endoftext|> of SDAR, whose tokenizer is Qwen3's.
+constexpr int32_t kSdarMask = 151669;
+constexpr int32_t kSdarEnd = 151643;
+constexpr int32_t kSdarBlock = 4;
 
 void refuse_unless(bool computed, Fields& fields, const char* key, const char* expected) {
   if (!computed) fields.refuse(key, expected);
@@ -51,18 +57,18 @@ void read_token(Fields& fields, const char* key, int32_t& token) {
   if (fields.read(key, tokens) && !tokens.empty()) token = tokens.front();
 }
 
-void read_tokens(Fields& fields, ModelConfig& config) {
+void read_tokens(Fields& fields, int32_t released_mask, int32_t released_end, ModelConfig& config) {
   // A tiny model of the family keeps its specials at the end of its vocabulary.
-  const bool released = config.vocab_size > kReleasedMask;
-  config.mask_token = released ? kReleasedMask : config.vocab_size - 1;
-  config.end_token = released ? kReleasedEnd : config.vocab_size - 2;
+  const bool released = config.vocab_size > released_mask;
+  config.mask_token = released ? released_mask : config.vocab_size - 1;
+  config.end_token = released ? released_end : config.vocab_size - 2;
   read_token(fields, "mask_token_id", config.mask_token);
   read_token(fields, "eos_token_id", config.end_token);
   config.pad_token = config.end_token;
   read_token(fields, "pad_token_id", config.pad_token);
 }
 
-// What both families call by the same name.
+// What all families call by the same name.
 void read_transformer(Fields& fields, ModelConfig& config) {
   fields.require("vocab_size", config.vocab_size);
   fields.require("num_hidden_layers", config.layers);
@@ -80,7 +86,6 @@ void read_transformer(Fields& fields, ModelConfig& config) {
   fields.read("initializer_range", config.init_std);
   expect_word(fields, "hidden_act", "silu");
   refuse_unless(!fields.has("rope_scaling"), fields, "rope_scaling", "null");
-  read_tokens(fields, config);
 }
 
 ModelConfig read_llada2(Fields& fields) {
@@ -90,6 +95,7 @@ ModelConfig read_llada2(Fields& fields) {
   config.rope_fraction = 0.5f;
   config.attention_block = kLlada2Block;
   read_transformer(fields, config);
+  read_tokens(fields, kReleasedMask, kReleasedEnd, config);
   config.qk_norm = true;
   fields.read("use_qk_norm", config.qk_norm);
   fields.read("use_qkv_bias", config.qkv_bias);
@@ -146,6 +152,7 @@ ModelConfig read_llada_moe(Fields& fields) {
   config.norm_epsilon = 1e-5f;
   config.attention_block = 0;
   read_transformer(fields, config);
+  read_tokens(fields, kReleasedMask, kReleasedEnd, config);
   config.qk_norm = true;
   fields.read("qk_layernorm", config.qk_norm);
   fields.read("attention_bias", config.qkv_bias);
@@ -177,14 +184,60 @@ ModelConfig read_llada_moe(Fields& fields) {
   return config;
 }
 
+// The dense layers, which come first here.
+void read_dense_layers(Fields& fields, ModelConfig& config) {
+  std::vector<int32_t> dense;
+  if (!fields.read("mlp_only_layers", dense)) return;
+  bool first = true;
+  for (size_t i = 0; i < dense.size(); ++i) first &= dense[i] == static_cast<int32_t>(i);
+  refuse_unless(first, fields, "mlp_only_layers", "the first layers, [0, 1, …], or none");
+  config.dense_layers = static_cast<int32_t>(dense.size());
+}
+
+ModelConfig read_sdar_moe(Fields& fields) {
+  ModelConfig config;
+  config.family = Family::sdar_moe;
+  config.rope_theta = 1000000;
+  config.attention_block = kSdarBlock;
+  read_transformer(fields, config);
+  read_tokens(fields, kSdarMask, kSdarEnd, config);
+  fields.read_between("block_size", config.attention_block, 1);
+  config.qk_norm = true;
+  fields.read("use_qk_norm", config.qk_norm);
+  fields.read("attention_bias", config.qkv_bias);
+  config.linear_bias = config.qkv_bias;
+  expect_flag(fields, "use_sliding_window", false);
+  int32_t sparse_step = 1;
+  fields.read("decoder_sparse_step", sparse_step);
+  refuse_unless(sparse_step == 1, fields, "decoder_sparse_step", "1");
+
+  read_dense_layers(fields, config);
+  fields.read("intermediate_size", config.dense_ffn);
+  fields.require("num_experts", config.experts);
+  fields.require("moe_intermediate_size", config.expert_ffn);
+  config.shared_ffn = 0;
+  config.shared_experts = 0;
+  fields.read("moe_router_enable_expert_bias", config.expert_bias);
+
+  RoutingPolicy& routing = config.routing;
+  routing.policy = RoutingPolicy::Selection::token_choice;
+  routing.weights = RoutingPolicy::Weights::softmax_before;
+  routing.renormalize = true;
+  fields.require("num_experts_per_tok", routing.experts_per_token);
+  fields.read("norm_topk_prob", routing.renormalize);
+  return config;
+}
+
 void read_unmask_section(Fields& section, ModelConfig& config, const std::string& where) {
   int format = 0;
   section.require("format", format);
   refuse_unless(format == kFormat, section, "format",
                 "1: the checkpoint was written by a newer version");
-  section.read_enum<Family>(
-      "family", config.family,
-      {{"unmask", Family::unmask}, {"llada2", Family::llada2}, {"llada_moe", Family::llada_moe}});
+  section.read_enum<Family>("family", config.family,
+                            {{"unmask", Family::unmask},
+                             {"llada2", Family::llada2},
+                             {"llada_moe", Family::llada_moe},
+                             {"sdar_moe", Family::sdar_moe}});
   section.read("shared_ffn", config.shared_ffn);
   section.read("shared_experts", config.shared_experts);
   section.read("attention_block", config.attention_block);
@@ -215,6 +268,9 @@ std::optional<Family> find_family(const json& document) {
     if (is_one_of(name, {"LLaDAMoEModelLM", "LLaDAMoEModel", "lladamoe"})) {
       return Family::llada_moe;
     }
+    if (is_one_of(name, {"SDARMoeForCausalLM", "SDARMoeModelLM", "sdar_moe"})) {
+      return Family::sdar_moe;
+    }
   }
   return std::nullopt;
 }
@@ -230,6 +286,8 @@ const char* family_name(Family family) {
       return "llada2";
     case Family::llada_moe:
       return "llada_moe";
+    case Family::sdar_moe:
+      return "sdar_moe";
   }
   return "";
 }
@@ -265,13 +323,44 @@ void add_llada_moe(const ModelConfig& c, json& out) {
   out["attention_bias"] = c.qkv_bias;
 }
 
+void add_sdar_moe(const ModelConfig& c, json& out) {
+  out["architectures"] = {"SDARMoeForCausalLM"};
+  out["model_type"] = "sdar_moe";
+  out["intermediate_size"] = c.dense_ffn;
+  out["moe_intermediate_size"] = c.expert_ffn;
+  std::vector<int32_t> dense(static_cast<size_t>(c.dense_layers));
+  std::iota(dense.begin(), dense.end(), 0);
+  out["mlp_only_layers"] = dense;
+  out["decoder_sparse_step"] = 1;
+  out["moe_router_enable_expert_bias"] = c.expert_bias;
+  out["use_qk_norm"] = c.qk_norm;
+  out["attention_bias"] = c.qkv_bias;
+  if (c.attention_block > 0) out["block_size"] = c.attention_block;
+}
+
+ModelConfig read_family(Family family, Fields& fields) {
+  switch (family) {
+    case Family::llada_moe:
+      return read_llada_moe(fields);
+    case Family::sdar_moe:
+      return read_sdar_moe(fields);
+    case Family::llada2:
+    case Family::unmask:
+      break;
+  }
+  return read_llada2(fields);
+}
+
 }  // namespace
 
 Result<ModelConfig> model_config_from_json(const json& document, const std::string& where) {
   const auto family = find_family(document);
   if (!family) {
     return usage_error(
-        "{}: expected a model of architecture LLaDA2MoeModelLM or LLaDAMoEModelLM, found {}", where,
+        "{}: expected a model of architecture LLaDA2MoeModelLM, LLaDAMoEModelLM or "
+        "SDARMoeForCausalLM, "
+        "found {}",
+        where,
         document.is_object() && document.contains("architectures")
             ? document["architectures"].dump()
             : "none");
@@ -281,7 +370,7 @@ Result<ModelConfig> model_config_from_json(const json& document, const std::stri
     if (!value.is_null()) present[key] = value;
   }
   Fields fields(present, "", where);
-  ModelConfig config = *family == Family::llada2 ? read_llada2(fields) : read_llada_moe(fields);
+  ModelConfig config = read_family(*family, fields);
   fields.table("unmask", [&](Fields& section) { read_unmask_section(section, config, where); });
   for (const auto& [key, value] : present.items()) fields.find(key);  // the others do not matter
   UNMASK_TRY_STATUS(fields.finish());
@@ -316,6 +405,8 @@ json model_config_to_json(const ModelConfig& c, DType stored) {
               {"routed_scaling_factor", shortest(c.routing.scale)}};
   if (c.family == Family::llada_moe) {
     add_llada_moe(c, out);
+  } else if (c.family == Family::sdar_moe) {
+    add_sdar_moe(c, out);
   } else {
     add_llada2(c, out);
   }

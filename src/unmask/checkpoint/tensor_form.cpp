@@ -24,7 +24,8 @@ const Names kLlada2 = {"word_embeddings",
                        "attention.key_layernorm",
                        "attention.dense",
                        {"attention.query_key_value"}};
-const Names kLladaMoe = {"embed_tokens",
+// LLaDA-MoE and SDAR-MoE have the names of Qwen3-MoE.
+const Names kQwen3Moe = {"embed_tokens",
                          "self_attn.q_norm",
                          "self_attn.k_norm",
                          "self_attn.o_proj",
@@ -35,7 +36,8 @@ class FormBuilder {
   FormBuilder(const ModelConfig& config, const ParameterLayout& layout)
       : config_(config),
         layout_(layout),
-        names_(config.family == Family::llada_moe ? kLladaMoe : kLlada2),
+        names_(config.family == Family::llada_moe || config.family == Family::sdar_moe ? kQwen3Moe
+                                                                                       : kLlada2),
         forms_(layout.table.size()) {}
 
   std::vector<TensorForm> build() {

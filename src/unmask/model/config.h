@@ -9,7 +9,7 @@
 namespace unmask {
 
 // Which family of checkpoints a model is written as; the computation does not depend on it.
-enum class Family { unmask, llada2, llada_moe };
+enum class Family { unmask, llada2, llada_moe, sdar_moe };
 
 // A pre-norm transformer with routed and shared experts. Every size is in elements.
 struct ModelConfig {
