@@ -146,7 +146,12 @@ TEST(Generate, TheCacheChangesNoBit) {
   const std::vector<uint8_t> gaps = {0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1,
                                      0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0};
   const std::vector<int32_t> threes(gaps.size(), 3);
-  for (const ModelConfig& config : {block_causal(4), block_experts(4)}) {
+  ModelConfig choosing = block_experts(4);
+  choosing.routing.policy = RoutingPolicy::Selection::coreset_expert_choice;
+  ModelConfig choosing_all = choosing;
+  choosing_all.routing.policy = RoutingPolicy::Selection::expert_choice;
+  choosing_all.routing.selection = RoutingPolicy::Group::block;
+  for (const ModelConfig& config : {block_causal(4), block_experts(4), choosing, choosing_all}) {
     Model model = random_model(config);
     for (const GenerateRequest& r : {request({1, 2, 3, 4, 5, 6, 7, 8, 9}, 23), request({}, 30, 2),
                                      request({1, 2, 3, kTinyMask, 5, 6, 7, 8}, 8, 3),
@@ -212,6 +217,17 @@ TEST(Generate, CachesWhereRoutingLooksAtOneBlock) {
   config = tiny_expert_choice();
   config.attention_block = 4;
   EXPECT_FALSE(routes_block_by_block(config, 4));
+  config.routing.block.size = 4;
+  EXPECT_FALSE(routes_block_by_block(config, 4)) << "the whole sequence competes";
+  config.routing.selection = RoutingPolicy::Group::block;
+  EXPECT_FALSE(routes_block_by_block(config, 4)) << "its mask ratio sets the capacity";
+  config.routing.capacity.reset();
+  EXPECT_TRUE(routes_block_by_block(config, 4));
+  config.routing.selection = RoutingPolicy::Group::sequence;
+  config.routing.policy = RoutingPolicy::Selection::coreset_expert_choice;
+  EXPECT_TRUE(routes_block_by_block(config, 4));
+  config = tiny_expert_choice();
+  config.attention_block = 4;
 
   Model model = random_model(config);
   GenerateOptions options;
@@ -228,7 +244,18 @@ TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
     if (sampler == "editing") options.sampler.edit_threshold = 0.2f;
     options.stop_at_end = false;
     int32_t edits = 0;
+    size_t shown = 0;
     options.on_step = [&](const DenoisingEvent& event) {
+      // What is still masked in the active block has a provisional token.
+      for (const Commit& c : event.provisional) {
+        EXPECT_TRUE(event.canvas.masked()[c.position]);
+        EXPECT_NE(c.token, kTinyMask);
+      }
+      for (const Commit& c : event.commits) {
+        const int32_t begin = c.position / 4 * 4;
+        EXPECT_EQ(event.canvas.masked_count(begin, begin + 4), std::ssize(event.provisional));
+      }
+      shown += event.provisional.size();
       edits += static_cast<int32_t>(event.edits.size());
       for (const Commit& c : event.edits) {
         EXPECT_EQ(event.canvas.tokens()[c.position], c.token);
@@ -240,6 +267,7 @@ TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
     EXPECT_EQ(g.committed, 25) << sampler;
     EXPECT_EQ(g.edited, edits);
     EXPECT_EQ(edits > 0, sampler == "editing");
+    EXPECT_GT(shown, 0u) << sampler;
   }
 }
 

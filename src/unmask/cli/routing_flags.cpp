@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "unmask/base/document.h"
+#include "unmask/cli/policy_file.h"
 #include "unmask/routing/policy_json.h"
 #include "unmask/routing/registry.h"
 
@@ -36,9 +37,8 @@ Result<json> policy_table(const std::string& routing, json table) {
     return usage_error("--routing {}: expected a TOML file or one of {} (nearest: {})", routing,
                        fmt::join(policy_names(), ", "), nearest_name(routing, policy_names()));
   }
-  UNMASK_TRY(json file, read_toml_file(routing));
-  if (file.contains("routing")) return file["routing"];  // of a training configuration
-  return file;
+  UNMASK_TRY(const RoutingPolicy policy, read_policy_file(routing));
+  return to_json(policy);
 }
 
 template <class T>
@@ -64,8 +64,9 @@ void RoutingFlags::add_to(CLI::App& command) {
                     fmt::format("A TOML file, or one of {}", fmt::join(policy_names(), ", ")));
   group->add_option("--experts-per-token", experts_per_token, "k");
   group->add_option("--block-size", block_size, "Positions of a block that votes together");
-  group->add_option("--p", p, "block-experts: share of the votes that a coreset exceeds");
-  group->add_option("--coreset-min", coreset_min, "block-experts: its fewest experts");
+  group->add_option(
+      "--p", p, "block-experts, coreset-expert-choice: share of the votes that a coreset exceeds");
+  group->add_option("--coreset-min", coreset_min, "Likewise: its fewest experts");
   group->add_option("--beta", beta, "des-vote: share of the experts in the coreset");
   group->add_option("--k-vote", k_vote, "des-seq: experts that each token brings in");
 }
@@ -77,21 +78,22 @@ Status RoutingFlags::apply(ModelConfig& config) const {
   if (routing) {
     UNMASK_TRY(table, policy_table(*routing, std::move(table)));
   }
-  const std::string where = routing && routing->ends_with(".toml") ? *routing : "";
-  UNMASK_TRY(const RoutingPolicy base, policy_from_json(table, "routing", where));
+  UNMASK_TRY(const RoutingPolicy base, policy_from_json(table, "routing"));
   if (experts_per_token) table["experts_per_token"] = *experts_per_token;
   if (block_size) table["block"]["size"] = *block_size;
   const Selection policy = base.policy;
   // A null block is none: only a key that is put makes one.
   json block = table.contains("block") ? table["block"] : json::object();
-  UNMASK_TRY_STATUS(put(p, "--p", {Selection::block_experts}, policy, block["p"]));
-  UNMASK_TRY_STATUS(
-      put(coreset_min, "--coreset-min", {Selection::block_experts}, policy, block["coreset_min"]));
+  UNMASK_TRY_STATUS(put(p, "--p", {Selection::block_experts, Selection::coreset_expert_choice},
+                        policy, block["p"]));
+  UNMASK_TRY_STATUS(put(coreset_min, "--coreset-min",
+                        {Selection::block_experts, Selection::coreset_expert_choice}, policy,
+                        block["coreset_min"]));
   UNMASK_TRY_STATUS(put(beta, "--beta", {Selection::des_vote}, policy, block["beta"]));
   UNMASK_TRY_STATUS(put(k_vote, "--k-vote", {Selection::des_seq}, policy, block["k_vote"]));
   for (auto it = block.begin(); it != block.end();) it = it->is_null() ? block.erase(it) : ++it;
   if (!block.empty()) table["block"] = block;
-  UNMASK_TRY(config.routing, policy_from_json(table, "routing", where));
+  UNMASK_TRY(config.routing, policy_from_json(table, "routing"));
   return {};
 }
 

@@ -86,10 +86,13 @@ int64_t peak_memory() {
 bool routes_block_by_block(const ModelConfig& config, int32_t block_length) {
   const RoutingPolicy& policy = config.routing;
   const bool whole_blocks = block_length % policy.block.size == 0;
-  if (chooser_of(policy) == Chooser::expert) {
-    return policy.selection == RoutingPolicy::Group::block && !policy.capacity && whole_blocks;
-  }
   using Selection = RoutingPolicy::Selection;
+  if (chooser_of(policy) == Chooser::expert) {
+    const bool in_blocks = policy.policy == Selection::coreset_expert_choice ||
+                           policy.selection == RoutingPolicy::Group::block;
+    // A schedule reads the mask ratio of all rows of the sequence that a pass computes.
+    return in_blocks && whole_blocks && !policy.capacity;
+  }
   const bool alone = policy.policy == Selection::token_choice || policy.policy == Selection::top_k;
   return !policy.drop && (alone || whole_blocks);
 }

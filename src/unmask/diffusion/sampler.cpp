@@ -126,8 +126,9 @@ Result<std::unique_ptr<Sampler>> make_sampler(const SamplerOptions& options) {
     std::optional<float>& value = complete.*parameter.value;
     const Default* const fallback = entry->find(parameter.value);
     if (value && !fallback) {
-      return usage_error("{} {}: the sampler {} has no such parameter (these have: {})",
-                         parameter.name, *value, entry->name, samplers_with(parameter));
+      return usage_error(
+          "{} {}: the sampler {} has no such parameter; these have, with their defaults: {}",
+          parameter.name, *value, entry->name, samplers_with(parameter));
     }
     if (!fallback) continue;
     value = value.value_or(fallback->number);

@@ -1,0 +1,137 @@
+#include "tests/cli/program.h"
+#include "tests/support/temporary_directory.h"
+#include <cctype>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "unmask/checkpoint/hugging_face.h"
+#include "unmask/text/byte_tokenizer.h"
+
+namespace unmask::test {
+namespace {
+
+// A checkpoint of random weights with the byte tokenizer, for its plumbing.
+class ChatCommand : public testing::Test {
+ protected:
+  static constexpr int32_t kPositions = 256;
+
+  void SetUp() override {
+    ModelConfig config;
+    config.vocab_size = 258;
+    config.layers = 2;
+    config.hidden = 32;
+    config.heads = 2;
+    config.kv_heads = 1;
+    config.head_dim = 16;
+    config.max_positions = kPositions;
+    config.experts = 8;
+    config.expert_ffn = 16;
+    config.shared_ffn = 16;
+    config.routing.experts_per_token = 2;
+    config.mask_token = 256;
+    config.end_token = config.pad_token = 257;
+    config.attention_block = 32;
+    config.init_std = 0.3f;
+    const ParameterLayout layout(config);
+    Parameters parameters(layout);
+    initialize(parameters, 7);
+    ASSERT_TRUE(save_model(directory_.path(), config, parameters).ok());
+    ASSERT_TRUE(ByteTokenizer().save(directory_.path()).ok());
+  }
+
+  Outcome run(const std::string& command, const std::string& flags) const {
+    return run_unmask(command + " " + directory_.path() + " " + flags);
+  }
+  nlohmann::json json_of(const std::string& flags) const {
+    const Outcome outcome = run("chat", flags + " --json");
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return nlohmann::json::parse(outcome.output, nullptr, false);
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(ChatCommand, PutsTheMessageIntoTheTemplate) {
+  const std::string one = "<role>HUMAN</role>hi<|role_end|><role>ASSISTANT</role>";
+  const auto plain = json_of("--message hi --length 20");
+  EXPECT_EQ(plain.at("prompt_tokens"), one.size());
+  const auto told = json_of("--message hi --system 'be brief' --length 20");
+  EXPECT_EQ(told.at("prompt_tokens"),
+            one.size() + std::string("<role>SYSTEM</role>be brief<|role_end|>").size());
+  EXPECT_EQ(plain.at("report").at("forwards").at("prefill"), 1);
+
+  // The same tokens as `generate` gives behind that text.
+  const Outcome chat = run("chat", "--message hi --length 20");
+  const Outcome generated = run("generate", "--prompt '" + one +
+                                                "' --length 20 --sampler threshold --quiet --stop "
+                                                "'<|role_end|>'");
+  EXPECT_EQ(generated.output, one + chat.output);
+}
+
+TEST_F(ChatCommand, RemembersTheConversationUntilReset) {
+  const std::string command = "printf 'hi\\nmore\\n/reset\\nhi\\n' | " +
+                              std::string(UNMASK_BINARY) + " chat " + directory_.path() +
+                              " --length 8 --json";
+  FILE* const pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  char line[1 << 14];
+  std::vector<nlohmann::json> answers;
+  while (fgets(line, sizeof line, pipe)) {
+    answers.push_back(nlohmann::json::parse(line, nullptr, false));
+  }
+  EXPECT_EQ(pclose(pipe), 0);
+  ASSERT_EQ(answers.size(), 3u);
+  EXPECT_GT(answers[1].at("prompt_tokens"), answers[0].at("prompt_tokens"));
+  EXPECT_EQ(answers[2].at("prompt_tokens"), answers[0].at("prompt_tokens"));
+}
+
+TEST_F(ChatCommand, StopTextsEndTheAnswerBeforeThem) {
+  // Any byte that the answer holds and a shell leaves alone.
+  std::string whole, stop;
+  for (int seed = 0; seed < 20 && stop.empty(); ++seed) {
+    const std::string flags =
+        "--prompt a --length 60 --temperature 1 --ignore-end --quiet --seed " +
+        std::to_string(seed);
+    whole = run("generate", flags).output;
+    for (size_t i = 1; i < whole.size() && stop.empty(); ++i) {
+      if (std::isalnum(static_cast<unsigned char>(whole[i]))) stop = whole.substr(i, 1);
+    }
+    if (stop.empty()) continue;
+    const Outcome stopped = run("generate", flags + " --stop never --stop " + stop);
+    EXPECT_EQ(stopped.exit_code, 0);
+    EXPECT_EQ(stopped.output, whole.substr(0, whole.find(stop, 1)) + "\n");
+  }
+  EXPECT_FALSE(stop.empty());
+  EXPECT_EQ(run("generate", "--prompt a --stop ''").exit_code, 2);
+}
+
+TEST_F(ChatCommand, RefusesWhatCannotBeAnswered) {
+  const Outcome tall = run("chat", "--message " + std::string(300, 'x'));
+  EXPECT_EQ(tall.exit_code, 2);
+  EXPECT_NE(tall.output.find("the model's context 256"), std::string::npos) << tall.output;
+
+  const std::string tokenizer =
+      std::string(UNMASK_SOURCE_DIR) + "/tests/data/tokenizers/whole-lines.tokenizer.json";
+  std::filesystem::copy_file(tokenizer, directory_.path("tokenizer.json"),
+                             std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::remove(directory_.path("tokenizer_config.json"));
+  const Outcome maskless = run("chat", "--message hi");
+  EXPECT_EQ(maskless.exit_code, 1);
+  EXPECT_NE(maskless.output.find("mask token"), std::string::npos) << maskless.output;
+
+  std::filesystem::resize_file(directory_.path("model.safetensors"), 5000);
+  const Outcome torn = run("chat", "--message hi");
+  EXPECT_EQ(torn.exit_code, 1);
+  EXPECT_NE(torn.output.find("model.safetensors"), std::string::npos) << torn.output;
+
+  directory_.write("config.json", R"({"architectures": ["GPT2LMHeadModel"]})");
+  const Outcome other = run("chat", "--message hi");
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_NE(other.output.find("SDARMoeForCausalLM, found [\"GPT2LMHeadModel\"]"), std::string::npos)
+      << other.output;
+}
+
+}  // namespace
+}  // namespace unmask::test
