@@ -127,7 +127,8 @@ TEST(GenerateCommand, EverySamplerByNameWithItsParameters) {
   expect_error(base + "--sampler credit --credit-decay 2", 2, "at most 1");
   expect_error(base + "--top-p 0", 2, "top-p");
   expect_error(base + "--top-k -1", 2, "top-k");
-  expect_error(base + "--cache maybe", 2, "auto, on or off");
+  expect_error(base + "--cache maybe", 2, "auto, on, off, prefix");
+  expect_error(base + "--cache dual", 2, "attends in blocks");
   expect_error(base + "--stop x", 2, "--tokens");
 }
 

@@ -236,6 +236,37 @@ TEST(Generate, CachesWhereRoutingLooksAtOneBlock) {
   EXPECT_EQ(run(model, {request({1, 2, 3, 4, 5}, 9)}, options)[0].prefill_forwards, 1);
 }
 
+// Where nothing old is used the approximations are none; else the canvas is filled all the same,
+// and requests do not see each other.
+TEST(Generate, OldKeysAndValuesOfTheWholeCanvas) {
+  using Cache = GenerateOptions::Cache;
+  Model model = random_model();
+  const std::vector<GenerateRequest> requests = {request({1, 2, 3}, 57, 1), request({4}, 30, 2)};
+  GenerateOptions options;
+  options.stop_at_end = false;
+  options.block_length = 8;
+  options.temperature = 1.0f;
+  options.steps = 1;  // each block in one step, which computes the whole canvas
+  const auto exact = run(model, requests, options)[0].tokens;
+  for (const Cache cache : {Cache::prefix, Cache::dual, Cache::vicinity}) {
+    options.cache = cache;
+    EXPECT_EQ(run(model, requests, options)[0].tokens, exact);
+  }
+  options.steps = 8;
+  options.temperature = 0.0f;
+  std::vector<std::vector<int32_t>> found;
+  for (const Cache cache : {Cache::off, Cache::prefix, Cache::dual, Cache::vicinity}) {
+    options.cache = cache;
+    const auto together = run(model, requests, options);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_EQ(together[i].canvas.masked_count(), 0);
+      EXPECT_EQ(together[i].tokens, run(model, {requests[i]}, options)[0].tokens);
+    }
+    found.push_back(together[0].tokens);
+  }
+  EXPECT_NE(found[2], found[0]) << "the case is too easy: old values change nothing";
+}
+
 TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
   Model model = random_model(block_causal(4));
   for (const std::string_view sampler : sampler_names()) {

@@ -127,7 +127,8 @@ TEST(GoldenGenerate, ForwardByForward) {
     const auto run = [&](std::span<const int64_t> ids) {
       const std::vector<int32_t> tokens(ids.begin(), ids.end());
       forward.clear();
-      forward.add_cached(layout, tokens, std::vector<uint8_t>(tokens.size()), cache);
+      forward.add_cached(layout, tokens, std::vector<uint8_t>(tokens.size()), cache.length(),
+                         cache);
       return model->forward(forward.batch(), tape);
     };
     for (size_t step = 0; step < start.size(); ++step, ++ran) {

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -51,7 +52,7 @@ class Pass {
   explicit Pass(Model& model) : model_(model) { tape_.mode = Tape::Mode::inference; }
 
   Matrix run(const std::vector<int32_t>& tokens, int32_t begin, int32_t end, KvCache* cache) {
-    UNMASK_CHECK(cache ? cache->length() == begin : begin == 0);
+    const bool full = model_.config().attention_block == 0;
     const int32_t rows = end - begin;
     const std::vector<int32_t> sequence = {0, rows};
     const std::vector<float> mask_ratio = {0.0f};
@@ -68,10 +69,22 @@ class Pass {
     if (cache) {
       cached[0].cache = cache;
       cached[0].row_end = rows;
-      block_causal_attention_from(begin, end, kBlock, cached[0].attention);
+      cached[0].first = begin;
+      if (full) {
+        cached[0].attention = {.spans = {{0, rows, 0, 1}},
+                               .ranges = {{0, cache->capacity()}},
+                               .groups = {{0, 1, 0, cache->capacity()}}};
+      } else {
+        block_causal_attention_from(begin, end, kBlock, cached[0].attention);
+      }
       batch.cached = cached;
     } else {
-      block_causal_attention({.begin = sequence, .length = {}}, kBlock, pattern);
+      const SequenceRows sequences{.begin = sequence, .length = {}};
+      if (full) {
+        full_attention(sequences, pattern);
+      } else {
+        block_causal_attention(sequences, kBlock, pattern);
+      }
       batch.attention = &pattern;
     }
     return model_.forward(batch, tape_);
@@ -112,6 +125,30 @@ TEST(KvCache, ABlockAgainstTheCacheHasTheBitsOfTheWholeSequence) {
           << kv_heads << " kv heads, block at " << begin;
     }
   }
+}
+
+// Attention to the whole canvas: rows anywhere, against what a whole pass left.
+TEST(KvCache, RowsInTheMiddleAttendToWhatEarlierPassesLeft) {
+  ModelConfig config = config_of(2);
+  config.attention_block = 0;
+  Result<Model> model = Model::create(config);
+  ASSERT_TRUE(model.ok());
+  initialize(model->parameters(), 3);
+  const std::vector<int32_t> tokens = tokens_of(300);
+  Pass whole(*model), part(*model);
+  KvCache cache(model->config(), 300);
+  const Matrix expected = whole.run(tokens, 0, 300, nullptr);
+  EXPECT_TRUE(same_bits(part.run(tokens, 0, 300, &cache), expected));
+  for (const auto& [begin, end] : {std::pair{64, 96}, {260, 300}, {0, 16}}) {
+    const Matrix found = part.run(tokens, begin, end, &cache);
+    EXPECT_TRUE(same_bits(found, expected.row_range(begin, end - begin))) << begin;
+  }
+  // Tokens outside of the rows are not looked at, those inside are.
+  std::vector<int32_t> changed = tokens;
+  changed[10] = changed[200] = 60;
+  EXPECT_TRUE(same_bits(part.run(changed, 64, 96, &cache), expected.row_range(64, 32)));
+  changed[70] = 60;
+  EXPECT_FALSE(same_bits(part.run(changed, 64, 96, &cache), expected.row_range(64, 32)));
 }
 
 TEST(KvCache, WhatIsNotKeptLeavesNoTrace) {

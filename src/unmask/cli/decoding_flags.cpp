@@ -1,5 +1,8 @@
 #include "unmask/cli/decoding_flags.h"
 
+#include <map>
+#include <string_view>
+
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
@@ -38,9 +41,10 @@ void DecodingFlags::add_to(CLI::App& command) {
   group->add_option("--stop", stop, "End the text before this one; may be repeated")
       ->allow_extra_args(false);
   group
-      ->add_option("--cache", cache,
-                   "Keep keys and values of finished blocks: auto (where that changes nothing), "
-                   "on, off")
+      ->add_option(
+          "--cache", cache,
+          "Keep keys and values of finished blocks: auto (where that changes nothing), "
+          "on, off; with attention to the whole canvas use old ones: prefix, dual, vicinity")
       ->capture_default_str();
   group->add_option("--precision", precision, "f32 or bf16")->capture_default_str();
   routing.add_to(command);
@@ -56,13 +60,15 @@ Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,
                                                 const StopStrings& stops) const {
   using Cache = GenerateOptions::Cache;
   GenerateOptions result = options;
-  if (cache == "on") {
-    result.cache = Cache::on;
-  } else if (cache == "off") {
-    result.cache = Cache::off;
-  } else if (cache != "auto") {
-    return usage_error("--cache {}: expected auto, on or off", cache);
+  static const std::map<std::string_view, Cache> kCaches = {
+      {"auto", Cache::automatic}, {"on", Cache::on},     {"off", Cache::off},
+      {"prefix", Cache::prefix},  {"dual", Cache::dual}, {"vicinity", Cache::vicinity},
+  };
+  const auto found = kCaches.find(cache);
+  if (found == kCaches.end()) {
+    return usage_error("--cache {}: expected auto, on, off, prefix, dual or vicinity", cache);
   }
+  result.cache = found->second;
   if (!stops.empty()) {
     if (tokenizer == nullptr) {
       return usage_error(

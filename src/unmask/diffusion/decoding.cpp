@@ -5,6 +5,13 @@
 #include <utility>
 
 namespace unmask {
+namespace {
+
+// Of `vicinity`.
+constexpr int32_t kVicinity = 16;
+constexpr int32_t kWholeSteps = 4;
+
+}  // namespace
 
 Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr<Sampler> sampler,
                    bool cached, const GenerateOptions& options, const ModelConfig& config)
@@ -41,16 +48,30 @@ void Decoding::enter_next_block() {
   done_ = true;
 }
 
+Decoding::Interval Decoding::next_rows(bool causal) {
+  using Cache = GenerateOptions::Cache;
+  const int32_t size = result_.canvas.size();
+  filling_ = false;
+  if (causal) {  // what is behind the block is not looked at
+    if (!cached_) return {0, block_end_};
+    filling_ = cache_.length() < block_begin_;
+    return {cache_.length(), filling_ ? block_begin_ : block_end_};
+  }
+  const bool vicinity = options_.cache == Cache::vicinity;
+  const bool whole = !cached_ || block_step_ == 0 || (vicinity && result_.forwards < kWholeSteps);
+  if (whole) return {0, size};
+  if (vicinity) {
+    return {std::max(block_begin_ - kVicinity, 0), std::min(block_end_ + kVicinity, size)};
+  }
+  return {block_begin_, options_.cache == Cache::prefix ? size : block_end_};
+}
+
 void Decoding::add_to(const BatchLayout& layout, ForwardBatch& batch, std::vector<int32_t>& rows) {
   const Canvas& canvas = result_.canvas;
-  // Where attention looks no further than the block, what is behind it is not computed.
-  const bool causal = layout.attention == BatchLayout::Attention::block_causal;
-  const int32_t begin = cached_ ? cache_.length() : 0;
-  filling_ = cached_ && begin < block_begin_;
-  const int32_t end = filling_ ? block_begin_ : causal ? block_end_ : canvas.size();
+  const auto [begin, end] = next_rows(layout.attention == BatchLayout::Attention::block_causal);
   const auto tokens = canvas.tokens().subspan(begin, end - begin);
   const auto masked = canvas.masked().subspan(begin, end - begin);
-  const int32_t first = cached_ ? batch.add_cached(layout, tokens, masked, cache_)
+  const int32_t first = cached_ ? batch.add_cached(layout, tokens, masked, begin, cache_)
                                 : batch.add(layout, tokens, masked);
   position_zero_ = first - begin;
 

@@ -37,6 +37,11 @@ class Decoding {
   Generation finish();
 
  private:
+  // Positions that the next pass computes.
+  struct Interval {
+    int32_t begin, end;
+  };
+  Interval next_rows(bool causal);
   void denoise(Matrix logits);
   void enter_next_block();
   bool block_is_finished(int32_t masked_before) const;

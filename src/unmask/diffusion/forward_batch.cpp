@@ -61,16 +61,24 @@ int32_t ForwardBatch::append_masked(const BatchLayout& layout, std::span<const i
 }
 
 int32_t ForwardBatch::add_cached(const BatchLayout& layout, std::span<const int32_t> tokens,
-                                 std::span<const uint8_t> masked, KvCache& cache) {
-  UNMASK_CHECK(layout.attention == BatchLayout::Attention::block_causal);
-  const int32_t first = append_masked(layout, tokens, masked, cache.length());
+                                 std::span<const uint8_t> masked, int32_t first, KvCache& cache) {
+  const bool full = layout.attention == BatchLayout::Attention::full;
+  UNMASK_CHECK(full || layout.attention == BatchLayout::Attention::block_causal);
+  const int32_t first_row = append_masked(layout, tokens, masked, first);
   CachedRows& rows = cached_.emplace_back();
   rows.cache = &cache;
-  rows.row_begin = first;
+  rows.row_begin = first_row;
   rows.row_end = static_cast<int32_t>(tokens_.size());
-  block_causal_attention_from(cache.length(), cache.length() + rows.row_end - first,
-                              layout.block_size, rows.attention);
-  return first;
+  rows.first = first;
+  const int32_t count = rows.row_end - first_row;
+  if (full) {
+    rows.attention = {.spans = {{0, count, 0, 1}},
+                      .ranges = {{0, cache.capacity()}},
+                      .groups = {{0, 1, 0, cache.capacity()}}};
+  } else {
+    block_causal_attention_from(first, first + count, layout.block_size, rows.attention);
+  }
+  return first_row;
 }
 
 int32_t ForwardBatch::add(const BatchLayout& layout, std::span<const int32_t> tokens,

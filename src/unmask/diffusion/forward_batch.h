@@ -45,11 +45,12 @@ class ForwardBatch {
   // Appends a sequence: token i, or the mask token where masked[i]. Returns its first row.
   int32_t add(const BatchLayout& layout, std::span<const int32_t> tokens,
               std::span<const uint8_t> masked);
-  // Appends the rows of a sequence from position cache.length() on, which attend to the cache too;
-  // the layout is block-causal, and either all sequences of a pass have caches or none. For routing
-  // these rows are the sequence: its mask ratio is theirs. `cache` lives until the next clear.
+  // Appends the rows of a sequence from position `first` on, which attend to the cache too; with
+  // full attention to all positions that it has room for. The layout is one of the two, and either
+  // all sequences of a pass have caches or none. For routing these rows are the sequence: its mask
+  // ratio is theirs. `cache` lives until the next clear.
   int32_t add_cached(const BatchLayout& layout, std::span<const int32_t> tokens,
-                     std::span<const uint8_t> masked, KvCache& cache);
+                     std::span<const uint8_t> masked, int32_t first, KvCache& cache);
   // Builds the attention pattern over all that was added.
   void finish(const BatchLayout& layout);
 

@@ -36,7 +36,15 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
   if (options.cache == Cache::on && config.attention_block == 0) {
     return usage_error(
         "cache on: this model attends to the whole canvas, so keys and values change at every "
-        "step; expected auto or off");
+        "step; expected auto, off, prefix, dual or vicinity");
+  }
+  const bool approximate = options.cache == Cache::prefix || options.cache == Cache::dual ||
+                           options.cache == Cache::vicinity;
+  if (approximate && config.attention_block > 0) {
+    return usage_error(
+        "cache prefix, dual, vicinity: for models that attend to the whole canvas; this one "
+        "attends "
+        "in blocks, expected auto, on or off");
   }
   return {};
 }
@@ -59,7 +67,8 @@ Status check_canvas(const Canvas& canvas, const ModelConfig& config) {
 }
 
 bool uses_cache(const GenerateOptions& options, const ModelConfig& config) {
-  if (config.attention_block == 0 || options.cache == Cache::off) return false;
+  if (options.cache == Cache::off) return false;
+  if (config.attention_block == 0) return options.cache != Cache::automatic;
   const int32_t length = options.block_length ? options.block_length : config.attention_block;
   return options.cache == Cache::on || routes_block_by_block(config, length);
 }

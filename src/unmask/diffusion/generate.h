@@ -43,7 +43,13 @@ struct GenerateOptions {
   // Keep keys and values of finished blocks (KvCache), with block-causal models. Routing then sees
   // the rows that a pass computes: all of the finished blocks that it adds, or the active block.
   // `automatic`: where that gives the same tokens as computing all blocks again at every step.
-  enum class Cache { automatic, off, on };
+  //
+  // With models that attend to the whole canvas keys and values change at every step, and using old
+  // ones is an approximation (Fast-dLLM, arXiv 2505.22618). The first step in a block computes
+  // the whole canvas; the others `prefix`: the block and all behind it; `dual`: the block;
+  // `vicinity`: the block and 16 positions on each side, but the whole canvas in the first 4 steps
+  // of a request.
+  enum class Cache { automatic, off, on, prefix, dual, vicinity };
   Cache cache = Cache::automatic;
 
   // A continuation ends at the first end token with nothing masked before it, and what is behind is

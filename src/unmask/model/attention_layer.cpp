@@ -47,15 +47,14 @@ Rotated rotate(const LayerContext& context, const AttentionParameters& p, Matrix
   return r;
 }
 
-// Each sequence against its cache, behind whose kept positions its own keys and values go first.
+// Each sequence against its cache, where its own keys and values go first.
 void attend_to_caches(const LayerContext& context, int32_t layer, ConstMatrix q, ConstMatrix k,
                       ConstMatrix v, Matrix out) {
   for (const CachedRows& rows : context.batch.cached) {
-    const int64_t count = rows.row_end - rows.row_begin, first = rows.cache->length();
-    const Matrix keys = rows.cache->keys(layer).row_range(0, first + count);
-    const Matrix values = rows.cache->values(layer).row_range(0, first + count);
-    copy(k.row_range(rows.row_begin, count), keys.row_range(first, count));
-    copy(v.row_range(rows.row_begin, count), values.row_range(first, count));
+    const int64_t count = rows.row_end - rows.row_begin;
+    const Matrix keys = rows.cache->keys(layer), values = rows.cache->values(layer);
+    copy(k.row_range(rows.row_begin, count), keys.row_range(rows.first, count));
+    copy(v.row_range(rows.row_begin, count), values.row_range(rows.first, count));
     attention_forward(q.row_range(rows.row_begin, count), keys, values, rows.attention,
                       attention_shape(context.config), out.row_range(rows.row_begin, count), {},
                       context.precision);

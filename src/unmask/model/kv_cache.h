@@ -9,13 +9,15 @@
 
 namespace unmask {
 
-// Keys (after norm and RoPE) and values of the positions of one request that will not change any
-// more, for every layer. It belongs to its request and ends with it.
+// Keys (after norm and RoPE) and values of the positions of one request, for every layer. It
+// belongs to its request and ends with it.
 //
-// A pass over the positions from length() on (CachedRows) writes its own keys and values behind
-// the kept ones, because its queries attend to them too. They are kept only when `keep` says that
-// the tokens they came from are final; else the next pass writes over them. So a block is denoised
-// against the cache without being stored in it, and nothing is copied.
+// A pass (CachedRows) writes the keys and values of its own rows at their positions, because its
+// queries attend to them too, and nothing is copied. Where later tokens do not change earlier keys
+// (block-causal attention), a pass stands behind the kept positions, and what it writes is kept
+// only when `keep` says that the tokens are final; else the next pass writes over it: so a block is
+// denoised against the cache without being stored in it. With attention to the whole canvas the
+// rows of a pass may stand anywhere, and attend to what earlier passes left of the others.
 class KvCache {
  public:
   KvCache() = default;
@@ -42,10 +44,11 @@ class KvCache {
 };
 
 // One sequence of a pass that attends to a cache: its rows stand at the positions
-// cache->length(), cache->length() + 1, ...
+// first, first + 1, ...
 struct CachedRows {
   KvCache* cache = nullptr;
   int32_t row_begin = 0, row_end = 0;  // of the pass
+  int32_t first = 0;                   // at least cache->length(): what is kept stays
   // Queries count from row_begin, keys are positions.
   AttentionPattern attention;
 };

@@ -18,7 +18,8 @@ void check_attention(const Batch& batch, bool training) {
   for (const CachedRows& rows : batch.cached) {
     UNMASK_CHECK(rows.row_begin == row && rows.row_begin < rows.row_end);
     row = rows.row_end;
-    UNMASK_CHECK(rows.row_end - rows.row_begin <= rows.cache->capacity() - rows.cache->length());
+    UNMASK_CHECK(rows.first >= rows.cache->length());
+    UNMASK_CHECK(rows.row_end - rows.row_begin <= rows.cache->capacity() - rows.first);
   }
   UNMASK_CHECK(row == batch.size());
 }
