@@ -16,6 +16,7 @@ namespace unmask::cli {
 using Run = std::function<Status()>;
 using Add = void (*)(CLI::App& program, Run& run);
 
+void add_bench(CLI::App& program, Run& run);
 void add_chat(CLI::App& program, Run& run);
 void add_evaluate(CLI::App& program, Run& run);
 void add_generate(CLI::App& program, Run& run);
@@ -27,8 +28,8 @@ void add_tokenize(CLI::App& program, Run& run);
 void add_train(CLI::App& program, Run& run);
 
 inline constexpr Add kCommands[] = {
-    add_chat,  add_evaluate, add_generate, add_info,  add_report,
-    add_route, add_schedule, add_tokenize, add_train,
+    add_bench,  add_chat,  add_evaluate, add_generate, add_info,
+    add_report, add_route, add_schedule, add_tokenize, add_train,
 };
 
 }  // namespace unmask::cli

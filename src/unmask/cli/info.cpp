@@ -16,7 +16,8 @@ Status print_info(bool as_json) {
     const nlohmann::json info = {
         {"isa", name_of(isa_in_use())}, {"reference_kernels", use_reference_kernels()},
         {"threads", thread_count()},    {"read_bytes_per_second", peaks.read_bytes_per_second},
-        {"f32_flops", peaks.f32_flops}, {"bf16_flops", peaks.bf16_flops}};
+        {"f32_flops", peaks.f32_flops}, {"bf16_flops", peaks.bf16_flops},
+        {"int8_ops", peaks.int8_ops}};
     fmt::print("{}\n", info.dump(2));
     return {};
   }
@@ -27,6 +28,8 @@ Status print_info(bool as_json) {
   fmt::print("f32             {:.0f} GFLOP/s\n", peaks.f32_flops / 1e9);
   fmt::print("bf16            {:.0f} GFLOP/s{}\n", peaks.bf16_flops / 1e9,
              isa_in_use() == Isa::avx512_bf16 ? "" : " (no bf16 dot instruction: f32 arithmetic)");
+  fmt::print("int8            {:.0f} GOP/s{}\n", peaks.int8_ops / 1e9,
+             isa_in_use() >= Isa::avx512_vnni ? "" : " (no int8 dot instruction)");
   return {};
 }
 

@@ -25,9 +25,8 @@ double best_rate(double amount, int runs, Run run) {
   return best;
 }
 
-double measure_flops(Precision precision) {
+double measure_peak(const PeakKernel& kernel) {
   constexpr int64_t kSteps = 2'000'000;
-  const PeakKernel& kernel = peak_kernel(precision);
   const double operations = kernel.operations_per_step * static_cast<double>(kSteps) *
                             static_cast<double>(thread_count());
   return best_rate(operations, 7, [&] {
@@ -40,16 +39,24 @@ double measure_flops(Precision precision) {
 
 }  // namespace
 
-double measure_f32_flops() { return measure_flops(Precision::f32); }
-double measure_bf16_flops() { return measure_flops(Precision::bf16); }
+double measure_f32_flops() { return measure_peak(peak_kernel(Precision::f32)); }
+double measure_bf16_flops() { return measure_peak(peak_kernel(Precision::bf16)); }
+double measure_int8_ops() { return measure_peak(int8_peak_kernel()); }
 
 double measure_read_bandwidth() {
   constexpr int64_t kWords = int64_t{64} << 20;  // 512 MiB: beyond any last-level cache
   const Buffer buffer(static_cast<size_t>(kWords) * sizeof(uint64_t));
   std::memset(buffer.data(), 1, buffer.size());
-  const uint64_t* const words = buffer.as<uint64_t>();
-  return best_rate(static_cast<double>(buffer.size()), 5, [&] {
-    parallel_pieces(kWords, int64_t{1} << 20, [&](int64_t begin, int64_t end) {
+  double best = 0;
+  for (int i = 0; i < 5; ++i) best = std::max(best, read_rate({buffer.data(), buffer.size()}));
+  return best;
+}
+
+double read_rate(std::span<const std::byte> memory) {
+  const auto* const words = reinterpret_cast<const uint64_t*>(memory.data());
+  const auto count = static_cast<int64_t>(memory.size() / sizeof(uint64_t));
+  return best_rate(static_cast<double>(memory.size()), 1, [&] {
+    parallel_pieces(count, int64_t{1} << 18, [&](int64_t begin, int64_t end) {
       uint64_t sum = 0;
       for (int64_t i = begin; i < end; ++i) sum += words[i];
       volatile uint64_t sink = sum;
@@ -59,7 +66,7 @@ double measure_read_bandwidth() {
 }
 
 MachinePeaks measure_machine() {
-  return {measure_read_bandwidth(), measure_f32_flops(), measure_bf16_flops()};
+  return {measure_read_bandwidth(), measure_f32_flops(), measure_bf16_flops(), measure_int8_ops()};
 }
 
 }  // namespace unmask

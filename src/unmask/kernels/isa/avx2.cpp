@@ -8,6 +8,7 @@ namespace unmask::avx2 {
 #include "unmask/kernels/isa/lanes8.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
+#include "unmask/kernels/isa/quantized.inl.h"
 #include "unmask/kernels/isa/vector_exp.inl.h"
 #include "unmask/kernels/isa/swiglu.inl.h"
 #include "unmask/kernels/isa/rows.inl.h"
@@ -19,6 +20,11 @@ namespace unmask::avx2 {
 const PeakKernel kPeak = peak_of<F32Words>();
 const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
+
+const PeakKernel kPeakInt8 = peak_of<BytePeak<ByteHalves>>();
+const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 4>::kernel();
+const QuantizedKernel kInt8 = QuantizedTiles<ByteHalves, WholeWords, 4>::kernel();
+const QuantizedKernel kInt4 = QuantizedTiles<ByteHalves, HalfBytes, 4>::kernel();
 
 const SoftmaxKernel kSoftmax = Softmax::kernel();
 const SwiGluKernel kSwiGlu = {&swiglu_forward, &swiglu_backward};

@@ -8,6 +8,7 @@ namespace unmask::avx512 {
 #include "unmask/kernels/isa/lanes16.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
+#include "unmask/kernels/isa/quantized.inl.h"
 #include "unmask/kernels/isa/vector_exp.inl.h"
 #include "unmask/kernels/isa/swiglu.inl.h"
 #include "unmask/kernels/isa/rows.inl.h"
@@ -49,6 +50,11 @@ const PeakKernel kPeak = peak_of<F32Words>();
 const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
 const GemmKernel kGemmBf16Pairs = Gemm<SpelledOutPairs>::kernel();
+
+const PeakKernel kPeakInt8 = peak_of<BytePeak<ByteHalves>>();
+const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 12>::kernel();
+const QuantizedKernel kInt8 = QuantizedTiles<ByteHalves, WholeWords, 12>::kernel();
+const QuantizedKernel kInt4 = QuantizedTiles<ByteHalves, HalfBytes, 12>::kernel();
 
 const SoftmaxKernel kSoftmax = Softmax::kernel();
 const SwiGluKernel kSwiGlu = {&swiglu_forward, &swiglu_backward};

@@ -8,6 +8,7 @@ namespace unmask::avx512_bf16 {
 #include "unmask/kernels/isa/lanes16.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
+#include "unmask/kernels/isa/quantized.inl.h"
 // clang-format on
 
 namespace {
@@ -31,9 +32,18 @@ struct Pairs {
   }
 };
 
+struct PairDot {
+  using Sum = Vec;
+  static constexpr int kWords = 1;
+  static Sum add(Sum sum, const Bits* w, const Bits* x) {
+    return Pairs::multiply_add(as_floats(x[0]), as_floats(w[0]), sum);
+  }
+};
+
 }  // namespace
 
 const PeakKernel kPeak = peak_of<Pairs>();
 const GemmKernel kGemmBf16 = Gemm<Pairs>::kernel();
+const QuantizedKernel kBf16 = QuantizedTiles<PairDot, WholeWords, 12>::kernel();
 
 }  // namespace unmask::avx512_bf16

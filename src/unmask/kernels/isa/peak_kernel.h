@@ -13,5 +13,6 @@ struct PeakKernel {
 };
 
 const PeakKernel& peak_kernel(Precision precision);
+const PeakKernel& int8_peak_kernel();  // dot products of bytes, sums of 32 bits
 
 }  // namespace unmask

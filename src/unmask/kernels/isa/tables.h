@@ -4,6 +4,7 @@
 #include "unmask/kernels/isa/gemm_kernel.h"
 #include "unmask/kernels/isa/norm_kernel.h"
 #include "unmask/kernels/isa/peak_kernel.h"
+#include "unmask/kernels/isa/quantized_kernel.h"
 #include "unmask/kernels/isa/softmax_kernel.h"
 #include "unmask/kernels/isa/swiglu_kernel.h"
 
@@ -18,6 +19,10 @@ extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
 extern const SoftmaxKernel kSoftmax;
 extern const SwiGluKernel kSwiGlu;
+extern const PeakKernel kPeakInt8;
+extern const QuantizedKernel kBf16;
+extern const QuantizedKernel kInt8;
+extern const QuantizedKernel kInt4;
 }  // namespace avx2
 
 namespace avx512 {
@@ -31,11 +36,22 @@ extern const GemmKernel kGemmBf16;
 extern const GemmKernel kGemmBf16Pairs;
 extern const SoftmaxKernel kSoftmax;
 extern const SwiGluKernel kSwiGlu;
+extern const PeakKernel kPeakInt8;
+extern const QuantizedKernel kBf16;
+extern const QuantizedKernel kInt8;
+extern const QuantizedKernel kInt4;
 }  // namespace avx512
+
+namespace avx512_vnni {
+extern const PeakKernel kPeakInt8;
+extern const QuantizedKernel kInt8;
+extern const QuantizedKernel kInt4;
+}  // namespace avx512_vnni
 
 namespace avx512_bf16 {
 extern const PeakKernel kPeak;
 extern const GemmKernel kGemmBf16;
+extern const QuantizedKernel kBf16;
 }  // namespace avx512_bf16
 
 }  // namespace unmask

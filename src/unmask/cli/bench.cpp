@@ -1,0 +1,107 @@
+#include <map>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/parallel.h"
+#include "unmask/cli/commands.h"
+#include "unmask/kernels/isa/isa.h"
+#include "unmask/kernels/measure_experts.h"
+
+namespace unmask::cli {
+namespace {
+
+// The published models (docs/checkpoints.md).
+const std::map<std::string, ExpertsBenchmark> kShapes = {
+    {"llada2-mini", {.hidden = 2048, .ffn = 512, .experts = 256, .per_token = 8}},
+    {"llada2-flash", {.hidden = 4096, .ffn = 1024, .experts = 256, .per_token = 8}},
+    {"llada-moe", {.hidden = 2048, .ffn = 1024, .experts = 64, .per_token = 8}},
+};
+
+struct Options {
+  std::string shape = "llada2-mini";
+  WeightFormat format = WeightFormat::int8;
+  int32_t group = -1;
+  int32_t tokens = 32;
+  int32_t unique = 69;
+  bool json = false;
+};
+
+Status bench_moe(const Options& options) {
+  ExpertsBenchmark benchmark = kShapes.at(options.shape);
+  benchmark.format = options.format;
+  benchmark.group = options.group < 0 ? default_group(options.format) : options.group;
+  benchmark.tokens = options.tokens;
+  benchmark.unique = options.unique;
+  const bool scaled = options.format != WeightFormat::bf16;
+  if (scaled ? benchmark.group < 32 || benchmark.group % 32 != 0 : benchmark.group != 0) {
+    return usage_error("group: expected a multiple of 32 (bf16: none), found {}", benchmark.group);
+  }
+  UNMASK_TRY(const ExpertsMeasurement m, measure_experts(benchmark));
+  const double ms = 1e3 * m.seconds, floor_ms = 1e3 * m.floor_seconds();
+  if (options.json) {
+    const nlohmann::json result = {{"shape", options.shape},
+                                   {"format", name_of(options.format)},
+                                   {"group", benchmark.group},
+                                   {"tokens", options.tokens},
+                                   {"unique", options.unique},
+                                   {"isa", name_of(isa_in_use())},
+                                   {"threads", thread_count()},
+                                   {"ms", ms},
+                                   {"floor_ms", floor_ms},
+                                   {"to_floor", ms / floor_ms},
+                                   {"bytes", m.bytes},
+                                   {"flops", m.operations},
+                                   {"read_bandwidth", m.read_bytes_per_second},
+                                   {"peak", m.peak}};
+    fmt::print("{}\n", result.dump(2));
+    return {};
+  }
+  fmt::print("{} {}, {} tokens, {} experts: {:.2f} ms, {:.2f} x the floor of {:.2f} ms\n",
+             options.shape, name_of(options.format), options.tokens, options.unique, ms,
+             ms / floor_ms, floor_ms);
+  fmt::print("  {:.1f} MB at {:.1f} GB/s: {:.2f} ms; {:.2f} GOP at {:.0f} GOP/s: {:.2f} ms\n",
+             m.bytes / 1e6, m.read_bytes_per_second / 1e9, 1e3 * m.bytes / m.read_bytes_per_second,
+             m.operations / 1e9, m.peak / 1e9, 1e3 * m.operations / m.peak);
+  return {};
+}
+
+std::map<std::string, WeightFormat> formats() {
+  std::map<std::string, WeightFormat> all;
+  for (const WeightFormat format : kWeightFormats) all.emplace(name_of(format), format);
+  return all;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& program, Run& run) {
+  CLI::App* command = program.add_subcommand("bench", "Measures kernels against their floor");
+  command->require_subcommand(1);
+  CLI::App* moe = command->add_subcommand(
+      "moe",
+      "Routed experts of one layer with packed weights, against the larger of what reading "
+      "them and what computing with them takes on this machine, measured in turns");
+  auto options = std::make_shared<Options>();
+  std::vector<std::string> names;
+  for (const auto& [name, shape] : kShapes) names.push_back(name);
+  moe->add_option("--shape", options->shape, "The model whose layer it is")
+      ->check(CLI::IsMember(names))
+      ->capture_default_str();
+  moe->add_option("--format", options->format, "bf16, int8 or int4")
+      ->transform(CLI::CheckedTransformer(formats()))
+      ->default_str("int8");
+  moe->add_option("--group", options->group,
+                  "Weights that share a scale, a multiple of 32 (int8: 128, int4: 64)");
+  moe->add_option("--tokens", options->tokens, "Tokens of the block")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  moe->add_option("--unique", options->unique, "Experts that the block's tokens choose together")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  moe->add_flag("--json", options->json, "Machine-readable output");
+  moe->callback([&run, options] { run = [options] { return bench_moe(*options); }; });
+}
+
+}  // namespace unmask::cli

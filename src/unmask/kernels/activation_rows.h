@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+
+#include "unmask/base/arena.h"
+#include "unmask/base/view.h"
+#include "unmask/kernels/isa/quantized_kernel.h"
+#include "unmask/kernels/quantized_matrix.h"
+
+// Activations for products with packed weights (quantized_matrix.h).
+namespace unmask {
+
+// One row in the form that meets weights of a shape: bf16 pairs, or levels -127..127 with one scale
+// for the whole row, largest |x| / 127. A row that is not finite has the scale NaN.
+struct ActivationRow {
+  uint32_t* words = nullptr;  // [row_words]
+  int32_t* start = nullptr;   // [groups] -bias * (sum of the group's levels); integers only
+  float* scale = nullptr;     // [1]; integers only
+};
+
+// Rows of one shape, from the calling thread's scratch.
+class ActivationRows {
+ public:
+  ActivationRows(Arena& arena, const QuantizedShape& shape, int64_t rows);
+
+  ActivationRow operator[](int64_t i) const {
+    return {words_ + i * shape_.row_words(), start_ + i * shape_.groups(), scale_ + i};
+  }
+  const QuantizedShape& shape() const { return shape_; }
+
+ private:
+  QuantizedShape shape_;
+  uint32_t* words_;
+  int32_t* start_;
+  float* scale_;
+};
+
+// x [cols of the shape] into `row`.
+void convert_row(const QuantizedShape& shape, const float* x, const ActivationRow& row);
+
+// Blocks of at most max_rows interleaved rows: the rows of one expert are cut into blocks of nearly
+// equal height.
+class InterleavedBlocks {
+ public:
+  // Room for `rows` rows, from the calling thread's scratch.
+  InterleavedBlocks(Arena& arena, const QuantizedKernel& kernel, const QuantizedShape& shape,
+                    int64_t rows);
+
+  // Interleaves `count` rows, row_of(i) being the i-th, as rows [first, first + count).
+  template <class RowOf>
+  void fill(int64_t first, int64_t count, RowOf row_of) const {
+    constexpr int64_t kMostRows = 16;
+    const uint32_t* words[kMostRows];
+    const int64_t groups = shape_.groups();
+    for (int64_t i = 0; i < count; ++i) {
+      const ActivationRow row = row_of(i);
+      words[i] = row.words;
+      if (!shape_.integers()) continue;
+      scale_[first + i] = *row.scale;
+      for (int64_t g = 0; g < groups; ++g) start_[first * groups + g * count + i] = row.start[g];
+    }
+    kernel_.interleave(words, count, shape_.row_words(),
+                       words_ + first * shape_.row_words() * kernel_.words);
+  }
+
+  // Rows [first, first + count), as they were filled.
+  InterleavedRows block(int64_t first, int64_t count) const {
+    return {count, words_ + first * shape_.row_words() * kernel_.words,
+            start_ + first * shape_.groups(), scale_ + first};
+  }
+
+  const QuantizedKernel& kernel() const { return kernel_; }
+  const QuantizedShape& shape() const { return shape_; }
+
+ private:
+  const QuantizedKernel& kernel_;
+  QuantizedShape shape_;
+  uint32_t* words_;
+  int32_t* start_;
+  float* scale_;
+};
+
+// `rows` cut into blocks of nearly equal height, none above `most`.
+struct RowBlocks {
+  int64_t rows;
+  int64_t count;
+
+  RowBlocks(int64_t rows, int64_t most) : rows(rows), count((rows + most - 1) / most) {}
+  int64_t first(int64_t block) const { return block * rows / count; }
+  int64_t height(int64_t block) const { return first(block + 1) - first(block); }
+};
+
+// out [count][32] = the rows [first, first + count) of x times tile i of w. `next`: the tile that
+// this thread will read afterwards, to be fetched ahead.
+void multiply_tile(const QuantizedMatrix& w, int64_t i, const InterleavedBlocks& x, int64_t first,
+                   int64_t count, const std::byte* next, float* out);
+
+}  // namespace unmask

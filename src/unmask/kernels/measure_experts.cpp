@@ -1,0 +1,154 @@
+#include "unmask/kernels/measure_experts.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <numeric>
+#include <unistd.h>
+#include <vector>
+
+#include "unmask/base/arena.h"
+#include "unmask/base/parallel.h"
+#include "unmask/base/random.h"
+#include "unmask/kernels/machine.h"
+#include "unmask/kernels/quantized_experts.h"
+
+namespace unmask {
+namespace {
+
+constexpr int kRounds = 15;
+constexpr int kCallsPerRound = 4;
+constexpr size_t kReadPerRound = size_t{256} << 20;
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
+  return values[values.size() / 2];
+}
+
+template <class Run>
+double seconds_of(Run run) {
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Each of `unique` experts, beginning somewhere in the layer, gets a token; the remaining choices
+// are random.
+Assignment choose(const ExpertsBenchmark& b, int32_t call) {
+  std::vector<std::vector<int32_t>> of_token(static_cast<size_t>(b.tokens));
+  const auto expert = [&](int64_t i) {
+    return static_cast<int32_t>((int64_t{call} * b.unique + i) % b.experts);
+  };
+  for (int32_t i = 0; i < b.unique; ++i) of_token[i % b.tokens].push_back(expert(i));
+  std::vector<int32_t> begin = {0}, chosen;
+  for (int32_t t = 0; t < b.tokens; ++t) {
+    std::vector<int32_t>& mine = of_token[t];
+    for (uint32_t draw = 0; std::ssize(mine) < b.per_token; ++draw) {
+      const int32_t e = expert(static_cast<int64_t>(
+          random_below({static_cast<uint64_t>(call), Purpose::synthetic},
+                       static_cast<uint64_t>(b.unique), static_cast<uint64_t>(t), draw)));
+      if (std::find(mine.begin(), mine.end(), e) == mine.end()) mine.push_back(e);
+    }
+    chosen.insert(chosen.end(), mine.begin(), mine.end());
+    begin.push_back(static_cast<int32_t>(chosen.size()));
+  }
+  Assignment a;
+  a.build_by_token(b.experts, b.tokens, begin, chosen);
+  std::fill(a.gate.begin(), a.gate.end(), 1.0f / static_cast<float>(b.per_token));
+  return a;
+}
+
+// Any levels; bf16 values of about 2^-6, since all bits would make infinities.
+void fill(const QuantizedShape& shape, int64_t count, std::byte* data, bf16* scales) {
+  parallel_pieces(count * shape.data_bytes() / 8, int64_t{1} << 18,
+                  [&](int64_t begin, int64_t end) {
+                    uint64_t state = static_cast<uint64_t>(begin) * 2 + 1;
+                    for (int64_t i = begin; i < end; ++i) {
+                      state = state * 6364136223846793005u + 1442695040888963407u;
+                      uint64_t bits = state ^ state >> 29;
+                      if (!shape.integers())
+                        bits = (bits & 0x807f807f807f807fu) | 0x3c803c803c803c80u;
+                      std::memcpy(data + 8 * i, &bits, 8);
+                    }
+                  });
+  std::fill_n(scales, count * shape.scale_count(), bf16(0x1p-10f));
+}
+
+Status check(const ExpertsBenchmark& b, double bytes) {
+  const int64_t slots = int64_t{b.tokens} * b.per_token;
+  if (b.unique < b.per_token || b.unique > b.experts || b.unique > slots) {
+    return usage_error(
+        "unique: expected {} to {}: {} tokens choose {} of {} experts each; found {}", b.per_token,
+        std::min<int64_t>(b.experts, slots), b.tokens, b.per_token, b.experts, b.unique);
+  }
+  const double memory =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (bytes > 0.8 * memory) {
+    return failure("the experts of the layer take {:.1f} GB in {}; this machine has {:.1f} GB",
+                   bytes / 1e9, name_of(b.format), memory / 1e9);
+  }
+  return {};
+}
+
+double peak_of(WeightFormat format) {
+  return format == WeightFormat::bf16 ? measure_bf16_flops() : measure_int8_ops();
+}
+
+}  // namespace
+
+double ExpertsMeasurement::floor_seconds() const {
+  return std::max(bytes / read_bytes_per_second, operations / peak);
+}
+
+Result<ExpertsMeasurement> measure_experts(const ExpertsBenchmark& b) {
+  const QuantizedShape up = {b.format, b.ffn, b.hidden, b.group};
+  const QuantizedShape down = {b.format, b.hidden, b.ffn, b.group};
+  const double expert_bytes = static_cast<double>(2 * up.bytes() + down.bytes());
+  UNMASK_TRY_STATUS(check(b, expert_bytes * b.experts));
+
+  const Buffer data(static_cast<size_t>(b.experts * (2 * up.data_bytes() + down.data_bytes())));
+  const Buffer scales(static_cast<size_t>(b.experts * (2 * up.scale_count() + down.scale_count())) *
+                      sizeof(bf16));
+  std::byte* next = data.data();
+  bf16* next_scales = scales.as<bf16>();
+  const auto take = [&](const QuantizedShape& shape) {
+    fill(shape, b.experts, next, next_scales);
+    const QuantizedStack stack = {shape, b.experts, next, next_scales};
+    next += b.experts * shape.data_bytes();
+    next_scales += b.experts * shape.scale_count();
+    return stack;
+  };
+  const QuantizedExperts weights = {take(up), take(up), take(down)};
+
+  const Buffer activations(sizeof(float) * static_cast<size_t>(2 * b.tokens * b.hidden));
+  const Matrix x(activations.as<float>(), b.tokens, b.hidden);
+  const Matrix y(activations.as<float>() + x.size(), b.tokens, b.hidden);
+  for (int64_t i = 0; i < x.size(); ++i) {
+    x.data[i] = random_uniform({1, Purpose::synthetic}, static_cast<uint64_t>(i)) - 0.5f;
+    y.data[i] = 0;
+  }
+  std::vector<Assignment> routes;
+  for (int32_t call = 0; call < kRounds * kCallsPerRound; ++call) routes.push_back(choose(b, call));
+  experts_forward(x, weights, routes.back(), y);  // scratch memory is touched for the first time
+
+  std::vector<double> seconds, read_rates, peaks;
+  const size_t read = std::min(kReadPerRound, data.size());
+  for (int round = 0; round < kRounds; ++round) {
+    const size_t from = (data.size() - read) / kRounds * static_cast<size_t>(round) / 64 * 64;
+    read_rates.push_back(read_rate({data.data() + from, read}));
+    for (int i = 0; i < kCallsPerRound; ++i) {
+      const Assignment& route = routes[static_cast<size_t>(round * kCallsPerRound + i)];
+      seconds.push_back(seconds_of([&] { experts_forward(x, weights, route, y); }));
+    }
+    peaks.push_back(peak_of(b.format));
+  }
+  return ExpertsMeasurement{
+      .seconds = median(seconds),
+      .bytes = expert_bytes * b.unique,
+      .operations =
+          2.0 * 3 * static_cast<double>(int64_t{b.tokens} * b.per_token * b.hidden * b.ffn),
+      .read_bytes_per_second = median(read_rates),
+      .peak = median(peaks)};
+}
+
+}  // namespace unmask

@@ -1,0 +1,197 @@
+#include "unmask/kernels/quantized_experts.h"
+
+#include <algorithm>
+#include <numeric>
+#include <span>
+
+#include "unmask/base/parallel.h"
+#include "unmask/kernels/activation_rows.h"
+#include "unmask/kernels/isa/isa.h"
+#include "unmask/kernels/isa/swiglu_kernel.h"
+#include "unmask/kernels/reference/quantized.h"
+
+namespace unmask {
+namespace {
+
+constexpr int64_t kTile = QuantizedShape::kTile;
+// Weights of one task of the first product, as in quantized_linear.cpp.
+constexpr int64_t kTaskBytes = int64_t{128} << 10;
+
+// An expert that has rows: slots [slot, slot + rows).
+struct Active {
+  int32_t expert;
+  int64_t slot;
+  int64_t rows;
+};
+
+// Rows that are interleaved together, of one expert.
+struct Block {
+  int64_t slot;
+  int64_t rows;
+};
+
+// What the layer needs of an Assignment.
+struct Slots {
+  std::span<const int32_t> expert_begin;  // [experts + 1]
+  std::span<const int32_t> token;         // [slots]
+  std::span<const float> gate;            // [slots]
+
+  int64_t count() const { return std::ssize(token); }
+};
+
+std::span<const Active> active_experts(const Slots& slots) {
+  const int64_t experts = std::ssize(slots.expert_begin) - 1;
+  Active* const active = thread_scratch().take<Active>(experts);
+  int64_t count = 0;
+  for (int32_t e = 0; e < experts; ++e) {
+    const int64_t begin = slots.expert_begin[e], rows = slots.expert_begin[e + 1] - begin;
+    if (rows > 0) active[count++] = {e, begin, rows};
+  }
+  return {active, static_cast<size_t>(count)};
+}
+
+std::span<const Block> row_blocks(std::span<const Active> active, int64_t slots, int64_t most) {
+  Block* const all = thread_scratch().take<Block>(slots);
+  size_t count = 0;
+  for (const Active& a : active) {
+    const RowBlocks blocks(a.rows, most);
+    for (int64_t b = 0; b < blocks.count; ++b) {
+      all[count++] = {a.slot + blocks.first(b), blocks.height(b)};
+    }
+  }
+  return {all, count};
+}
+
+// The rows of every slot's token, interleaved. A token is converted once for all of its experts.
+InterleavedBlocks gather_tokens(ConstMatrix x, const QuantizedShape& shape, const Slots& slots,
+                                std::span<const Block> blocks) {
+  Arena& scratch = thread_scratch();
+  const QuantizedKernel& kernel = quantized_kernel(shape.format);
+  const InterleavedBlocks gathered(scratch, kernel, shape, slots.count());
+  ArenaScope scope(scratch);
+  const ActivationRows rows(scratch, shape, x.rows);
+  parallel_for(x.rows, [&](int64_t t) { convert_row(shape, x.row(t), rows[t]); });
+  parallel_for(std::ssize(blocks), [&](int64_t b) {
+    gathered.fill(blocks[b].slot, blocks[b].rows,
+                  [&](int64_t i) { return rows[slots.token[blocks[b].slot + i]]; });
+  });
+  return gathered;
+}
+
+// h [slots, ffn] = gate[s] * silu(gate_e · x) * (up_e · x). Tasks are tiles of one expert, the
+// experts of most rows first, so that threads end together.
+void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
+                 std::span<const Active> active, const Slots& slots, Matrix h) {
+  const QuantizedShape& shape = weights.gate.shape;
+  ArenaScope scope(thread_scratch());
+  int32_t* const order = thread_scratch().take<int32_t>(std::ssize(active));
+  std::iota(order, order + active.size(), 0);
+  std::sort(order, order + active.size(), [&](int32_t a, int32_t b) {
+    return active[a].rows != active[b].rows ? active[a].rows > active[b].rows : a < b;
+  });
+
+  const int64_t per_task =
+      std::clamp<int64_t>(kTaskBytes / (2 * shape.tile_bytes()), 1, shape.tiles());
+  const int64_t parts = (shape.tiles() + per_task - 1) / per_task;
+  parallel_for(std::ssize(active) * parts, [&](int64_t task) {
+    const Active& a = active[order[task / parts]];
+    const int64_t begin = task % parts * per_task, end = std::min(begin + per_task, shape.tiles());
+    const QuantizedMatrix gate = weights.gate[a.expert], up = weights.up[a.expert];
+    ArenaScope task_scope(thread_scratch());
+    float* const gate_out = thread_scratch().take<float>(a.rows * kTile);
+    float* const up_out = thread_scratch().take<float>(a.rows * kTile);
+    for (int64_t i = begin; i < end; ++i) {
+      multiply_tile(gate, i, x, a.slot, a.rows, up.tile(i), gate_out);
+      multiply_tile(up, i, x, a.slot, a.rows, gate.tile(std::min(i + 1, end - 1)), up_out);
+      const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
+      for (int64_t r = 0; r < a.rows; ++r) {
+        swiglu_kernel().forward(width, gate_out + r * kTile, up_out + r * kTile,
+                                slots.gate[a.slot + r], h.row(a.slot + r) + column);
+      }
+    }
+  });
+}
+
+// y[t] += down_e · h of t's slots. A task owns some columns of y and goes through the experts in
+// ascending order: a sum in fixed order without another buffer, and the same bytes for every task.
+void down_and_combine(const InterleavedBlocks& h, const QuantizedStack& down,
+                      std::span<const Active> active, const Slots& slots, Matrix y) {
+  const int64_t most_rows =
+      std::max_element(active.begin(), active.end(), [](const Active& a, const Active& b) {
+        return a.rows < b.rows;
+      })->rows;
+  parallel_for(down.shape.tiles(), [&](int64_t i) {
+    ArenaScope scope(thread_scratch());
+    float* const out = thread_scratch().take<float>(most_rows * kTile);
+    const int64_t column = i * kTile, width = std::min(kTile, down.shape.rows - column);
+    for (size_t n = 0; n < active.size(); ++n) {
+      const Active& a = active[n];
+      const Active& next = active[std::min(n + 1, active.size() - 1)];
+      multiply_tile(down[a.expert], i, h, a.slot, a.rows, down[next.expert].tile(i), out);
+      for (int64_t r = 0; r < a.rows; ++r) {
+        float* const sum = y.row(slots.token[a.slot + r]) + column;
+        for (int64_t c = 0; c < width; ++c) sum[c] += out[r * kTile + c];
+      }
+    }
+  });
+}
+
+void forward(ConstMatrix x, const QuantizedExperts& weights, const Slots& slots, Matrix y) {
+  ArenaScope scope(thread_scratch());
+  const std::span<const Active> active = active_experts(slots);
+  if (active.empty()) return;
+  const QuantizedShape& in = weights.gate.shape;
+  const QuantizedShape& out = weights.down.shape;
+
+  const auto up_blocks = row_blocks(active, slots.count(), quantized_kernel(in.format).max_rows);
+  const InterleavedBlocks tokens = gather_tokens(x, in, slots, up_blocks);
+  const Matrix h = thread_scratch().matrix(slots.count(), in.rows);
+  gate_and_up(tokens, weights, active, slots, h);
+
+  const QuantizedKernel& kernel = quantized_kernel(out.format);
+  const auto down_blocks = row_blocks(active, slots.count(), kernel.max_rows);
+  const InterleavedBlocks hidden(thread_scratch(), kernel, out, slots.count());
+  parallel_for(std::ssize(down_blocks), [&](int64_t b) {
+    const Block& block = down_blocks[b];
+    ArenaScope block_scope(thread_scratch());
+    const ActivationRows rows(thread_scratch(), out, block.rows);
+    hidden.fill(block.slot, block.rows, [&](int64_t i) {
+      convert_row(out, h.row(block.slot + i), rows[i]);
+      return rows[i];
+    });
+  });
+  down_and_combine(hidden, weights.down, active, slots, y);
+}
+
+void check_shapes(ConstMatrix x, const QuantizedExperts& w, int64_t experts, Matrix y) {
+  const QuantizedShape &gate = w.gate.shape, &up = w.up.shape, &down = w.down.shape;
+  UNMASK_CHECK(w.gate.count == experts && w.up.count == experts && w.down.count == experts);
+  UNMASK_CHECK(gate.cols == x.cols && up.cols == x.cols && up.rows == gate.rows);
+  UNMASK_CHECK(gate.format == up.format && gate.group == up.group);
+  UNMASK_CHECK(down.cols == gate.rows && down.rows == y.cols && y.rows == x.rows);
+}
+
+}  // namespace
+
+void experts_forward(ConstMatrix x, const QuantizedExperts& weights, const Assignment& a,
+                     Matrix y) {
+  check_shapes(x, weights, a.experts, y);
+  UNMASK_CHECK(x.rows == a.tokens);
+  if (use_reference_kernels()) return reference::experts_forward(x, weights, a, y);
+  forward(x, weights, {a.expert_begin, a.token, a.gate}, y);
+}
+
+void feed_forward_forward(ConstMatrix x, const QuantizedExperts& weights, Matrix y) {
+  check_shapes(x, weights, 1, y);
+  if (use_reference_kernels()) return reference::feed_forward_forward(x, weights, y);
+  ArenaScope scope(thread_scratch());
+  const auto tokens = static_cast<size_t>(x.rows);
+  int32_t* const token = thread_scratch().take<int32_t>(x.rows);
+  float* const gate = thread_scratch().take<float>(x.rows);
+  std::iota(token, token + tokens, 0);
+  std::fill_n(gate, tokens, 1.0f);
+  const int32_t begin[] = {0, static_cast<int32_t>(tokens)};
+  forward(x, weights, {begin, {token, tokens}, {gate, tokens}}, y);
+}
+
+}  // namespace unmask
