@@ -21,7 +21,7 @@ const PeakKernel kPeak = peak_of<F32Words>();
 const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
 
-const PeakKernel kPeakInt8 = peak_of<BytePeak<ByteHalves>>();
+const PeakKernel kPeakInt8 = peak_of<ByteHalvesPeak>();
 const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 4>::kernel();
 const QuantizedKernel kInt8 = QuantizedTiles<ByteHalves, WholeWords, 4>::kernel();
 const QuantizedKernel kInt4 = QuantizedTiles<ByteHalves, HalfBytes, 4>::kernel();

@@ -51,7 +51,7 @@ const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
 const GemmKernel kGemmBf16Pairs = Gemm<SpelledOutPairs>::kernel();
 
-const PeakKernel kPeakInt8 = peak_of<BytePeak<ByteHalves>>();
+const PeakKernel kPeakInt8 = peak_of<ByteHalvesPeak>();
 const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 12>::kernel();
 const QuantizedKernel kInt8 = QuantizedTiles<ByteHalves, WholeWords, 12>::kernel();
 const QuantizedKernel kInt4 = QuantizedTiles<ByteHalves, HalfBytes, 12>::kernel();

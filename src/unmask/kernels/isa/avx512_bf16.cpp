@@ -35,8 +35,10 @@ struct Pairs {
 struct PairDot {
   using Sum = Vec;
   static constexpr int kWords = 1;
-  static Sum add(Sum sum, const Bits* w, const Bits* x) {
-    return Pairs::multiply_add(as_floats(x[0]), as_floats(w[0]), sum);
+  static void split(Bits v, Bits* w) { w[0] = v; }
+  static void split_row(Bits v, Bits* x) { x[0] = v; }
+  static void add(Sum& sum, const Bits* w, const Bits* x) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x[0]), "v"(w[0]));
   }
 };
 

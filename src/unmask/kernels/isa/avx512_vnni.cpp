@@ -16,14 +16,24 @@ namespace {
 struct ByteDot {
   using Sum = Bits;
   static constexpr int kWords = 1;
-  static Sum add(Sum sum, const Bits* w, const Bits* x) {
-    return _mm512_dpbusd_epi32(sum, w[0], x[0]);
+  static void split(Bits v, Bits* w) { w[0] = v; }
+  static void split_row(Bits v, Bits* x) { x[0] = v; }
+  static void add(Sum& sum, const Bits* w, const Bits* x) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w[0]), "v"(x[0]));
+  }
+};
+
+struct ByteDotPeak {
+  static constexpr int kDepth = 4;
+  static Vec multiply_add(Vec a, Vec b, Vec sum) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
   }
 };
 
 }  // namespace
 
-const PeakKernel kPeakInt8 = peak_of<BytePeak<ByteDot>>();
+const PeakKernel kPeakInt8 = peak_of<ByteDotPeak>();
 const QuantizedKernel kInt8 = QuantizedTiles<ByteDot, WholeWords, 12>::kernel();
 const QuantizedKernel kInt4 = QuantizedTiles<ByteDot, HalfBytes, 12>::kernel();
 

@@ -90,6 +90,7 @@ inline Vec load_scales(const bf16* p) {
 inline Bits upper_halves(Bits v) { return both(v, word(int32_t(0xffff0000))); }
 
 // How a word of weights meets a word of activations. `kWords` words stand for one of either.
+// Sums are added to in place: from intrinsics GCC 12 copies every accumulator in every step.
 
 // bf16 in f32 arithmetic, exact products: the lower value, then the upper.
 struct SpelledOutBf16 {
@@ -100,9 +101,9 @@ struct SpelledOutBf16 {
     w[1] = upper_halves(v);
   }
   static void split_row(Bits v, Bits* x) { split(v, x); }
-  static Sum add(Sum sum, const Bits* w, const Bits* x) {
-    sum += as_floats(x[0]) * as_floats(w[0]);
-    return sum + as_floats(x[1]) * as_floats(w[1]);
+  static void add(Sum& sum, const Bits* w, const Bits* x) {
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[0])), "v"(as_floats(w[0])));
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[1])), "v"(as_floats(w[1])));
   }
 };
 
@@ -119,8 +120,19 @@ struct ByteHalves {
     x[0] = shift_right_16<8>(shift_left_16<8>(v));
     x[1] = shift_right_16<8>(v);
   }
-  static Sum add(Sum sum, const Bits* w, const Bits* x) {
-    return add_pairs(add_pairs(sum, w[0], x[0]), w[1], x[1]);
+  static void add(Sum& sum, const Bits* w, const Bits* x) {
+    sum = add_pairs(add_pairs(sum, w[0], x[0]), w[1], x[1]);
+  }
+};
+
+// For peak.inl.h.
+struct ByteHalvesPeak {
+  static constexpr int kDepth = 4;
+  static Vec multiply_add(Vec a, Vec b, Vec sum) {
+    const Bits w[2] = {as_bits(a), as_bits(a)}, x[2] = {as_bits(b), as_bits(b)};
+    Bits total = as_bits(sum);
+    ByteHalves::add(total, w, x);
+    return as_floats(total);
   }
 };
 
@@ -134,16 +146,6 @@ struct HalfBytes {
   static Bits part(Bits v, int i) { return both(i == 0 ? v : shift_right<4>(v), word(0x0f0f0f0f)); }
 };
 
-// Bytes for peak.inl.h.
-template <class Dot>
-struct BytePeak {
-  static constexpr int kDepth = 4;
-  static Vec multiply_add(Vec a, Vec b, Vec sum) {
-    const Bits w[2] = {as_bits(a), as_bits(a)}, x[2] = {as_bits(b), as_bits(b)};
-    return as_floats(Dot::add(as_bits(sum), w, x));
-  }
-};
-
 template <class Dot, class Parts, int kMaxRows>
 struct QuantizedTiles {
   static constexpr int kWords = Dot::kWords;
@@ -151,6 +153,7 @@ struct QuantizedTiles {
   static constexpr int64_t kStepBytes = QuantizedShape::kStepBytes;
   static constexpr bool kIntegers = __is_same(typename Dot::Sum, Bits);
   static constexpr int64_t kAhead = 2048;  // bytes that are prefetched
+  static constexpr int64_t kChunk = 16;    // steps between decisions what to prefetch
 
   static void interleave(const uint32_t* const* rows, int64_t count, int64_t words,
                          uint32_t* interleaved) {
@@ -163,8 +166,8 @@ struct QuantizedTiles {
       }
       transpose(block);
       for (int64_t i = 0; i < live; ++i) {
-        Bits parts[2] = {as_bits(block[i]), as_bits(block[i])};
-        if constexpr (kWords == 2) Dot::split_row(as_bits(block[i]), parts);
+        Bits parts[kWords];
+        Dot::split_row(as_bits(block[i]), parts);
         for (int part = 0; part < kWords; ++part, interleaved += count) {
           store_partial(reinterpret_cast<float*>(interleaved), as_floats(parts[part]), count);
         }
@@ -175,13 +178,11 @@ struct QuantizedTiles {
   template <int kRows>
   static void rows_of_tile(const QuantizedTile& t, const InterleavedRows& x, float* out) {
     const int64_t tile_bytes = t.groups * t.steps * kStepBytes;
-    // Where the stream goes on in the next tile.
-    const int64_t turn = tile_bytes - kAhead;
     const std::ptrdiff_t jump = t.next - t.weights - tile_bytes;
     // Two vectors of outputs at a time: with narrow vectors the tile is read in two passes.
     for (int64_t column = 0; column < kTile; column += 2 * kLanes) {
-      const std::byte* const weights = t.weights + column * 4;
-      int64_t at = 0;
+      const std::byte* w = t.weights + column * 4;
+      int64_t left = tile_bytes;  // when no more than kAhead, the stream goes on in the next tile
       const uint32_t* words = x.words;
       for (int64_t g = 0; g < t.groups; ++g) {
         typename Dot::Sum sum[kRows][2];
@@ -193,25 +194,25 @@ struct QuantizedTiles {
             sum[r][0] = sum[r][1] = zero();
           }
         }
-        for (int64_t s = 0; s < t.steps; ++s, at += kStepBytes) {
-          const std::byte* const w = weights + at;
-          const std::byte* const far = w + kAhead + (at < turn ? 0 : jump);
-          _mm_prefetch(reinterpret_cast<const char*>(far), _MM_HINT_T0);
-          if (kLanes == 16) _mm_prefetch(reinterpret_cast<const char*>(far + 64), _MM_HINT_T0);
-          const Bits left = load_bits(w), right = load_bits(w + 4 * kLanes);
+        for (int64_t first = 0; first < t.steps; first += kChunk) {
+          const int64_t count = t.steps - first < kChunk ? t.steps - first : kChunk;
+          const char* far = reinterpret_cast<const char*>(w) + kAhead + (left > kAhead ? 0 : jump);
+          left -= count * kStepBytes;
+          for (int64_t s = 0; s < count; ++s, w += kStepBytes, far += kStepBytes) {
+            _mm_prefetch(far, _MM_HINT_T0);
+            if (kLanes == 16) _mm_prefetch(far + 64, _MM_HINT_T0);
+            const Bits left_half = load_bits(w), right_half = load_bits(w + 4 * kLanes);
 #pragma GCC unroll 2
-          for (int part = 0; part < Parts::kParts; ++part, words += kWords * kRows) {
-            Bits a[2] = {Parts::part(left, part), {}}, b[2] = {Parts::part(right, part), {}};
-            if constexpr (kWords == 2) {
-              Dot::split(a[0], a);
-              Dot::split(b[0], b);
-            }
+            for (int part = 0; part < Parts::kParts; ++part, words += kWords * kRows) {
+              Bits a[kWords], b[kWords], row[kWords];
+              Dot::split(Parts::part(left_half, part), a);
+              Dot::split(Parts::part(right_half, part), b);
 #pragma GCC unroll 16
-            for (int r = 0; r < kRows; ++r) {
-              Bits row[2] = {broadcast_bits(words + r), {}};
-              if constexpr (kWords == 2) row[1] = broadcast_bits(words + kRows + r);
-              sum[r][0] = Dot::add(sum[r][0], a, row);
-              sum[r][1] = Dot::add(sum[r][1], b, row);
+              for (int r = 0; r < kRows; ++r) {
+                for (int i = 0; i < kWords; ++i) row[i] = broadcast_bits(words + i * kRows + r);
+                Dot::add(sum[r][0], a, row);
+                Dot::add(sum[r][1], b, row);
+              }
             }
           }
         }
