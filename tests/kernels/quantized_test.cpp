@@ -299,6 +299,7 @@ TEST_P(QuantizedKernels, TilesOfAnyHeightAgreeWithTheTwin) {
     }
     const Packed packed(shape_of(c.format, 32, in, 64), w);
     const QuantizedShape& s = packed.shape;
+    const QuantizedMatrix matrix = packed.matrix();
     for (int64_t rows = 1; rows <= c.kernel->max_rows; ++rows) {
       const ActivationRows converted(thread_scratch(), s, rows);
       const InterleavedBlocks blocks(thread_scratch(), *c.kernel, s, rows);
@@ -307,7 +308,8 @@ TEST_P(QuantizedKernels, TilesOfAnyHeightAgreeWithTheTwin) {
         return converted[i];
       });
       TestMatrix out(rows, 32), expected(rows, 32);
-      multiply_tile(packed.matrix(), 0, blocks, 0, rows, packed.data.data(), out.view().data);
+      const TileOf tile = {matrix, 0};
+      multiply_tile(tile, blocks, 0, rows, tile, out.view().data);
       reference::linear_forward(ConstMatrix(x.view()).row_range(0, rows), packed.matrix(), {},
                                 expected);
       EXPECT_TRUE(near(out, expected, f32_tolerance(in))) << rows << " rows";

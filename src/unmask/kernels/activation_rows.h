@@ -90,9 +90,16 @@ struct RowBlocks {
   int64_t height(int64_t block) const { return first(block + 1) - first(block); }
 };
 
-// out [count][32] = the rows [first, first + count) of x times tile i of w. `next`: the tile that
-// this thread will read afterwards, to be fetched ahead.
-void multiply_tile(const QuantizedMatrix& w, int64_t i, const InterleavedBlocks& x, int64_t first,
-                   int64_t count, const std::byte* next, float* out);
+// One tile of a matrix.
+struct TileOf {
+  const QuantizedMatrix& matrix;
+  int64_t index;
+};
+
+// out [count][32] = the rows [first, first + count) of x times the tile. `next` is the tile of the
+// same size that this thread will read afterwards, to be fetched ahead; the tile itself is given
+// when there is none.
+void multiply_tile(const TileOf& tile, const InterleavedBlocks& x, int64_t first, int64_t count,
+                   const TileOf& next, float* out);
 
 }  // namespace unmask

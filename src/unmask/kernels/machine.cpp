@@ -12,29 +12,19 @@
 namespace unmask {
 namespace {
 
-// The best of a few runs: other programs can only make a run slower.
 template <class Run>
-double best_rate(double amount, int runs, Run run) {
-  double best = 0;
-  for (int i = 0; i < runs; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    run();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::max(best, amount / seconds.count());
-  }
-  return best;
+double rate_of(double amount, Run run) {
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  return amount / seconds.count();
 }
 
+// The best of a few runs: other programs can only make a run slower.
 double measure_peak(const PeakKernel& kernel) {
-  constexpr int64_t kSteps = 2'000'000;
-  const double operations = kernel.operations_per_step * static_cast<double>(kSteps) *
-                            static_cast<double>(thread_count());
-  return best_rate(operations, 7, [&] {
-    parallel_for(thread_count(), [&](int64_t) {
-      volatile float sink = kernel.run(kSteps);
-      static_cast<void>(sink);
-    });
-  });
+  double best = 0;
+  for (int i = 0; i < 7; ++i) best = std::max(best, arithmetic_rate(kernel));
+  return best;
 }
 
 }  // namespace
@@ -52,10 +42,22 @@ double measure_read_bandwidth() {
   return best;
 }
 
+double arithmetic_rate(const PeakKernel& kernel) {
+  constexpr int64_t kSteps = 2'000'000;
+  const double operations = kernel.operations_per_step * static_cast<double>(kSteps) *
+                            static_cast<double>(thread_count());
+  return rate_of(operations, [&] {
+    parallel_for(thread_count(), [&](int64_t) {
+      volatile float sink = kernel.run(kSteps);
+      static_cast<void>(sink);
+    });
+  });
+}
+
 double read_rate(std::span<const std::byte> memory) {
   const auto* const words = reinterpret_cast<const uint64_t*>(memory.data());
   const auto count = static_cast<int64_t>(memory.size() / sizeof(uint64_t));
-  return best_rate(static_cast<double>(memory.size()), 1, [&] {
+  return rate_of(static_cast<double>(memory.size()), [&] {
     parallel_pieces(count, int64_t{1} << 18, [&](int64_t begin, int64_t end) {
       uint64_t sum = 0;
       for (int64_t i = begin; i < end; ++i) sum += words[i];

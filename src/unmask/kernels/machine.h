@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <span>
 
+#include "unmask/kernels/isa/peak_kernel.h"
+
 namespace unmask {
 
 // What the machine gives all threads together, measured now (about a second): the two ceilings
@@ -21,6 +23,9 @@ double measure_f32_flops();
 double measure_bf16_flops();
 double measure_int8_ops();
 double measure_read_bandwidth();
+
+// Operations per second of one run of all threads, about five milliseconds.
+double arithmetic_rate(const PeakKernel& kernel);
 
 // Bytes per second of reading this memory once, in order, by all threads.
 double read_rate(std::span<const std::byte> memory);

@@ -90,8 +90,8 @@ Status check(const ExpertsBenchmark& b, double bytes) {
   return {};
 }
 
-double peak_of(WeightFormat format) {
-  return format == WeightFormat::bf16 ? measure_bf16_flops() : measure_int8_ops();
+const PeakKernel& peak_kernel_of(WeightFormat format) {
+  return format == WeightFormat::bf16 ? peak_kernel(Precision::bf16) : int8_peak_kernel();
 }
 
 }  // namespace
@@ -140,7 +140,9 @@ Result<ExpertsMeasurement> measure_experts(const ExpertsBenchmark& b) {
       const Assignment& route = routes[static_cast<size_t>(round * kCallsPerRound + i)];
       seconds.push_back(seconds_of([&] { experts_forward(x, weights, route, y); }));
     }
-    peaks.push_back(peak_of(b.format));
+    for (int i = 0; i < kCallsPerRound; ++i) {
+      peaks.push_back(arithmetic_rate(peak_kernel_of(b.format)));
+    }
   }
   return ExpertsMeasurement{
       .seconds = median(seconds),

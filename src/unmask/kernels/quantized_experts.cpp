@@ -9,13 +9,12 @@
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/isa/swiglu_kernel.h"
 #include "unmask/kernels/reference/quantized.h"
+#include "unmask/kernels/tasks_ahead.h"
 
 namespace unmask {
 namespace {
 
 constexpr int64_t kTile = QuantizedShape::kTile;
-// Weights of one task of the first product, as in quantized_linear.cpp.
-constexpr int64_t kTaskBytes = int64_t{128} << 10;
 
 // An expert that has rows: slots [slot, slot + rows).
 struct Active {
@@ -90,24 +89,24 @@ void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
     return active[a].rows != active[b].rows ? active[a].rows > active[b].rows : a < b;
   });
 
-  const int64_t per_task =
-      std::clamp<int64_t>(kTaskBytes / (2 * shape.tile_bytes()), 1, shape.tiles());
-  const int64_t parts = (shape.tiles() + per_task - 1) / per_task;
-  parallel_for(std::ssize(active) * parts, [&](int64_t task) {
-    const Active& a = active[order[task / parts]];
-    const int64_t begin = task % parts * per_task, end = std::min(begin + per_task, shape.tiles());
+  parallel_tasks_ahead(std::ssize(active) * shape.tiles(), [&](int64_t task, int64_t following) {
+    const auto expert_of = [&](int64_t t) -> const Active& {
+      return active[order[t / shape.tiles()]];
+    };
+    const Active& a = expert_of(task);
+    const int64_t i = task % shape.tiles();
     const QuantizedMatrix gate = weights.gate[a.expert], up = weights.up[a.expert];
+    const QuantizedMatrix next = following < 0 ? up : weights.gate[expert_of(following).expert];
     ArenaScope task_scope(thread_scratch());
     float* const gate_out = thread_scratch().take<float>(a.rows * kTile);
     float* const up_out = thread_scratch().take<float>(a.rows * kTile);
-    for (int64_t i = begin; i < end; ++i) {
-      multiply_tile(gate, i, x, a.slot, a.rows, up.tile(i), gate_out);
-      multiply_tile(up, i, x, a.slot, a.rows, gate.tile(std::min(i + 1, end - 1)), up_out);
-      const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
-      for (int64_t r = 0; r < a.rows; ++r) {
-        swiglu_kernel().forward(width, gate_out + r * kTile, up_out + r * kTile,
-                                slots.gate[a.slot + r], h.row(a.slot + r) + column);
-      }
+    multiply_tile({gate, i}, x, a.slot, a.rows, {up, i}, gate_out);
+    multiply_tile({up, i}, x, a.slot, a.rows, {next, following < 0 ? i : following % shape.tiles()},
+                  up_out);
+    const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
+    for (int64_t r = 0; r < a.rows; ++r) {
+      swiglu_kernel().forward(width, gate_out + r * kTile, up_out + r * kTile,
+                              slots.gate[a.slot + r], h.row(a.slot + r) + column);
     }
   });
 }
@@ -120,14 +119,15 @@ void down_and_combine(const InterleavedBlocks& h, const QuantizedStack& down,
       std::max_element(active.begin(), active.end(), [](const Active& a, const Active& b) {
         return a.rows < b.rows;
       })->rows;
-  parallel_for(down.shape.tiles(), [&](int64_t i) {
+  parallel_tasks_ahead(down.shape.tiles(), [&](int64_t i, int64_t following) {
     ArenaScope scope(thread_scratch());
     float* const out = thread_scratch().take<float>(most_rows * kTile);
     const int64_t column = i * kTile, width = std::min(kTile, down.shape.rows - column);
     for (size_t n = 0; n < active.size(); ++n) {
       const Active& a = active[n];
-      const Active& next = active[std::min(n + 1, active.size() - 1)];
-      multiply_tile(down[a.expert], i, h, a.slot, a.rows, down[next.expert].tile(i), out);
+      const bool last = n + 1 == active.size();
+      const QuantizedMatrix w = down[a.expert], next = down[active[last ? 0 : n + 1].expert];
+      multiply_tile({w, i}, h, a.slot, a.rows, {next, last && following >= 0 ? following : i}, out);
       for (int64_t r = 0; r < a.rows; ++r) {
         float* const sum = y.row(slots.token[a.slot + r]) + column;
         for (int64_t c = 0; c < width; ++c) sum[c] += out[r * kTile + c];

@@ -6,15 +6,9 @@
 #include "unmask/kernels/activation_rows.h"
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/reference/quantized.h"
+#include "unmask/kernels/tasks_ahead.h"
 
 namespace unmask {
-namespace {
-
-// Weights of one task: enough that a task's start costs nothing beside them, few enough that all
-// threads end together.
-constexpr int64_t kTaskBytes = int64_t{128} << 10;
-
-}  // namespace
 
 void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, Matrix y) {
   const QuantizedShape& s = w.shape;
@@ -35,18 +29,15 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
     });
   });
 
-  const int64_t tiles_per_task = std::clamp<int64_t>(kTaskBytes / s.tile_bytes(), 1, s.tiles());
-  parallel_pieces(s.tiles(), tiles_per_task, [&](int64_t begin, int64_t end) {
+  parallel_tasks_ahead(s.tiles(), [&](int64_t i, int64_t following) {
     ArenaScope task_scope(thread_scratch());
     float* const out = thread_scratch().take<float>(x.rows * s.kTile);
-    for (int64_t i = begin; i < end; ++i) {
-      multiply_tile(w, i, rows, 0, x.rows, w.tile(i + 1 < end ? i + 1 : i), out);
-      const int64_t column = i * s.kTile, width = std::min(s.kTile, s.rows - column);
-      for (int64_t r = 0; r < x.rows; ++r) {
-        float* const to = y.row(r) + column;
-        for (int64_t c = 0; c < width; ++c) {
-          to[c] = out[r * s.kTile + c] + (bias.empty() ? 0.0f : bias(0, column + c));
-        }
+    multiply_tile({w, i}, rows, 0, x.rows, {w, following < 0 ? i : following}, out);
+    const int64_t column = i * s.kTile, width = std::min(s.kTile, s.rows - column);
+    for (int64_t r = 0; r < x.rows; ++r) {
+      float* const to = y.row(r) + column;
+      for (int64_t c = 0; c < width; ++c) {
+        to[c] = out[r * s.kTile + c] + (bias.empty() ? 0.0f : bias(0, column + c));
       }
     }
   });

@@ -152,8 +152,7 @@ struct QuantizedTiles {
   static constexpr int64_t kTile = QuantizedShape::kTile;
   static constexpr int64_t kStepBytes = QuantizedShape::kStepBytes;
   static constexpr bool kIntegers = __is_same(typename Dot::Sum, Bits);
-  static constexpr int64_t kAhead = 2048;  // bytes that are prefetched
-  static constexpr int64_t kChunk = 16;    // steps between decisions what to prefetch
+  static constexpr int64_t kChunk = 16;  // steps between decisions what to fetch
 
   static void interleave(const uint32_t* const* rows, int64_t count, int64_t words,
                          uint32_t* interleaved) {
@@ -177,12 +176,11 @@ struct QuantizedTiles {
 
   template <int kRows>
   static void rows_of_tile(const QuantizedTile& t, const InterleavedRows& x, float* out) {
-    const int64_t tile_bytes = t.groups * t.steps * kStepBytes;
-    const std::ptrdiff_t jump = t.next - t.weights - tile_bytes;
     // Two vectors of outputs at a time: with narrow vectors the tile is read in two passes.
     for (int64_t column = 0; column < kTile; column += 2 * kLanes) {
       const std::byte* w = t.weights + column * 4;
-      int64_t left = tile_bytes;  // when no more than kAhead, the stream goes on in the next tile
+      const char* far = reinterpret_cast<const char*>(t.fetch) + column * 4;
+      int64_t fetch_steps = t.fetch_steps;
       const uint32_t* words = x.words;
       for (int64_t g = 0; g < t.groups; ++g) {
         typename Dot::Sum sum[kRows][2];
@@ -196,17 +194,20 @@ struct QuantizedTiles {
         }
         for (int64_t first = 0; first < t.steps; first += kChunk) {
           const int64_t count = t.steps - first < kChunk ? t.steps - first : kChunk;
-          const char* far = reinterpret_cast<const char*>(w) + kAhead + (left > kAhead ? 0 : jump);
-          left -= count * kStepBytes;
-          for (int64_t s = 0; s < count; ++s, w += kStepBytes, far += kStepBytes) {
+          if (fetch_steps <= 0) {
+            far = reinterpret_cast<const char*>(t.fetch_next) + column * 4;
+            fetch_steps = INT64_MAX;
+          }
+          fetch_steps -= count;
+          for (int64_t s = 0; s < count; ++s, w += kStepBytes, far += t.fetch_stride) {
             _mm_prefetch(far, _MM_HINT_T0);
-            if (kLanes == 16) _mm_prefetch(far + 64, _MM_HINT_T0);
-            const Bits left_half = load_bits(w), right_half = load_bits(w + 4 * kLanes);
+            if (kLanes == 16) _mm_prefetch(far + t.fetch_stride / 2, _MM_HINT_T0);
+            const Bits left = load_bits(w), right = load_bits(w + 4 * kLanes);
 #pragma GCC unroll 2
             for (int part = 0; part < Parts::kParts; ++part, words += kWords * kRows) {
               Bits a[kWords], b[kWords], row[kWords];
-              Dot::split(Parts::part(left_half, part), a);
-              Dot::split(Parts::part(right_half, part), b);
+              Dot::split(Parts::part(left, part), a);
+              Dot::split(Parts::part(right, part), b);
 #pragma GCC unroll 16
               for (int r = 0; r < kRows; ++r) {
                 for (int i = 0; i < kWords; ++i) row[i] = broadcast_bits(words + i * kRows + r);

@@ -13,8 +13,13 @@ struct QuantizedTile {
   const std::byte* weights = nullptr;  // [groups][steps][32 words]
   const bf16* scales = nullptr;        // [groups][32]
   int64_t groups = 0;
-  int64_t steps = 0;                // of a group
-  const std::byte* next = nullptr;  // the tile that will be read after this one
+  int64_t steps = 0;  // of a group
+  // Memory to fetch ahead, `fetch_stride` bytes (at most 128) in every step: from `fetch` for the
+  // first `fetch_steps` steps of the tile (a multiple of 16), then from `fetch_next`.
+  const std::byte* fetch = nullptr;
+  int64_t fetch_stride = 0;
+  int64_t fetch_steps = 0;
+  const std::byte* fetch_next = nullptr;
 };
 
 // Rows of activations as a tile reads them: up to max_rows of them, interleaved.

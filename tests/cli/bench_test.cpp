@@ -1,0 +1,46 @@
+#include "tests/cli/program.h"
+#include <algorithm>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace unmask {
+namespace {
+
+using nlohmann::json;
+using test::Outcome;
+using test::run_unmask;
+
+TEST(Bench, ComparesExpertsWithTheFloorOfTheSameRun) {
+  const Outcome outcome =
+      run_unmask("bench moe --shape llada2-mini --format int4 --tokens 1 --unique 8 --json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  const json result = json::parse(outcome.output);
+  EXPECT_EQ(result["format"], "int4");
+  EXPECT_EQ(result["unique"], 8);
+  // Half a byte a weight, and a scale of two bytes for 64.
+  const double weights = 8.0 * 3 * 2048 * 512;
+  EXPECT_EQ(result["bytes"].get<double>(), weights / 2 + weights / 64 * 2);
+  EXPECT_EQ(result["flops"].get<double>(), 2 * weights);
+  const double floor_seconds =
+      std::max(result["bytes"].get<double>() / result["read_bandwidth"].get<double>(),
+               result["flops"].get<double>() / result["peak"].get<double>());
+  EXPECT_NEAR(result["floor_ms"].get<double>(), 1e3 * floor_seconds, 1e-6);
+  EXPECT_NEAR(result["to_floor"].get<double>() * result["floor_ms"].get<double>(),
+              result["ms"].get<double>(), 1e-6);
+  EXPECT_GT(result["ms"].get<double>(), 0);
+}
+
+TEST(Bench, NamesThePermittedRange) {
+  const Outcome experts = run_unmask("bench moe --tokens 2 --unique 17");
+  EXPECT_EQ(experts.exit_code, 2);
+  EXPECT_NE(experts.output.find("expected 8 to 16"), std::string::npos) << experts.output;
+  const Outcome group = run_unmask("bench moe --format int4 --group 48");
+  EXPECT_EQ(group.exit_code, 2);
+  EXPECT_NE(group.output.find("multiple of 32"), std::string::npos) << group.output;
+  EXPECT_EQ(run_unmask("bench moe --format int3").exit_code, 2);
+  EXPECT_EQ(run_unmask("bench moe --format bf16 --group 64").exit_code, 2);
+}
+
+}  // namespace
+}  // namespace unmask
