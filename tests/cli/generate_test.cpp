@@ -141,11 +141,13 @@ TEST(GenerateCommand, TheCacheChangesNothing) {
   EXPECT_EQ(with.output, without.output);
 }
 
-// `timeout` sends what Ctrl-C sends; the generation would take far longer.
+// `timeout` sends what Ctrl-C sends, in the foreground only once (a second one ends the program at
+// once); the generation would take far longer.
 TEST(GenerateCommand, InterruptionLeavesWhatWasCommitted) {
   FILE* const pipe =
-      popen(("timeout --preserve-status -s INT 1 " + std::string(UNMASK_BINARY) + " generate " +
-             kModel + " --tokens 1,2,3 --length 500 --ignore-end --cache off --samples 100 2>&1")
+      popen(("timeout --foreground --preserve-status -s INT 2 " + std::string(UNMASK_BINARY) +
+             " generate " + kModel +
+             " --tokens 1,2,3 --length 500 --ignore-end --cache off --samples 100 2>&1")
                 .c_str(),
             "r");
   ASSERT_NE(pipe, nullptr);
