@@ -144,18 +144,11 @@ TEST(GenerateCommand, TheCacheChangesNothing) {
 // `timeout` sends what Ctrl-C sends, in the foreground only once (a second one ends the program at
 // once); the generation would take far longer.
 TEST(GenerateCommand, InterruptionLeavesWhatWasCommitted) {
-  FILE* const pipe =
-      popen(("timeout --foreground --preserve-status -s INT 2 " + std::string(UNMASK_BINARY) +
-             " generate " + kModel +
-             " --tokens 1,2,3 --length 500 --ignore-end --cache off --samples 100 2>&1")
-                .c_str(),
-            "r");
-  ASSERT_NE(pipe, nullptr);
-  std::string output;
-  char chunk[4096];
-  while (const size_t n = fread(chunk, 1, sizeof chunk, pipe)) output.append(chunk, n);
-  const int status = pclose(pipe);
-  EXPECT_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 130) << output;
+  const auto [exit_code, output] =
+      run_shell("timeout --foreground --preserve-status -s INT 2 " + std::string(UNMASK_BINARY) +
+                " generate " + kModel +
+                " --tokens 1,2,3 --length 500 --ignore-end --cache off --samples 100");
+  EXPECT_EQ(exit_code, 130) << output;
   EXPECT_EQ(output.rfind("1,2,3", 0), 0u) << output.substr(0, 200);
   EXPECT_NE(output.find("interrupted"), std::string::npos);
 }

@@ -19,6 +19,7 @@ namespace unmask {
 namespace {
 
 namespace fs = std::filesystem;
+using test::run_shell;
 using test::run_unmask;
 
 std::string slurp(const std::string& path) {
@@ -173,14 +174,10 @@ TEST_F(TrainCommand, ExplainsBadInputWithExitCodes) {
 
 TEST_F(TrainCommand, SurvivesAFullDiskWhileSaving) {
   // A limit on file sizes stands in for the full disk: metrics still fit, weights do not.
-  const std::string limited =
-      "-c 'ulimit -f 64; trap \"\" XFSZ; " + std::string(UNMASK_BINARY) + " " + train("full") + "'";
-  FILE* const pipe = popen(("bash " + limited + " 2>&1").c_str(), "r");
-  ASSERT_NE(pipe, nullptr);
-  std::string output;
-  char chunk[4096];
-  while (const size_t n = fread(chunk, 1, sizeof chunk, pipe)) output.append(chunk, n);
-  EXPECT_EQ(WEXITSTATUS(pclose(pipe)), 1) << output;
+  const auto [exit_code, output] =
+      run_shell("bash -c 'ulimit -f 64; trap \"\" XFSZ; " + std::string(UNMASK_BINARY) + " " +
+                train("full") + "'");
+  EXPECT_EQ(exit_code, 1) << output;
   EXPECT_NE(output.find("checkpoint"), std::string::npos) << output;
   EXPECT_FALSE(latest_checkpoint(run_directory("full")));
   for (const auto& entry : fs::directory_iterator(run_directory("full") + "/checkpoints")) {

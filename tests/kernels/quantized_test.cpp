@@ -1,5 +1,6 @@
 #include "unmask/kernels/reference/quantized.h"
 
+#include "tests/kernels/skewed_assignment.h"
 #include "tests/support/numeric.h"
 #include <cmath>
 #include <string>
@@ -156,7 +157,7 @@ TEST_P(Formats, RowsThatAreNotFiniteStayVisible) {
   }
 }
 
-enum class Skew { even, ragged, one_hot, empty };
+using test::Skew;
 struct Case {
   int32_t tokens, experts, per_token;
   int64_t hidden, ffn;
@@ -171,27 +172,7 @@ const Case kCases[] = {
 };
 
 Assignment make_assignment(const Case& c) {
-  std::vector<int32_t> begin = {0}, chosen;
-  for (int32_t t = 0; t < c.tokens; ++t) {
-    std::vector<int32_t> mine;
-    if (c.skew != Skew::empty && !(c.skew == Skew::ragged && t % 7 == 3)) {
-      if (c.skew == Skew::one_hot) mine.push_back(c.experts - 1);
-      for (uint32_t draw = 0; std::ssize(mine) < std::min(c.per_token, c.experts); ++draw) {
-        const auto e = static_cast<int32_t>(
-            random_below({9, Purpose::synthetic}, static_cast<uint64_t>(c.experts), t, draw));
-        if (c.skew == Skew::ragged && e == 2) continue;  // an empty expert
-        if (std::find(mine.begin(), mine.end(), e) == mine.end()) mine.push_back(e);
-      }
-    }
-    chosen.insert(chosen.end(), mine.begin(), mine.end());
-    begin.push_back(static_cast<int32_t>(chosen.size()));
-  }
-  Assignment a;
-  a.build_by_token(c.experts, c.tokens, begin, chosen);
-  for (size_t i = 0; i < a.gate.size(); ++i) {
-    a.gate[i] = random_uniform({10, Purpose::synthetic}, i) - 0.3f;
-  }
-  return a;
+  return test::skewed_assignment(c.tokens, c.experts, c.per_token, c.skew);
 }
 
 struct Layer {

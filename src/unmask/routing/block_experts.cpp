@@ -7,29 +7,18 @@
 namespace unmask {
 namespace {
 
-class BlockExperts : public Selector {
+class BlockExperts : public CoresetSelector {
  public:
-  explicit BlockExperts(const RoutingPolicy& policy)
-      : policy_(policy), routing_(policy), ballot_(policy) {}
-
-  void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
-              Decision& decision) const override {
-    const int32_t least = coreset_least(policy_, static_cast<int32_t>(logits.cols));
-    choose_coresets(policy_, logits, context, decision, [&](const RowBlock& block, auto coreset) {
-      ArenaScope scope(thread_scratch());
-      const auto votes = take_scratch<double>(logits.cols);
-      ballot_.count_scores(logits, context, block, votes);
-      mark_by_share(votes, policy_.block.p, least, coreset);
-    });
-    route_within_coresets(routing_, logits, context, assignment, decision);
-  }
-
-  int64_t max_slots(int64_t tokens, int64_t) const override { return tokens * routing_.k(); }
+  using CoresetSelector::CoresetSelector;
 
  private:
-  RoutingPolicy policy_;
-  TokenRouting routing_;
-  Ballot ballot_;
+  void mark(ConstMatrix logits, const RouteContext& context, const RowBlock& block,
+            std::span<uint8_t> coreset) const override {
+    const auto votes = take_scratch<double>(logits.cols);
+    ballot_.count_scores(logits, context, block, votes);
+    mark_by_share(votes, policy_.block.p, coreset_least(policy_, static_cast<int32_t>(logits.cols)),
+                  coreset);
+  }
 };
 
 }  // namespace

@@ -132,21 +132,26 @@ std::span<const int32_t> list_coreset(const Decision& decision, int64_t block, i
   return list;
 }
 
-void route_within_coresets(const TokenRouting& routing, ConstMatrix logits,
-                           const RouteContext& context, Assignment& assignment,
-                           Decision& decision) {
+void CoresetSelector::select(ConstMatrix logits, const RouteContext& context,
+                             Assignment& assignment, Decision& decision) const {
+  choose_coresets(policy_, logits, context, decision, [&](const RowBlock& block, auto coreset) {
+    ArenaScope block_scope(thread_scratch());
+    mark(logits, context, block, coreset);
+  });
   ArenaScope scope(thread_scratch());
-  const auto choices = routing.take_choices(context, logits.rows);
+  const auto choices = routing_.take_choices(context, logits.rows);
   parallel_for(std::ssize(decision.blocks), [&](int64_t b) {
     ArenaScope block_scope(thread_scratch());
     const auto coreset = list_coreset(decision, b, logits.cols);
     for (int32_t t = decision.blocks[b].begin; t < decision.blocks[b].end; ++t) {
       if (context.is_padding(t)) continue;
-      routing.choose_within(row_of(logits, t), context.expert_bias, coreset, choices.of(t));
+      routing_.choose_within(row_of(logits, t), context.expert_bias, coreset, choices.of(t));
     }
   });
-  routing.assign(logits, context, choices, assignment, decision);
+  routing_.assign(logits, context, choices, assignment, decision);
 }
+
+int64_t CoresetSelector::max_slots(int64_t tokens, int64_t) const { return tokens * routing_.k(); }
 
 Status check_block(const RoutingPolicy& policy) {
   const RoutingPolicy::Block& block = policy.block;

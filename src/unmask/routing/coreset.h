@@ -9,6 +9,7 @@
 #include "unmask/base/result.h"
 #include "unmask/routing/blocks.h"
 #include "unmask/routing/scratch.h"
+#include "unmask/routing/selector.h"
 #include "unmask/routing/token_routing.h"
 
 namespace unmask {
@@ -75,9 +76,25 @@ void choose_coresets(const RoutingPolicy& policy, ConstMatrix logits, const Rout
 // The experts of a block's coreset, ascending, in scratch memory of the calling thread.
 std::span<const int32_t> list_coreset(const Decision& decision, int64_t block, int64_t experts);
 
-// Every token's k experts within the coreset of its block.
-void route_within_coresets(const TokenRouting& routing, ConstMatrix logits,
-                           const RouteContext& context, Assignment& assignment, Decision& decision);
+// Every token's k experts within the coreset of its block; a policy says which experts that has.
+class CoresetSelector : public Selector {
+ public:
+  explicit CoresetSelector(const RoutingPolicy& policy)
+      : policy_(policy), routing_(policy), ballot_(policy) {}
+
+  void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
+              Decision& decision) const final;
+  int64_t max_slots(int64_t tokens, int64_t sequence_length) const final;
+
+ protected:
+  // Marks the experts of a block, on any thread, inside an ArenaScope.
+  virtual void mark(ConstMatrix logits, const RouteContext& context, const RowBlock& block,
+                    std::span<uint8_t> coreset) const = 0;
+
+  const RoutingPolicy policy_;
+  const TokenRouting routing_;
+  const Ballot ballot_;
+};
 
 // Refuses keys of [block] that cannot be.
 Status check_block(const RoutingPolicy& policy);

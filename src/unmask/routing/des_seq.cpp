@@ -7,31 +7,20 @@
 namespace unmask {
 namespace {
 
-class DesSeq : public Selector {
+class DesSeq : public CoresetSelector {
  public:
-  explicit DesSeq(const RoutingPolicy& policy)
-      : policy_(policy), routing_(policy), ballot_(policy) {}
-
-  void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
-              Decision& decision) const override {
-    choose_coresets(policy_, logits, context, decision, [&](const RowBlock& block, auto coreset) {
-      ballot_.mark_best(logits, context, block, policy_.block.k_vote, coreset);
-      // The few tokens of a short block may bring in fewer experts than each of them needs.
-      if (std::count(coreset.begin(), coreset.end(), uint8_t{1}) >= routing_.k()) return;
-      ArenaScope scope(thread_scratch());
-      const auto votes = take_scratch<double>(logits.cols);
-      ballot_.count_scores(logits, context, block, votes);
-      mark_by_size(votes, routing_.k(), coreset);
-    });
-    route_within_coresets(routing_, logits, context, assignment, decision);
-  }
-
-  int64_t max_slots(int64_t tokens, int64_t) const override { return tokens * routing_.k(); }
+  using CoresetSelector::CoresetSelector;
 
  private:
-  RoutingPolicy policy_;
-  TokenRouting routing_;
-  Ballot ballot_;
+  void mark(ConstMatrix logits, const RouteContext& context, const RowBlock& block,
+            std::span<uint8_t> coreset) const override {
+    ballot_.mark_best(logits, context, block, policy_.block.k_vote, coreset);
+    // The few tokens of a short block may bring in fewer experts than each of them needs.
+    if (std::count(coreset.begin(), coreset.end(), uint8_t{1}) >= routing_.k()) return;
+    const auto votes = take_scratch<double>(logits.cols);
+    ballot_.count_scores(logits, context, block, votes);
+    mark_by_size(votes, routing_.k(), coreset);
+  }
 };
 
 }  // namespace

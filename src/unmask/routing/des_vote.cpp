@@ -9,30 +9,18 @@
 namespace unmask {
 namespace {
 
-class DesVote : public Selector {
+class DesVote : public CoresetSelector {
  public:
-  explicit DesVote(const RoutingPolicy& policy)
-      : policy_(policy), routing_(policy), ballot_(policy) {}
-
-  void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
-              Decision& decision) const override {
-    const double share = std::floor(policy_.block.beta * static_cast<double>(logits.cols));
-    const int32_t size = std::max(static_cast<int32_t>(share), routing_.k());
-    choose_coresets(policy_, logits, context, decision, [&](const RowBlock& block, auto coreset) {
-      ArenaScope scope(thread_scratch());
-      const auto votes = take_scratch<double>(logits.cols);
-      ballot_.count_weights(logits, context, block, votes);
-      mark_by_size(votes, size, coreset);
-    });
-    route_within_coresets(routing_, logits, context, assignment, decision);
-  }
-
-  int64_t max_slots(int64_t tokens, int64_t) const override { return tokens * routing_.k(); }
+  using CoresetSelector::CoresetSelector;
 
  private:
-  RoutingPolicy policy_;
-  TokenRouting routing_;
-  Ballot ballot_;
+  void mark(ConstMatrix logits, const RouteContext& context, const RowBlock& block,
+            std::span<uint8_t> coreset) const override {
+    const double share = std::floor(policy_.block.beta * static_cast<double>(logits.cols));
+    const auto votes = take_scratch<double>(logits.cols);
+    ballot_.count_weights(logits, context, block, votes);
+    mark_by_size(votes, std::max(static_cast<int32_t>(share), routing_.k()), coreset);
+  }
 };
 
 }  // namespace
