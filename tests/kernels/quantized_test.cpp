@@ -1,6 +1,7 @@
 #include "unmask/kernels/reference/quantized.h"
 
 #include "tests/kernels/skewed_assignment.h"
+#include "tests/kernels/this_machine.h"
 #include "tests/support/numeric.h"
 #include <cmath>
 #include <string>
@@ -18,24 +19,19 @@ namespace {
 
 int32_t levels_of(WeightFormat format) { return format == WeightFormat::int8 ? 127 : 7; }
 
-// A packed matrix, or several behind each other, that owns its memory.
+void pack(const QuantizedShape& shape, ConstMatrix w, std::byte* bytes) {
+  quantize(shape, w, bytes, reinterpret_cast<bf16*>(bytes + shape.data_bytes()));
+}
+
+// A packed matrix that owns its memory.
 struct Packed {
   QuantizedShape shape;
-  int64_t count;
-  Buffer data, scales;
+  Buffer bytes;
 
-  Packed(QuantizedShape s, const TestMatrix& stacked)
-      : shape(s),
-        count(stacked.view().rows / s.rows),
-        data(static_cast<size_t>(count * s.data_bytes())),
-        scales(static_cast<size_t>(count * s.scale_count() + 1) * sizeof(bf16)) {
-    for (int64_t i = 0; i < count; ++i) {
-      quantize(s, ConstMatrix(stacked.view()).row_range(i * s.rows, s.rows),
-               data.data() + i * s.data_bytes(), scales.as<bf16>() + i * s.scale_count());
-    }
+  Packed(QuantizedShape s, const TestMatrix& w) : shape(s), bytes(static_cast<size_t>(s.bytes())) {
+    pack(s, w.view(), bytes.data());
   }
-  QuantizedStack stack() const { return {shape, count, data.data(), scales.as<bf16>()}; }
-  QuantizedMatrix matrix() const { return stack()[0]; }
+  QuantizedMatrix matrix() const { return matrix_at(shape, bytes.data()); }
 };
 
 QuantizedShape shape_of(WeightFormat format, int64_t rows, int64_t cols, int32_t group) {
@@ -176,16 +172,27 @@ Assignment make_assignment(const Case& c) {
 }
 
 struct Layer {
-  Packed gate, up, down;
+  ExpertForm form;
+  Buffer bytes;
+  std::vector<const std::byte*> records;
+
   Layer(const Case& c, WeightFormat format)
-      : gate(shape_of(format, c.ffn, c.hidden, c.group),
-             random_matrix(c.experts * c.ffn, c.hidden, 11, scale(c.hidden))),
-        up(shape_of(format, c.ffn, c.hidden, c.group),
-           random_matrix(c.experts * c.ffn, c.hidden, 12, scale(c.hidden))),
-        down(shape_of(format, c.hidden, c.ffn, c.group),
-             random_matrix(c.experts * c.hidden, c.ffn, 13, scale(c.ffn))) {}
-  static float scale(int64_t n) { return 1 / std::sqrt(static_cast<float>(n)); }
-  QuantizedExperts weights() const { return {gate.stack(), up.stack(), down.stack()}; }
+      : form{shape_of(format, c.ffn, c.hidden, c.group),
+             shape_of(format, c.hidden, c.ffn, c.group)},
+        bytes(static_cast<size_t>(c.experts * form.bytes())) {
+    const auto random = [](int64_t rows, int64_t cols, uint64_t seed) {
+      return random_matrix(rows, cols, seed, 1 / std::sqrt(static_cast<float>(cols)));
+    };
+    for (int32_t e = 0; e < c.experts; ++e) {
+      std::byte* const record = bytes.data() + e * form.bytes();
+      const auto seed = static_cast<uint64_t>(100 * e);
+      pack(form.up, random(c.ffn, c.hidden, seed + 11).view(), record);
+      pack(form.up, random(c.ffn, c.hidden, seed + 12).view(), record + form.up.bytes());
+      pack(form.down, random(c.hidden, c.ffn, seed + 13).view(), record + 2 * form.up.bytes());
+      records.push_back(record);
+    }
+  }
+  QuantizedExperts weights() const { return {form, records}; }
 };
 
 // The output of the first product is quantized again, and the twin's f64 sums may put a value near
@@ -238,7 +245,7 @@ TEST_P(Formats, FeedForwardIsOneExpertThatTakesEveryToken) {
   const Layer layer(c, GetParam());
   const TestMatrix x = random_matrix(c.tokens, c.hidden, 1);
   TestMatrix y = random_matrix(c.tokens, c.hidden, 3), expected = y;
-  feed_forward_forward(x, layer.weights(), y);
+  feed_forward_forward(x, {layer.form, layer.records[0]}, y);
   experts_forward(x, layer.weights(), a, expected);
   EXPECT_EQ(y, expected);
 }
@@ -262,13 +269,13 @@ const KernelCase kKernels[] = {
 };
 
 class QuantizedKernels : public testing::TestWithParam<KernelCase> {};
-INSTANTIATE_TEST_SUITE_P(AllInstructionSets, QuantizedKernels, testing::ValuesIn(kKernels),
+INSTANTIATE_TEST_SUITE_P(AllInstructionSets, QuantizedKernels,
+                         testing::ValuesIn(of_this_machine(kKernels)),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // Every height of a block, on every instruction set this machine has, the largest levels included.
 TEST_P(QuantizedKernels, TilesOfAnyHeightAgreeWithTheTwin) {
   const KernelCase& c = GetParam();
-  if (isa_in_use() < c.needs) GTEST_SKIP() << "not on this machine";
   const int64_t in = 200;
   for (const bool extreme : {false, true}) {
     TestMatrix w = random_matrix(32, in, 2);

@@ -21,15 +21,25 @@ void for_rows(int64_t rows, int64_t cols, Body&& body) {
   });
 }
 
+template <class T>
+void look_up(View<const T> table, std::span<const int32_t> ids, Matrix out) {
+  UNMASK_CHECK(std::ssize(ids) == out.rows && table.cols == out.cols);
+  for_rows(out.rows, out.cols, [&](int64_t i) {
+    UNMASK_CHECK(ids[i] >= 0 && ids[i] < table.rows);
+    const T* const row = table.row(ids[i]);
+    for (int64_t j = 0; j < out.cols; ++j) out(i, j) = static_cast<float>(row[j]);
+  });
+}
+
 }  // namespace
 
 void embedding_forward(ConstMatrix table, std::span<const int32_t> ids, Matrix out) {
-  UNMASK_CHECK(std::ssize(ids) == out.rows && table.cols == out.cols);
   if (use_reference_kernels()) return reference::embedding_forward(table, ids, out);
-  for_rows(out.rows, out.cols, [&](int64_t i) {
-    UNMASK_CHECK(ids[i] >= 0 && ids[i] < table.rows);
-    std::copy_n(table.row(ids[i]), out.cols, out.row(i));
-  });
+  look_up(table, ids, out);
+}
+
+void embedding_forward(View<const bf16> table, std::span<const int32_t> ids, Matrix out) {
+  look_up(table, ids, out);
 }
 
 void embedding_backward(std::span<const int32_t> ids, ConstMatrix dout, Matrix dtable) {

@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <span>
 
+#include "unmask/base/bf16.h"
 #include "unmask/base/view.h"
 
 namespace unmask {
 
 // out[i] = table[ids[i]].  table [vocab, hidden], out [n, hidden].
 void embedding_forward(ConstMatrix table, std::span<const int32_t> ids, Matrix out);
+void embedding_forward(View<const bf16> table, std::span<const int32_t> ids, Matrix out);
 // dtable[ids[i]] += dout[i], in the order of i for any number of threads.
 void embedding_backward(std::span<const int32_t> ids, ConstMatrix dout, Matrix dtable);
 

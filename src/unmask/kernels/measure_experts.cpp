@@ -59,19 +59,16 @@ Assignment choose(const ExpertsBenchmark& b, int32_t call) {
 }
 
 // Any levels; bf16 values of about 2^-6, since all bits would make infinities.
-void fill(const QuantizedShape& shape, int64_t count, std::byte* data, bf16* scales) {
-  parallel_pieces(count * shape.data_bytes() / 8, int64_t{1} << 18,
-                  [&](int64_t begin, int64_t end) {
-                    uint64_t state = static_cast<uint64_t>(begin) * 2 + 1;
-                    for (int64_t i = begin; i < end; ++i) {
-                      state = state * 6364136223846793005u + 1442695040888963407u;
-                      uint64_t bits = state ^ state >> 29;
-                      if (!shape.integers())
-                        bits = (bits & 0x807f807f807f807fu) | 0x3c803c803c803c80u;
-                      std::memcpy(data + 8 * i, &bits, 8);
-                    }
-                  });
-  std::fill_n(scales, count * shape.scale_count(), bf16(0x1p-10f));
+void fill(const QuantizedShape& shape, uint64_t seed, std::byte* data) {
+  uint64_t state = seed * 2 + 1;
+  for (int64_t i = 0; i < shape.data_bytes(); i += 8) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    uint64_t bits = state ^ state >> 29;
+    if (!shape.integers()) bits = (bits & 0x807f807f807f807fu) | 0x3c803c803c803c80u;
+    std::memcpy(data + i, &bits, 8);
+  }
+  std::fill_n(reinterpret_cast<bf16*>(data + shape.data_bytes()), shape.scale_count(),
+              bf16(0x1p-10f));
 }
 
 Status check(const ExpertsBenchmark& b, double bytes) {
@@ -101,24 +98,21 @@ double ExpertsMeasurement::floor_seconds() const {
 }
 
 Result<ExpertsMeasurement> measure_experts(const ExpertsBenchmark& b) {
-  const QuantizedShape up = {b.format, b.ffn, b.hidden, b.group};
-  const QuantizedShape down = {b.format, b.hidden, b.ffn, b.group};
-  const double expert_bytes = static_cast<double>(2 * up.bytes() + down.bytes());
+  const ExpertForm form = {{b.format, b.ffn, b.hidden, b.group},
+                           {b.format, b.hidden, b.ffn, b.group}};
+  const auto expert_bytes = static_cast<double>(form.bytes());
   UNMASK_TRY_STATUS(check(b, expert_bytes * b.experts));
 
-  const Buffer data(static_cast<size_t>(b.experts * (2 * up.data_bytes() + down.data_bytes())));
-  const Buffer scales(static_cast<size_t>(b.experts * (2 * up.scale_count() + down.scale_count())) *
-                      sizeof(bf16));
-  std::byte* next = data.data();
-  bf16* next_scales = scales.as<bf16>();
-  const auto take = [&](const QuantizedShape& shape) {
-    fill(shape, b.experts, next, next_scales);
-    const QuantizedStack stack = {shape, b.experts, next, next_scales};
-    next += b.experts * shape.data_bytes();
-    next_scales += b.experts * shape.scale_count();
-    return stack;
-  };
-  const QuantizedExperts weights = {take(up), take(up), take(down)};
+  const Buffer data(static_cast<size_t>(b.experts * form.bytes()));
+  std::vector<const std::byte*> records(static_cast<size_t>(b.experts));
+  parallel_for(b.experts, [&](int64_t e) {
+    std::byte* const record = data.data() + e * form.bytes();
+    fill(form.up, static_cast<uint64_t>(3 * e), record);
+    fill(form.up, static_cast<uint64_t>(3 * e + 1), record + form.up.bytes());
+    fill(form.down, static_cast<uint64_t>(3 * e + 2), record + 2 * form.up.bytes());
+    records[static_cast<size_t>(e)] = record;
+  });
+  const QuantizedExperts weights = {form, records};
 
   const Buffer activations(sizeof(float) * static_cast<size_t>(2 * b.tokens * b.hidden));
   const Matrix x(activations.as<float>(), b.tokens, b.hidden);

@@ -81,7 +81,7 @@ InterleavedBlocks gather_tokens(ConstMatrix x, const QuantizedShape& shape, cons
 // experts of most rows first, so that threads end together.
 void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
                  std::span<const Active> active, const Slots& slots, Matrix h) {
-  const QuantizedShape& shape = weights.gate.shape;
+  const QuantizedShape& shape = weights.form.up;
   ArenaScope scope(thread_scratch());
   int32_t* const order = thread_scratch().take<int32_t>(std::ssize(active));
   std::iota(order, order + active.size(), 0);
@@ -95,8 +95,8 @@ void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
     };
     const Active& a = expert_of(task);
     const int64_t i = task % shape.tiles();
-    const QuantizedMatrix gate = weights.gate[a.expert], up = weights.up[a.expert];
-    const QuantizedMatrix next = following < 0 ? up : weights.gate[expert_of(following).expert];
+    const QuantizedMatrix gate = weights.gate(a.expert), up = weights.up(a.expert);
+    const QuantizedMatrix next = following < 0 ? up : weights.gate(expert_of(following).expert);
     ArenaScope task_scope(thread_scratch());
     float* const gate_out = thread_scratch().take<float>(a.rows * kTile);
     float* const up_out = thread_scratch().take<float>(a.rows * kTile);
@@ -113,20 +113,22 @@ void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
 
 // y[t] += down_e · h of t's slots. A task owns some columns of y and goes through the experts in
 // ascending order: a sum in fixed order without another buffer, and the same bytes for every task.
-void down_and_combine(const InterleavedBlocks& h, const QuantizedStack& down,
+void down_and_combine(const InterleavedBlocks& h, const QuantizedExperts& weights,
                       std::span<const Active> active, const Slots& slots, Matrix y) {
   const int64_t most_rows =
       std::max_element(active.begin(), active.end(), [](const Active& a, const Active& b) {
         return a.rows < b.rows;
       })->rows;
-  parallel_tasks_ahead(down.shape.tiles(), [&](int64_t i, int64_t following) {
+  const QuantizedShape& shape = weights.form.down;
+  parallel_tasks_ahead(shape.tiles(), [&](int64_t i, int64_t following) {
     ArenaScope scope(thread_scratch());
     float* const out = thread_scratch().take<float>(most_rows * kTile);
-    const int64_t column = i * kTile, width = std::min(kTile, down.shape.rows - column);
+    const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
     for (size_t n = 0; n < active.size(); ++n) {
       const Active& a = active[n];
       const bool last = n + 1 == active.size();
-      const QuantizedMatrix w = down[a.expert], next = down[active[last ? 0 : n + 1].expert];
+      const QuantizedMatrix w = weights.down(a.expert);
+      const QuantizedMatrix next = weights.down(active[last ? 0 : n + 1].expert);
       multiply_tile({w, i}, h, a.slot, a.rows, {next, last && following >= 0 ? following : i}, out);
       for (int64_t r = 0; r < a.rows; ++r) {
         float* const sum = y.row(slots.token[a.slot + r]) + column;
@@ -140,8 +142,8 @@ void forward(ConstMatrix x, const QuantizedExperts& weights, const Slots& slots,
   ArenaScope scope(thread_scratch());
   const std::span<const Active> active = active_experts(slots);
   if (active.empty()) return;
-  const QuantizedShape& in = weights.gate.shape;
-  const QuantizedShape& out = weights.down.shape;
+  const QuantizedShape& in = weights.form.up;
+  const QuantizedShape& out = weights.form.down;
 
   const auto up_blocks = row_blocks(active, slots.count(), quantized_kernel(in.format).max_rows);
   const InterleavedBlocks tokens = gather_tokens(x, in, slots, up_blocks);
@@ -160,29 +162,26 @@ void forward(ConstMatrix x, const QuantizedExperts& weights, const Slots& slots,
       return rows[i];
     });
   });
-  down_and_combine(hidden, weights.down, active, slots, y);
+  down_and_combine(hidden, weights, active, slots, y);
 }
 
-void check_shapes(ConstMatrix x, const QuantizedExperts& w, int64_t experts, Matrix y) {
-  const QuantizedShape &gate = w.gate.shape, &up = w.up.shape, &down = w.down.shape;
-  UNMASK_CHECK(w.gate.count == experts && w.up.count == experts && w.down.count == experts);
-  UNMASK_CHECK(gate.cols == x.cols && up.cols == x.cols && up.rows == gate.rows);
-  UNMASK_CHECK(gate.format == up.format && gate.group == up.group);
-  UNMASK_CHECK(down.cols == gate.rows && down.rows == y.cols && y.rows == x.rows);
+void check_shapes(ConstMatrix x, const ExpertForm& form, Matrix y) {
+  UNMASK_CHECK(form.up.cols == x.cols && form.down.cols == form.up.rows);
+  UNMASK_CHECK(form.down.rows == y.cols && y.rows == x.rows);
 }
 
 }  // namespace
 
 void experts_forward(ConstMatrix x, const QuantizedExperts& weights, const Assignment& a,
                      Matrix y) {
-  check_shapes(x, weights, a.experts, y);
-  UNMASK_CHECK(x.rows == a.tokens);
+  check_shapes(x, weights.form, y);
+  UNMASK_CHECK(x.rows == a.tokens && std::ssize(weights.records) == a.experts);
   if (use_reference_kernels()) return reference::experts_forward(x, weights, a, y);
   forward(x, weights, {a.expert_begin, a.token, a.gate}, y);
 }
 
-void feed_forward_forward(ConstMatrix x, const QuantizedExperts& weights, Matrix y) {
-  check_shapes(x, weights, 1, y);
+void feed_forward_forward(ConstMatrix x, const QuantizedFeedForward& weights, Matrix y) {
+  check_shapes(x, weights.form, y);
   if (use_reference_kernels()) return reference::feed_forward_forward(x, weights, y);
   ArenaScope scope(thread_scratch());
   const auto tokens = static_cast<size_t>(x.rows);
@@ -191,7 +190,7 @@ void feed_forward_forward(ConstMatrix x, const QuantizedExperts& weights, Matrix
   std::iota(token, token + tokens, 0);
   std::fill_n(gate, tokens, 1.0f);
   const int32_t begin[] = {0, static_cast<int32_t>(tokens)};
-  forward(x, weights, {begin, {token, tokens}, {gate, tokens}}, y);
+  forward(x, {weights.form, {&weights.record, 1}}, {begin, {token, tokens}, {gate, tokens}}, y);
 }
 
 }  // namespace unmask

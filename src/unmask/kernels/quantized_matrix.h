@@ -75,19 +75,13 @@ struct QuantizedMatrix {
   const bf16* tile_scales(int64_t i) const { return scales + i * shape.tile_scales(); }
 };
 
-// `count` matrices of one shape behind each other: the same projection of all experts of a layer.
-struct QuantizedStack {
-  QuantizedShape shape;
-  int64_t count = 0;
-  const std::byte* data = nullptr;
-  const bf16* scales = nullptr;
-
-  QuantizedMatrix operator[](int64_t i) const {
-    return {shape, data + i * shape.data_bytes(), scales + i * shape.scale_count()};
-  }
-};
+// The matrix whose tiles and then scales begin at `bytes`, on 64 bytes: shape.bytes() of them.
+inline QuantizedMatrix matrix_at(const QuantizedShape& shape, const std::byte* bytes) {
+  return {shape, bytes, reinterpret_cast<const bf16*>(bytes + shape.data_bytes())};
+}
 
 // Packs w [rows, cols]; `data` and `scales` have the sizes of the shape. Weights must be finite.
+// Tiles do not know of each other: rows may be packed in pieces of whole tiles.
 void quantize(const QuantizedShape& shape, ConstMatrix w, std::byte* data, bf16* scales);
 
 }  // namespace unmask

@@ -65,25 +65,25 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
 }
 
 void experts_forward(ConstMatrix x, const QuantizedExperts& w, const Assignment& a, Matrix y) {
-  const int64_t ffn = w.gate.shape.rows;
+  const int64_t ffn = w.form.up.rows;
   std::vector<float> h(static_cast<size_t>(ffn));
   for (int32_t e = 0; e < a.experts; ++e) {
     for (int32_t slot = a.expert_begin[e]; slot < a.expert_begin[e + 1]; ++slot) {
       const int32_t t = a.token[slot];
-      const std::vector<double> row = seen(x.row(t), x.cols, w.gate.shape.format);
+      const std::vector<double> row = seen(x.row(t), x.cols, w.form.up.format);
       for (int64_t f = 0; f < ffn; ++f) {
-        const double gate = dot(w.gate[e], f, row), up = dot(w.up[e], f, row);
+        const double gate = dot(w.gate(e), f, row), up = dot(w.up(e), f, row);
         h[f] = static_cast<float>(a.gate[slot] * gate / (1.0 + std::exp(-gate)) * up);
       }
-      const std::vector<double> hidden = seen(h.data(), ffn, w.down.shape.format);
+      const std::vector<double> hidden = seen(h.data(), ffn, w.form.down.format);
       for (int64_t j = 0; j < y.cols; ++j) {
-        y(t, j) += static_cast<float>(dot(w.down[e], j, hidden));
+        y(t, j) += static_cast<float>(dot(w.down(e), j, hidden));
       }
     }
   }
 }
 
-void feed_forward_forward(ConstMatrix x, const QuantizedExperts& weights, Matrix y) {
+void feed_forward_forward(ConstMatrix x, const QuantizedFeedForward& weights, Matrix y) {
   Assignment all;
   all.experts = 1;
   all.tokens = static_cast<int32_t>(x.rows);
@@ -91,7 +91,7 @@ void feed_forward_forward(ConstMatrix x, const QuantizedExperts& weights, Matrix
   for (int32_t t = 0; t < all.tokens; ++t) all.token.push_back(t);
   all.finish();
   std::fill(all.gate.begin(), all.gate.end(), 1.0f);
-  reference::experts_forward(x, weights, all, y);
+  reference::experts_forward(x, {weights.form, {&weights.record, 1}}, all, y);
 }
 
 }  // namespace unmask::reference

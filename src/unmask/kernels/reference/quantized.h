@@ -15,6 +15,6 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
 void experts_forward(ConstMatrix x, const QuantizedExperts& weights, const Assignment& assignment,
                      Matrix y);
 
-void feed_forward_forward(ConstMatrix x, const QuantizedExperts& weights, Matrix y);
+void feed_forward_forward(ConstMatrix x, const QuantizedFeedForward& weights, Matrix y);
 
 }  // namespace unmask::reference
