@@ -73,15 +73,15 @@ bool uses_cache(const GenerateOptions& options, const ModelConfig& config) {
   return options.cache == Cache::on || routes_block_by_block(config, length);
 }
 
-int64_t expert_bytes(const Tape& tape, const ModelConfig& config) {
-  const int64_t one =
-      int64_t{3} * config.hidden * config.expert_ffn * static_cast<int64_t>(sizeof(float));
-  int64_t used = 0;
-  for (const Tape::Layer& layer : tape.layers) {
-    const Assignment& assignment = layer.routing.assignment;
+int64_t expert_bytes(const Tape& tape, const ModelWeights& weights) {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < tape.layers.size(); ++i) {
+    const Assignment& assignment = tape.layers[i].routing.assignment;
+    int64_t used = 0;
     for (int32_t e = 0; e < assignment.experts; ++e) used += assignment.load(e) > 0;
+    if (used > 0) bytes += used * expert_bytes(weights.layers[i].moe, assignment.experts);
   }
-  return used * one;
+  return bytes;
 }
 
 int64_t peak_memory() {
@@ -141,12 +141,13 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
       if (active.empty()) break;
       batch.finish(layout);
       model.forward(batch.batch(), tape);
+      UNMASK_TRY_STATUS(model.intact());
       if (!all_finite({tape.hidden.data, static_cast<size_t>(tape.hidden.size())})) {
         return failure(
             "the model gives values that are not finite: its weights are damaged, or training "
             "diverged; try an earlier checkpoint");
       }
-      const int64_t bytes = expert_bytes(tape, config);
+      const int64_t bytes = expert_bytes(tape, model.weights());
       ++totals.forwards;
       totals.expert_bytes += bytes;
       if (std::ranges::any_of(active, &Decoding::denoises)) {

@@ -34,15 +34,15 @@ struct Rotated {
   Matrix q_inv_rms, k_inv_rms;  // [N, heads], [N, kv_heads]
 };
 
-Rotated rotate(const LayerContext& context, const AttentionParameters& p, Matrix qkv) {
+Rotated rotate(const LayerContext& context, ConstMatrix q_norm, ConstMatrix k_norm, Matrix qkv) {
   const ModelConfig& config = context.config;
   const QkvColumns columns(config);
   const int64_t n = qkv.rows;
   Rotated r{context.scratch.matrix(n, columns.q), context.scratch.matrix(n, columns.kv),
             context.scratch.matrix(n, config.heads), context.scratch.matrix(n, config.kv_heads)};
-  qk_norm_rope_forward(columns.query(qkv), p.q_norm, config.norm_epsilon, context.rope,
+  qk_norm_rope_forward(columns.query(qkv), q_norm, config.norm_epsilon, context.rope,
                        context.batch.positions, config.head_dim, r.q, r.q_inv_rms);
-  qk_norm_rope_forward(columns.key(qkv), p.k_norm, config.norm_epsilon, context.rope,
+  qk_norm_rope_forward(columns.key(qkv), k_norm, config.norm_epsilon, context.rope,
                        context.batch.positions, config.head_dim, r.k, r.k_inv_rms);
   return r;
 }
@@ -75,9 +75,8 @@ AttentionParameters attention_parameters(const Parameters& parameters, int32_t l
           view(index.attention_out_bias)};
 }
 
-void attention_layer_forward(const LayerContext& context, int32_t layer,
-                             const AttentionParameters& p, ConstMatrix x, Matrix y, Arena& keep,
-                             AttentionSaved& saved) {
+void attention_layer_forward(const LayerContext& context, int32_t layer, const AttentionWeights& w,
+                             ConstMatrix x, Matrix y, Arena& keep, AttentionSaved& saved) {
   const ProfileScope time(context.profile.attention);
   const ModelConfig& config = context.config;
   const QkvColumns columns(config);
@@ -89,10 +88,10 @@ void attention_layer_forward(const LayerContext& context, int32_t layer,
   const ArenaScope scope(context.scratch);
 
   const Matrix normed = context.scratch.matrix(n, config.hidden);
-  rms_norm_forward(x, p.norm, config.norm_epsilon, normed, saved.inv_rms);
-  linear_forward(normed, p.qkv, p.qkv_bias, saved.qkv, context.precision);
+  rms_norm_forward(x, w.norm, config.norm_epsilon, normed, saved.inv_rms);
+  linear_forward(normed, w.qkv, w.qkv_bias, saved.qkv, context.precision);
 
-  const Rotated r = rotate(context, p, saved.qkv);
+  const Rotated r = rotate(context, w.q_norm, w.k_norm, saved.qkv);
   const Matrix values = columns.value(saved.qkv);
   if (context.batch.cached.empty()) {
     attention_forward(r.q, r.k, values, *context.batch.attention, attention_shape(config),
@@ -101,7 +100,7 @@ void attention_layer_forward(const LayerContext& context, int32_t layer,
     attend_to_caches(context, layer, r.q, r.k, values, saved.attended);
   }
 
-  linear_forward(saved.attended, p.out, p.out_bias, y, context.precision);
+  linear_forward(saved.attended, w.out, w.out_bias, y, context.precision);
   add(x, y);
 }
 
@@ -121,7 +120,7 @@ void attention_layer_backward(const LayerContext& context, const AttentionParame
     linear_backward(saved.attended, p.out, d_x, d_attended, d.out, d.out_bias, false,
                     context.precision);
 
-    const Rotated r = rotate(context, p, saved.qkv);
+    const Rotated r = rotate(context, p.q_norm, p.k_norm, saved.qkv);
     attention_backward(r.q, r.k, columns.value(saved.qkv), saved.attended, saved.log_sum_exp,
                        d_attended, *context.batch.attention, attention_shape(config), d_q, d_k, d_v,
                        context.precision);

@@ -4,6 +4,7 @@
 #include "unmask/base/view.h"
 #include "unmask/model/layer_context.h"
 #include "unmask/model/parameters.h"
+#include "unmask/model/weights.h"
 
 namespace unmask {
 
@@ -31,8 +32,8 @@ struct AttentionSaved {
 // y = x + attention(norm(x)); x, y [N, hidden]. `saved` is taken from `keep`, which may be the
 // scratch of the context. `layer` says whose keys and values of the caches these are.
 void attention_layer_forward(const LayerContext& context, int32_t layer,
-                             const AttentionParameters& parameters, ConstMatrix x, Matrix y,
-                             Arena& keep, AttentionSaved& saved);
+                             const AttentionWeights& weights, ConstMatrix x, Matrix y, Arena& keep,
+                             AttentionSaved& saved);
 
 // d_x [N, hidden]: on entry the gradient of y, on return that of x. `work` [N, hidden] is
 // overwritten. Gradients +=.

@@ -22,9 +22,9 @@ int64_t head_piece_rows(int64_t vocab_size) {
   return std::clamp<int64_t>((int64_t{1} << 24) / vocab_size, 64, 1024);
 }
 
-void head_forward(ConstMatrix hidden, std::span<const int32_t> rows, ConstMatrix head,
+void head_forward(ConstMatrix hidden, std::span<const int32_t> rows, const Weight& head,
                   Matrix logits, Arena& scratch, Precision precision) {
-  in_pieces(std::ssize(rows), head.rows, [&](int64_t begin, int64_t count) {
+  in_pieces(std::ssize(rows), rows_of(head), [&](int64_t begin, int64_t count) {
     const ArenaScope scope(scratch);
     const Matrix x = scratch.matrix(count, hidden.cols);
     gather_rows(hidden, rows.subspan(begin, count), x);
@@ -33,18 +33,18 @@ void head_forward(ConstMatrix hidden, std::span<const int32_t> rows, ConstMatrix
 }
 
 double head_loss(ConstMatrix hidden, std::span<const int32_t> rows,
-                 std::span<const int32_t> targets, std::span<const float> weight, ConstMatrix head,
-                 std::span<float> loss, Matrix d_hidden, Matrix d_head, Arena& scratch,
-                 Precision precision) {
+                 std::span<const int32_t> targets, std::span<const float> weight,
+                 const Weight& head, std::span<float> loss, Matrix d_hidden, Matrix d_head,
+                 Arena& scratch, Precision precision) {
   const bool with_gradient = !d_head.empty();
   double sum = 0;
-  in_pieces(std::ssize(rows), head.rows, [&](int64_t begin, int64_t count) {
+  in_pieces(std::ssize(rows), rows_of(head), [&](int64_t begin, int64_t count) {
     const ArenaScope scope(scratch);
     const auto index = rows.subspan(begin, count);
     const auto scale = weight.subspan(begin, count);
     const auto piece_loss = loss.subspan(begin, count);
     const Matrix x = scratch.matrix(count, hidden.cols);
-    const Matrix logits = scratch.matrix(count, head.rows);
+    const Matrix logits = scratch.matrix(count, rows_of(head));
     gather_rows(hidden, index, x);
     linear_forward(x, head, {}, logits, precision);
     cross_entropy(logits, targets.subspan(begin, count),
@@ -52,7 +52,7 @@ double head_loss(ConstMatrix hidden, std::span<const int32_t> rows,
     for (int64_t i = 0; i < count; ++i) sum += double{scale[i]} * double{piece_loss[i]};
     if (with_gradient) {
       const Matrix d_x = scratch.matrix(count, hidden.cols);
-      linear_backward(x, head, logits, d_x, d_head, {}, false, precision);
+      linear_backward(x, std::get<ConstMatrix>(head), logits, d_x, d_head, {}, false, precision);
       scatter_add_rows(d_x, index, d_hidden);
     }
   });

@@ -6,6 +6,7 @@
 #include "unmask/base/arena.h"
 #include "unmask/base/view.h"
 #include "unmask/kernels/precision.h"
+#include "unmask/model/weights.h"
 
 namespace unmask {
 
@@ -14,14 +15,15 @@ namespace unmask {
 int64_t head_piece_rows(int64_t vocab_size);
 
 // logits [rows, vocab] of the given rows of hidden [N, hidden]. head [vocab, hidden].
-void head_forward(ConstMatrix hidden, std::span<const int32_t> rows, ConstMatrix head,
+void head_forward(ConstMatrix hidden, std::span<const int32_t> rows, const Weight& head,
                   Matrix logits, Arena& scratch, Precision precision);
 
 // sum over i of weight[i] * CE(row rows[i], targets[i]); loss[i] = the unweighted CE. With d_head
-// not empty also d_hidden[rows[i]] += and d_head +=; a row then occurs at most once.
+// not empty also d_hidden[rows[i]] += and d_head +=; a row then occurs at most once, and the head
+// is a plain one.
 double head_loss(ConstMatrix hidden, std::span<const int32_t> rows,
-                 std::span<const int32_t> targets, std::span<const float> weight, ConstMatrix head,
-                 std::span<float> loss, Matrix d_hidden, Matrix d_head, Arena& scratch,
-                 Precision precision);
+                 std::span<const int32_t> targets, std::span<const float> weight,
+                 const Weight& head, std::span<float> loss, Matrix d_hidden, Matrix d_head,
+                 Arena& scratch, Precision precision);
 
 }  // namespace unmask

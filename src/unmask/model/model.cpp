@@ -27,12 +27,27 @@ void check_attention(const Batch& batch, bool training) {
 }  // namespace
 
 Result<Model> Model::create(const ModelConfig& config, ModelOptions options) {
+  UNMASK_TRY(Model model, without_weights(config, options));
+  model.parameters_ = Parameters(*model.layout_);
+  model.weights_ = weights_of(model.parameters_);
+  return model;
+}
+
+Result<Model> Model::from_weights(const ModelConfig& config, ModelOptions options,
+                                  ModelWeights weights, std::shared_ptr<const WeightStore> store) {
+  UNMASK_TRY(Model model, without_weights(config, options));
+  UNMASK_CHECK(std::ssize(weights.layers) == config.layers);
+  model.weights_ = std::move(weights);
+  model.store_ = std::move(store);
+  return model;
+}
+
+Result<Model> Model::without_weights(const ModelConfig& config, ModelOptions options) {
   UNMASK_TRY_STATUS(validate(config));
   Model model;
   model.config_ = config;
   model.options_ = options;
   model.layout_ = std::make_unique<ParameterLayout>(config);
-  model.parameters_ = Parameters(*model.layout_);
   for (int32_t i = 0; i < config.layers; ++i) {
     if (config.is_dense(i)) {
       model.routers_.push_back(nullptr);
@@ -58,8 +73,7 @@ int64_t Model::max_slots(std::span<const int32_t> sequence_begin) const {
 
 void Model::layer_forward(const LayerContext& context, int32_t index, Tape::Layer& layer,
                           ConstMatrix x, Matrix y, Matrix work, Arena* keep, bool route) {
-  const AttentionParameters attention = attention_parameters(parameters_, index);
-  const MoeParameters moe = moe_parameters(parameters_, index);
+  const auto& [attention, moe] = weights_.layers[index];
 
   const Matrix middle = keep ? keep->matrix(x.rows, x.cols) : y;
   attention_layer_forward(context, index, attention, x, middle, keep ? *keep : context.scratch,
@@ -96,7 +110,7 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
   tape.hidden = tape.arena.matrix(n, config_.hidden);
   Matrix x = tape.arena.matrix(n, config_.hidden);
   Matrix spare = training ? Matrix() : tape.arena.matrix(n, config_.hidden);
-  embedding_forward(parameters_[layout_->embedding], batch.tokens, x);
+  embed(weights_.embedding, batch.tokens, x);
   for (int32_t i = 0; i < config_.layers; ++i) {
     Tape::Layer& layer = tape.layers[i];
     const bool routed = !config_.is_dense(i);
@@ -114,14 +128,14 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
   }
   tape.output = x;
   tape.final_inv_rms = tape.arena.matrix(n, 1);
-  rms_norm_forward(x, parameters_[layout_->final_norm], config_.norm_epsilon, tape.hidden,
-                   tape.final_inv_rms);
+  rms_norm_forward(x, weights_.final_norm, config_.norm_epsilon, tape.hidden, tape.final_inv_rms);
   return tape.hidden;
 }
 
 void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float balance_scale,
                      Parameters& gradients) {
   UNMASK_CHECK(tape.mode == Tape::Mode::training && d_hidden.rows == batch.size());
+  UNMASK_CHECK(!parameters_.empty());
   const ProfileScope time(tape.profile.total);
   const LayerContext shared = context(batch, tape);
   const ArenaScope scope(tape.scratch);
@@ -152,8 +166,7 @@ void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float bala
 
 void Model::head_forward(Tape& tape, std::span<const int32_t> rows, Matrix logits) {
   const ProfileScope total(tape.profile.total), time(tape.profile.head);
-  unmask::head_forward(tape.hidden, rows, parameters_[layout_->head], logits, tape.scratch,
-                       options_.precision);
+  unmask::head_forward(tape.hidden, rows, weights_.head, logits, tape.scratch, options_.precision);
 }
 
 double Model::head_loss(Tape& tape, std::span<const int32_t> rows, std::span<const int32_t> targets,
@@ -161,8 +174,8 @@ double Model::head_loss(Tape& tape, std::span<const int32_t> rows, std::span<con
                         Parameters* gradients) {
   const ProfileScope total(tape.profile.total), time(tape.profile.head);
   const Matrix d_head = gradients ? (*gradients)[layout_->head] : Matrix();
-  return unmask::head_loss(tape.hidden, rows, targets, weight, parameters_[layout_->head], loss,
-                           d_hidden, d_head, tape.scratch, options_.precision);
+  return unmask::head_loss(tape.hidden, rows, targets, weight, weights_.head, loss, d_hidden,
+                           d_head, tape.scratch, options_.precision);
 }
 
 }  // namespace unmask

@@ -12,6 +12,7 @@
 #include "unmask/model/parameters.h"
 #include "unmask/model/tape.h"
 #include "unmask/model/tape_plan.h"
+#include "unmask/model/weights.h"
 #include "unmask/routing/router.h"
 
 namespace unmask {
@@ -22,12 +23,19 @@ class Model {
  public:
   // Refuses an impossible configuration. Parameters are zero: initialise or load them.
   static Result<Model> create(const ModelConfig& config, ModelOptions options = {});
+  // Forward only, from weights that lie elsewhere, packed or not; `store` keeps them there.
+  // Parameters are absent: empty().
+  static Result<Model> from_weights(const ModelConfig& config, ModelOptions options,
+                                    ModelWeights weights, std::shared_ptr<const WeightStore> store);
 
   const ModelConfig& config() const { return config_; }
   const ParameterLayout& layout() const { return *layout_; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
   ModelOptions& options() { return options_; }
+  const ModelWeights& weights() const { return weights_; }
+  // Whether the weights lay still during the passes so far (WeightStore).
+  Status intact() const { return store_ ? store_->intact() : Status(); }
 
   // Embedding, layers and final norm. Returns tape.hidden, the normed hidden states [N, hidden],
   // which live on the tape with everything that `backward` needs; with Tape::Mode::inference only
@@ -55,6 +63,7 @@ class Model {
 
  private:
   Model() = default;
+  static Result<Model> without_weights(const ModelConfig& config, ModelOptions options);
   // Layer `index` from x to y, through `work`, all [N, hidden]. What backward needs is taken from
   // `keep` when given. With `route` false the layer's assignment is used as it stands.
   void layer_forward(const LayerContext& context, int32_t index, Tape::Layer& layer, ConstMatrix x,
@@ -68,6 +77,8 @@ class Model {
   ModelOptions options_;
   std::unique_ptr<ParameterLayout> layout_;
   Parameters parameters_;
+  ModelWeights weights_;  // of the parameters, or of the store
+  std::shared_ptr<const WeightStore> store_;
   std::vector<std::unique_ptr<Router>> routers_;  // [layers], null for dense layers
   RopeTable rope_;
 };

@@ -15,12 +15,38 @@ FeedForwardWeights shared_weights(const MoeParameters& p) {
   return {p.shared_gate, p.shared_up, p.shared_down};
 }
 
-RouteContext route_context(const LayerContext& context, const MoeParameters& p) {
+RouteContext route_context(const LayerContext& context, ConstMatrix expert_bias) {
   RouteContext route = context.batch.route;
-  if (!p.expert_bias.empty()) {
-    route.expert_bias = {p.expert_bias.data, static_cast<size_t>(p.expert_bias.cols)};
+  if (!expert_bias.empty()) {
+    route.expert_bias = {expert_bias.data, static_cast<size_t>(expert_bias.cols)};
   }
   return route;
+}
+
+void add_shared(const LayerContext& context, const MoeWeights& w, ConstMatrix normed, Matrix y,
+                Arena* keep, MoeSaved& saved) {
+  if (std::holds_alternative<std::monostate>(w.shared)) return;
+  const ProfileScope time(context.profile.shared);
+  if (const auto* packed = std::get_if<QuantizedFeedForward>(&w.shared)) {
+    return feed_forward_forward(normed, *packed, y);
+  }
+  feed_forward_forward(normed, std::get<FeedForwardWeights>(w.shared), y, keep,
+                       keep ? &saved.shared : nullptr, context.precision);
+}
+
+void add_experts(const LayerContext& context, const MoeWeights& w, ConstMatrix normed,
+                 const Assignment& assignment, Matrix y, Arena* keep, MoeSaved& saved) {
+  if (std::holds_alternative<std::monostate>(w.experts)) return;
+  const ProfileScope time(context.profile.experts);
+  if (const auto* packed = std::get_if<QuantizedExperts>(&w.experts)) {
+    return experts_forward(normed, *packed, assignment, y);
+  }
+  if (const auto* cached = std::get_if<CachedExperts>(&w.experts)) {
+    return experts_forward(normed, cached->cache->acquire(cached->layer, assignment.expert_begin),
+                           assignment, y);
+  }
+  experts_forward(normed, std::get<ExpertWeights>(w.experts), assignment, y, keep,
+                  keep ? &saved.experts : nullptr, context.precision);
 }
 
 }  // namespace
@@ -39,16 +65,16 @@ MoeParameters moe_parameters(const Parameters& parameters, int32_t layer) {
           .shared_down = view(index.shared_down)};
 }
 
-void moe_layer_norm(const LayerContext& context, const MoeParameters& p, ConstMatrix x,
-                    Matrix normed, Matrix inv_rms) {
-  rms_norm_forward(x, p.norm, context.config.norm_epsilon, normed, inv_rms);
+void moe_layer_norm(const LayerContext& context, const MoeWeights& w, ConstMatrix x, Matrix normed,
+                    Matrix inv_rms) {
+  rms_norm_forward(x, w.norm, context.config.norm_epsilon, normed, inv_rms);
 }
 
-void moe_layer_route(const LayerContext& context, const MoeParameters& p, Router& router,
+void moe_layer_route(const LayerContext& context, const MoeWeights& w, Router& router,
                      ConstMatrix normed, Routing& routing) {
   const ProfileScope time(context.profile.router);
-  const RouteContext route = route_context(context, p);
-  linear_forward(normed, p.router, {}, routing.logits, Precision::f32);
+  const RouteContext route = route_context(context, w.expert_bias);
+  linear_forward(normed, w.router, {}, routing.logits, Precision::f32);
   router.select(routing.logits, route, routing.assignment, routing.decision);
   router.weigh_forward(routing.logits, routing.decision, routing.assignment);
   routing.balance = BalanceLoss();
@@ -58,18 +84,10 @@ void moe_layer_route(const LayerContext& context, const MoeParameters& p, Router
   }
 }
 
-void moe_layer_compute(const LayerContext& context, const MoeParameters& p, ConstMatrix normed,
+void moe_layer_compute(const LayerContext& context, const MoeWeights& w, ConstMatrix normed,
                        const Assignment& assignment, Matrix y, Arena* keep, MoeSaved& saved) {
-  if (p.shared()) {
-    const ProfileScope time(context.profile.shared);
-    feed_forward_forward(normed, shared_weights(p), y, keep, keep ? &saved.shared : nullptr,
-                         context.precision);
-  }
-  if (p.routed()) {
-    const ProfileScope time(context.profile.experts);
-    experts_forward(normed, expert_weights(p), assignment, y, keep, keep ? &saved.experts : nullptr,
-                    context.precision);
-  }
+  add_shared(context, w, normed, y, keep, saved);
+  add_experts(context, w, normed, assignment, y, keep, saved);
 }
 
 void moe_layer_backward(const LayerContext& context, const MoeParameters& p, Router* router,
@@ -100,8 +118,8 @@ void moe_layer_backward(const LayerContext& context, const MoeParameters& p, Rou
     const Matrix d_logits = context.scratch.matrix(routing.logits.rows, routing.logits.cols);
     fill(0.0f, d_logits);
     router->weigh_backward(routing.logits, routing.decision, assignment, d_gate, d_logits);
-    router->balance(routing.logits, route_context(context, p), routing.decision, assignment,
-                    balance_scale, d_logits);
+    router->balance(routing.logits, route_context(context, p.expert_bias), routing.decision,
+                    assignment, balance_scale, d_logits);
     linear_backward(normed, p.router, d_logits, d_normed, d.router, {}, true, Precision::f32);
   }
   rms_norm_backward(x, p.norm, saved.inv_rms, d_normed, d_x, d.norm);

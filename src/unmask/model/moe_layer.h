@@ -7,6 +7,7 @@
 #include "unmask/kernels/feed_forward.h"
 #include "unmask/model/layer_context.h"
 #include "unmask/model/parameters.h"
+#include "unmask/model/weights.h"
 #include "unmask/routing/router.h"
 
 namespace unmask {
@@ -41,18 +42,17 @@ struct MoeSaved {
 };
 
 // Normed input of the experts: normed, x [N, hidden].
-void moe_layer_norm(const LayerContext& context, const MoeParameters& parameters, ConstMatrix x,
+void moe_layer_norm(const LayerContext& context, const MoeWeights& weights, ConstMatrix x,
                     Matrix normed, Matrix inv_rms);
 
 // Fills `routing` (whose logits have their memory) from the normed input, always in f32.
-void moe_layer_route(const LayerContext& context, const MoeParameters& parameters, Router& router,
+void moe_layer_route(const LayerContext& context, const MoeWeights& weights, Router& router,
                      ConstMatrix normed, Routing& routing);
 
 // y += shared(normed) + sum of gate * expert(normed) over each token's experts. The activations
-// are taken from `keep` when given, else nothing is kept.
-void moe_layer_compute(const LayerContext& context, const MoeParameters& parameters,
-                       ConstMatrix normed, const Assignment& assignment, Matrix y, Arena* keep,
-                       MoeSaved& saved);
+// are taken from `keep` when given (packed weights keep none), else nothing is kept.
+void moe_layer_compute(const LayerContext& context, const MoeWeights& weights, ConstMatrix normed,
+                       const Assignment& assignment, Matrix y, Arena* keep, MoeSaved& saved);
 
 // Through all three: d_x [N, hidden] is the gradient of x + y on entry, and that of x on return.
 // `work` [N, hidden] is overwritten. Gradients +=, auxiliary losses included, scaled by
