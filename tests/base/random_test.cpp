@@ -147,5 +147,15 @@ TEST(Random, StreamsAreIndependent) {
               0, bound);
 }
 
+TEST(RandomBits, OfFourCountersAreThoseOfEach) {
+  const RandomKey key{0x0123456789abcdefu, Purpose::initialization};
+  // With a carry into the upper half of the counter.
+  for (const uint64_t a : {uint64_t{0}, uint64_t{0xfffffffe}, ~uint64_t{0} - 1}) {
+    std::array<std::array<uint32_t, 4>, 4> four;
+    random_bits_of_four(key, a, 0xfedcba98u, 7, four);
+    for (uint64_t i = 0; i < 4; ++i) EXPECT_EQ(four[i], random_bits(key, a + i, 0xfedcba98u, 7));
+  }
+}
+
 }  // namespace
 }  // namespace unmask

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 namespace unmask {
 
@@ -30,6 +31,10 @@ struct RandomKey {
 
 // Four independent uniform 32-bit numbers for the counter (a, b, c); a < 2^64, b and c < 2^32.
 std::array<uint32_t, 4> random_bits(RandomKey key, uint64_t a, uint32_t b = 0, uint32_t c = 0);
+
+// Those of the counters a, a + 1, a + 2 and a + 3 at once.
+void random_bits_of_four(RandomKey key, uint64_t a, uint32_t b, uint32_t c,
+                         std::span<std::array<uint32_t, 4>, 4> out);
 
 // Uniform in the open interval (0, 1), 23 bits.
 float random_uniform(RandomKey key, uint64_t a, uint32_t b = 0, uint32_t c = 0);

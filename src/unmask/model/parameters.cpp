@@ -14,7 +14,7 @@ namespace {
 
 // A cache line of f32, and the width of one AVX-512 register.
 constexpr int64_t kAlignment = 16;
-// Elements drawn by one task; a multiple of 4, the numbers that one counter yields.
+// Elements drawn by one task.
 constexpr int64_t kGrain = 1 << 16;
 
 class LayoutBuilder {
@@ -88,15 +88,17 @@ ParameterLayout::Layer make_layer(LayoutBuilder& build, const ModelConfig& confi
   return layer;
 }
 
-// Four standard normals from one counter: Box-Muller on both pairs.
-std::array<float, 4> four_normals(RandomKey key, uint64_t group, uint32_t parameter) {
-  const auto bits = random_bits(key, group, parameter);
-  std::array<float, 4> normal;
-  for (size_t pair = 0; pair < 4; pair += 2) {
-    const float radius = std::sqrt(-2.0f * std::log(to_unit_interval(bits[pair])));
-    const float angle = 2.0f * std::numbers::pi_v<float> * to_unit_interval(bits[pair + 1]);
-    normal[pair] = radius * std::cos(angle);
-    normal[pair + 1] = radius * std::sin(angle);
+// Standard normals of four counters, four from each: Box-Muller on both pairs of its words.
+std::array<float, 16> sixteen_normals(RandomKey key, uint64_t counter, uint32_t parameter) {
+  std::array<std::array<uint32_t, 4>, 4> bits;
+  random_bits_of_four(key, counter, parameter, 0, bits);
+  std::array<float, 16> normal;
+  for (size_t i = 0; i < 16; i += 2) {
+    const std::array<uint32_t, 4>& words = bits[i / 4];
+    const float radius = std::sqrt(-2.0f * std::log(to_unit_interval(words[i % 4])));
+    const float angle = 2.0f * std::numbers::pi_v<float> * to_unit_interval(words[i % 4 + 1]);
+    normal[i] = radius * std::cos(angle);
+    normal[i + 1] = radius * std::sin(angle);
   }
   return normal;
 }
@@ -118,26 +120,43 @@ int ParameterLayout::find(const std::string& name) const {
   return found == table.end() ? -1 : static_cast<int>(found - table.begin());
 }
 
+int64_t ParameterLayout::parameters() const {
+  int64_t count = 0;
+  for (const ParameterInfo& info : table) count += info.size();
+  return count;
+}
+
 void initialize(const Parameters& parameters, uint64_t seed) {
-  const RandomKey key{seed, Purpose::initialization};
-  const auto& table = parameters.layout().table;
-  for (size_t index = 0; index < table.size(); ++index) {
-    const ParameterInfo& info = table[index];
-    float* values = parameters.flat().data() + info.offset;
-    if (info.init_std == 0) {
-      std::fill_n(values, info.size(), info.init_value);
-      continue;
-    }
-    parallel_pieces(info.size(), kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i += 4) {
-        const auto normal =
-            four_normals(key, static_cast<uint64_t>(i / 4), static_cast<uint32_t>(index));
-        for (int64_t j = i; j < std::min(i + 4, end); ++j) {
-          values[j] = info.init_std * normal[static_cast<size_t>(j - i)];
-        }
-      }
-    });
+  const ParameterLayout& layout = parameters.layout();
+  for (size_t index = 0; index < layout.table.size(); ++index) {
+    const ParameterInfo& info = layout.table[index];
+    initialize(layout, static_cast<int>(index), seed, 0,
+               parameters.flat().subspan(static_cast<size_t>(info.offset),
+                                         static_cast<size_t>(info.size())));
   }
+}
+
+void initialize(const ParameterLayout& layout, int parameter, uint64_t seed, int64_t first,
+                std::span<float> out) {
+  const ParameterInfo& info = layout.table[static_cast<size_t>(parameter)];
+  UNMASK_CHECK(first >= 0 && first + std::ssize(out) <= info.size());
+  if (info.init_std == 0) {
+    std::fill(out.begin(), out.end(), info.init_value);
+    return;
+  }
+  const RandomKey key{seed, Purpose::initialization};
+  parallel_pieces(std::ssize(out), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end;) {
+      const int64_t counter = (first + i) / 4;
+      const auto normal =
+          sixteen_normals(key, static_cast<uint64_t>(counter), static_cast<uint32_t>(parameter));
+      const int64_t skip = first + i - 4 * counter;
+      const int64_t count = std::min(std::ssize(normal) - skip, end - i);
+      std::transform(normal.begin() + skip, normal.begin() + skip + count, out.begin() + i,
+                     [&](float value) { return info.init_std * value; });
+      i += count;
+    }
+  });
 }
 
 }  // namespace unmask

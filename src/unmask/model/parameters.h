@@ -59,6 +59,7 @@ struct ParameterLayout {
   explicit ParameterLayout(const ModelConfig& config);
   ParameterLayout() = default;
   int find(const std::string& name) const;  // -1 = absent
+  int64_t parameters() const;               // elements without the padding
 };
 
 // A flat f32 buffer in the form of a layout: parameters, gradients or a moment.
@@ -85,5 +86,8 @@ class Parameters {
 
 // Fills every parameter with its initial distribution: a function of (seed, parameter, element).
 void initialize(const Parameters& parameters, uint64_t seed);
+// Elements [first, first + out.size()) of one of them.
+void initialize(const ParameterLayout& layout, int parameter, uint64_t seed, int64_t first,
+                std::span<float> out);
 
 }  // namespace unmask
