@@ -20,6 +20,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return bytes_; }
   const std::string& path() const { return path_; }
 
+  // Bytes that have been read and will not be for a while no longer count as this process's memory;
+  // the next reading brings them back. Of any range, on any thread.
+  void release(std::span<const std::byte> part) const;
+
  private:
   std::string path_;
   std::span<const std::byte> bytes_;

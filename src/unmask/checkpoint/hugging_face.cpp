@@ -2,18 +2,15 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <numeric>
 #include <span>
-#include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
-#include <fmt/ranges.h>
-
+#include "unmask/base/arena.h"
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/parallel.h"
+#include "unmask/checkpoint/checkpoint_source.h"
 #include "unmask/checkpoint/model_config_json.h"
 #include "unmask/checkpoint/tensor_form.h"
 
@@ -33,98 +30,9 @@ bool has_weights(const std::string& directory) {
          fs::exists(join(directory, "model.safetensors.index.json"), code);
 }
 
-bool is_float(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16 || dtype == DType::f64;
-}
-
-// Tables of constants that some checkpoints carry along.
-bool is_ignorable(std::string_view name) { return name.ends_with("rotary_emb.inv_freq"); }
-
-std::span<float> place_of(const StoredTensor& stored, const Parameters& parameters) {
-  const ParameterInfo& info = parameters.layout().table[static_cast<size_t>(stored.parameter)];
-  return parameters.flat().subspan(static_cast<size_t>(info.offset + stored.first),
-                                   static_cast<size_t>(stored.elements()));
-}
-
-// Matches the tensors of an archive with the forms that a configuration wants.
-class Loader {
- public:
-  Loader(const Safetensors& archive, const Parameters& parameters)
-      : archive_(archive), parameters_(parameters) {}
-
-  void expect(const TensorForm& form) {
-    if (form.merged && archive_.find(form.merged->name) != nullptr) {
-      expect(*form.merged);
-    } else {
-      for (const StoredTensor& part : form.parts) expect(part);
-    }
-  }
-
-  // A tied head may be stored all the same, if it really is the embedding.
-  void permit_tied_head(const std::string& embedding) {
-    const Tensor* head = archive_.find("lm_head.weight");
-    const Tensor* source = archive_.find(embedding);
-    if (head == nullptr || source == nullptr) return;
-    expected_.insert(head->name);
-    if (head->dtype != source->dtype || !std::ranges::equal(head->bytes, source->bytes)) {
-      problem("{}: differs from {}, although tie_word_embeddings is true", archive_.where(*head),
-              embedding);
-    }
-  }
-
-  void report_unexpected() {
-    for (const Tensor& tensor : archive_.tensors()) {
-      if (expected_.contains(tensor.name) || is_ignorable(tensor.name)) continue;
-      problem("{}: unexpected: the configuration has no such parameter", archive_.where(tensor));
-    }
-  }
-
-  Status status(const std::string& directory) const {
-    if (problems_ == 0) return {};
-    std::string more;
-    if (problems_ > lines_.size()) more = fmt::format("\n  and {} more", problems_ - lines_.size());
-    return failure("{}: the weights do not fit config.json:\n  {}{}", directory,
-                   fmt::join(lines_, "\n  "), more);
-  }
-
-  void read_all() const {
-    parallel_for(static_cast<int64_t>(jobs_.size()), [&](int64_t i) {
-      const auto& [tensor, place] = jobs_[static_cast<size_t>(i)];
-      UNMASK_CHECK(archive_.read(*tensor, place).ok());
-    });
-  }
-
- private:
-  static constexpr size_t kShown = 100;
-
-  template <class... Args>
-  void problem(fmt::format_string<Args...> format, Args&&... args) {
-    if (++problems_ <= kShown) lines_.push_back(fmt::format(format, std::forward<Args>(args)...));
-  }
-
-  void expect(const StoredTensor& stored) {
-    expected_.insert(stored.name);
-    const Tensor* tensor = archive_.find(stored.name);
-    if (tensor == nullptr) {
-      problem("tensor \"{}\": missing, expected {}", stored.name, shape_text(stored.shape));
-    } else if (tensor->shape != stored.shape) {
-      problem("{}: expected shape {}, found {}", archive_.where(*tensor), shape_text(stored.shape),
-              shape_text(tensor->shape));
-    } else if (!is_float(tensor->dtype)) {
-      problem("{}: expected floating-point numbers, found {}", archive_.where(*tensor),
-              dtype_name(tensor->dtype));
-    } else {
-      jobs_.emplace_back(tensor, place_of(stored, parameters_));
-    }
-  }
-
-  const Safetensors& archive_;
-  const Parameters& parameters_;
-  std::unordered_set<std::string> expected_;
-  std::vector<std::pair<const Tensor*, std::span<float>>> jobs_;
-  std::vector<std::string> lines_;
-  size_t problems_ = 0;
-};
+// Elements read at a time: per task into memory, and at once on the way to a file.
+constexpr int64_t kGrain = 1 << 18;
+constexpr int64_t kWritten = 1 << 22;
 
 // What one file of the checkpoint holds.
 struct Shard {
@@ -164,14 +72,42 @@ std::vector<Shard> cut_into_shards(const std::vector<TensorForm>& forms,
   return shards;
 }
 
-Status write_shard(const std::string& directory, Shard shard, const Parameters& parameters) {
-  UNMASK_TRY(auto writer, SafetensorsWriter::create(join(directory, shard.file),
-                                                    std::move(shard.specs), {{"format", "pt"}}));
-  for (const StoredTensor* stored : shard.tensors) {
-    UNMASK_TRY_STATUS(writer.append(place_of(*stored, parameters)));
+// One file after the other, and how far that is in all.
+class ShardWriter {
+ public:
+  ShardWriter(const std::string& directory, const ParameterSource& source,
+              const ReportBytes& report)
+      : directory_(directory), source_(source), report_(report), piece_(kWritten * sizeof(float)) {}
+
+  Status write(const Shard& shard) {
+    UNMASK_TRY(auto writer, SafetensorsWriter::create(join(directory_, shard.file), shard.specs,
+                                                      {{"format", "pt"}}));
+    for (size_t i = 0; i < shard.tensors.size(); ++i) {
+      UNMASK_TRY_STATUS(write(*shard.tensors[i], shard.specs[i].dtype, writer));
+    }
+    return writer.finish();
   }
-  return writer.finish();
-}
+
+ private:
+  Status write(const StoredTensor& stored, DType dtype, SafetensorsWriter& writer) {
+    const int64_t end = stored.first + stored.elements();
+    for (int64_t first = stored.first; first < end; first += kWritten) {
+      const std::span<float> values(piece_.as<float>(),
+                                    static_cast<size_t>(std::min(kWritten, end - first)));
+      source_.read(stored.parameter, first, values);
+      UNMASK_TRY_STATUS(writer.append(std::span<const float>(values)));
+      written_ += std::ssize(values) * dtype_bytes(dtype);
+      if (report_) report_(written_);
+    }
+    return {};
+  }
+
+  const std::string& directory_;
+  const ParameterSource& source_;
+  const ReportBytes& report_;
+  Buffer piece_;
+  int64_t written_ = 0;
+};
 
 json shard_index(const std::vector<Shard>& shards) {
   json map = json::object();
@@ -194,9 +130,7 @@ Result<ModelConfig> load_model_config(const std::string& directory) {
   UNMASK_TRY(const Safetensors archive, Safetensors::open_directory(directory));
   int64_t stored = 0;
   for (const Tensor& tensor : archive.tensors()) stored += tensor.elements();
-  const ParameterLayout layout(config);
-  int64_t wanted = 0;
-  for (const ParameterInfo& info : layout.table) wanted += info.size();
+  const int64_t wanted = ParameterLayout(config).parameters();
   if (wanted > stored) {
     return failure("{}: describes a model of {} parameters, the files beside it hold {}", path,
                    wanted, stored);
@@ -206,34 +140,48 @@ Result<ModelConfig> load_model_config(const std::string& directory) {
 
 Status load_parameters(const std::string& directory, const ModelConfig& config,
                        const Parameters& parameters) {
-  UNMASK_TRY(const Safetensors archive, Safetensors::open_directory(directory));
-  const auto forms = tensor_forms(config, parameters.layout());
-  Loader loader(archive, parameters);
-  for (const TensorForm& form : forms) loader.expect(form);
-  if (config.tied_head) {
-    const auto embedding = static_cast<size_t>(parameters.layout().embedding);
-    loader.permit_tied_head(forms[embedding].parts[0].name);
+  UNMASK_TRY(const CheckpointSource source, CheckpointSource::open(directory, config));
+  // Pieces of all parameters, since most tensors are small.
+  struct Piece {
+    int parameter;
+    int64_t first;
+    std::span<float> out;
+  };
+  std::vector<Piece> pieces;
+  const auto& table = parameters.layout().table;
+  for (size_t i = 0; i < table.size(); ++i) {
+    for (int64_t first = 0; first < table[i].size(); first += kGrain) {
+      pieces.push_back({static_cast<int>(i), first,
+                        parameters.flat().subspan(
+                            static_cast<size_t>(table[i].offset + first),
+                            static_cast<size_t>(std::min(kGrain, table[i].size() - first)))});
+    }
   }
-  loader.report_unexpected();
-  UNMASK_TRY_STATUS(loader.status(directory));
-  loader.read_all();
+  parallel_for(std::ssize(pieces), [&](int64_t i) {
+    const Piece& piece = pieces[static_cast<size_t>(i)];
+    source.read(piece.parameter, piece.first, piece.out);
+  });
   return {};
 }
 
-Status save_model(const std::string& directory, const ModelConfig& config,
-                  const Parameters& parameters, const SaveOptions& options) {
+Status save_model(const std::string& directory, const ParameterSource& source,
+                  const SaveOptions& options, const ReportBytes& report) {
   UNMASK_CHECK(options.dtype == DType::f32 || options.dtype == DType::bf16);
-  const auto forms = tensor_forms(config, parameters.layout());
+  const auto forms = tensor_forms(source.config(), source.layout());
   const std::vector<Shard> shards = cut_into_shards(forms, options);
-  for (const Shard& shard : shards) {
-    UNMASK_TRY_STATUS(write_shard(directory, shard, parameters));
-  }
+  ShardWriter writer(directory, source, report);
+  for (const Shard& shard : shards) UNMASK_TRY_STATUS(writer.write(shard));
   if (shards.size() > 1) {
     UNMASK_TRY_STATUS(write_file_atomically(join(directory, "model.safetensors.index.json"),
                                             shard_index(shards).dump(1) + "\n"));
   }
-  const std::string text = model_config_to_json(config, options.dtype).dump(2) + "\n";
+  const std::string text = model_config_to_json(source.config(), options.dtype).dump(2) + "\n";
   return write_file_atomically(join(directory, "config.json"), text);
+}
+
+Status save_model(const std::string& directory, const ModelConfig& config,
+                  const Parameters& parameters, const SaveOptions& options) {
+  return save_model(directory, HeldParameters(config, parameters), options);
 }
 
 }  // namespace unmask

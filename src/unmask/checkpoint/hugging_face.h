@@ -4,6 +4,7 @@
 #include <string>
 
 #include "unmask/base/result.h"
+#include "unmask/checkpoint/parameter_source.h"
 #include "unmask/checkpoint/safetensors.h"
 #include "unmask/model/config.h"
 #include "unmask/model/parameters.h"
@@ -18,8 +19,7 @@ namespace unmask {
 // theirs is refused, before anyone allocates for it.
 Result<ModelConfig> load_model_config(const std::string& directory);
 
-// Reads every parameter straight into its place, from any floating-point type, experts split or
-// merged. One error names all tensors that are missing, unexpected or of another shape.
+// Reads every parameter straight into its place (checkpoint_source.h).
 Status load_parameters(const std::string& directory, const ModelConfig& config,
                        const Parameters& parameters);
 
@@ -29,6 +29,8 @@ struct SaveOptions {
 };
 
 // Writes config.json and the weights into a directory that is being staged (base/files.h).
+Status save_model(const std::string& directory, const ParameterSource& source,
+                  const SaveOptions& options = {}, const ReportBytes& report = {});
 Status save_model(const std::string& directory, const ModelConfig& config,
                   const Parameters& parameters, const SaveOptions& options = {});
 

@@ -193,40 +193,54 @@ void cast_all(std::span<const std::byte> bytes, std::span<To> out) {
   convert_all<From>(bytes, out, [](From value) { return static_cast<To>(value); });
 }
 
-// Integers and booleans to any type; false: the tensor holds something else.
+// Integers and booleans to any type; false: `bytes` hold something else.
 template <class To>
-bool read_integers(const Tensor& tensor, std::span<To> out) {
-  switch (tensor.dtype) {
+bool read_integers(DType dtype, std::span<const std::byte> bytes, std::span<To> out) {
+  switch (dtype) {
     case DType::i64:
-      cast_all<int64_t>(tensor.bytes, out);
+      cast_all<int64_t>(bytes, out);
       return true;
     case DType::i32:
-      cast_all<int32_t>(tensor.bytes, out);
+      cast_all<int32_t>(bytes, out);
       return true;
     case DType::i16:
-      cast_all<int16_t>(tensor.bytes, out);
+      cast_all<int16_t>(bytes, out);
       return true;
     case DType::i8:
-      cast_all<int8_t>(tensor.bytes, out);
+      cast_all<int8_t>(bytes, out);
       return true;
     case DType::u64:
-      cast_all<uint64_t>(tensor.bytes, out);
+      cast_all<uint64_t>(bytes, out);
       return true;
     case DType::u32:
-      cast_all<uint32_t>(tensor.bytes, out);
+      cast_all<uint32_t>(bytes, out);
       return true;
     case DType::u16:
-      cast_all<uint16_t>(tensor.bytes, out);
+      cast_all<uint16_t>(bytes, out);
       return true;
     case DType::u8:
-      cast_all<uint8_t>(tensor.bytes, out);
+      cast_all<uint8_t>(bytes, out);
       return true;
     case DType::boolean:
-      convert_all<uint8_t>(tensor.bytes, out,
-                           [](uint8_t value) { return static_cast<To>(value != 0); });
+      convert_all<uint8_t>(bytes, out, [](uint8_t value) { return static_cast<To>(value != 0); });
       return true;
     default:
       return false;
+  }
+}
+
+void read_floats(DType dtype, std::span<const std::byte> bytes, std::span<float> out) {
+  switch (dtype) {
+    case DType::f64:
+      return cast_all<double>(bytes, out);
+    case DType::f32:
+      return cast_all<float>(bytes, out);
+    case DType::f16:
+      return convert_all<uint16_t>(bytes, out, [](uint16_t bits) { return _cvtsh_ss(bits); });
+    case DType::bf16:
+      return cast_all<bf16>(bytes, out);
+    default:
+      UNMASK_CHECK(read_integers(dtype, bytes, out));
   }
 }
 
@@ -332,29 +346,22 @@ std::string Safetensors::where(const Tensor& tensor) const {
 }
 
 Status Safetensors::read(const Tensor& tensor, std::span<float> out) const {
-  UNMASK_CHECK(static_cast<int64_t>(out.size()) == tensor.elements());
-  switch (tensor.dtype) {
-    case DType::f64:
-      cast_all<double>(tensor.bytes, out);
-      break;
-    case DType::f32:
-      cast_all<float>(tensor.bytes, out);
-      break;
-    case DType::f16:
-      convert_all<uint16_t>(tensor.bytes, out, [](uint16_t bits) { return _cvtsh_ss(bits); });
-      break;
-    case DType::bf16:
-      cast_all<bf16>(tensor.bytes, out);
-      break;
-    default:
-      UNMASK_CHECK(read_integers(tensor, out));
-  }
+  UNMASK_CHECK(std::ssize(out) == tensor.elements());
+  read_floats(tensor.dtype, tensor.bytes, out);
   return {};
 }
 
+void Safetensors::read_once(const Tensor& tensor, int64_t first, std::span<float> out) const {
+  UNMASK_CHECK(first >= 0 && first + std::ssize(out) <= tensor.elements());
+  const auto size = static_cast<size_t>(dtype_bytes(tensor.dtype));
+  const auto part = tensor.bytes.subspan(static_cast<size_t>(first) * size, out.size() * size);
+  read_floats(tensor.dtype, part, out);
+  files_[tensor.file].release(part);
+}
+
 Status Safetensors::read(const Tensor& tensor, std::span<int64_t> out) const {
-  UNMASK_CHECK(static_cast<int64_t>(out.size()) == tensor.elements());
-  if (!read_integers(tensor, out)) {
+  UNMASK_CHECK(std::ssize(out) == tensor.elements());
+  if (!read_integers(tensor.dtype, tensor.bytes, out)) {
     return failure("{}: expected integers, found {}", where(tensor), dtype_name(tensor.dtype));
   }
   return {};

@@ -58,6 +58,10 @@ class Safetensors {
   Status read(const Tensor& tensor, std::span<float> out) const;
   Status read(const Tensor& tensor, std::span<int64_t> out) const;
 
+  // Elements [first, first + out.size()), whose part of the mapping is then released
+  // (mapped_file.h): a checkpoint larger than memory can be gone through. On any thread.
+  void read_once(const Tensor& tensor, int64_t first, std::span<float> out) const;
+
  private:
   Status add_file(const std::string& path);
 
@@ -89,11 +93,12 @@ class SafetensorsWriter {
   Status append(std::span<const int64_t> values);  // into i64
   Status append(std::span<const int32_t> values);  // into i32
   Status append(std::span<const uint8_t> values);  // into u8
-  Status finish();                                 // syncs and closes
+  // Any part of the current tensor as it lies in the file.
+  Status append_bytes(std::span<const std::byte> bytes);
+  Status finish();  // syncs and closes
 
  private:
   SafetensorsWriter() = default;
-  Status append_bytes(std::span<const std::byte> bytes);
   DType current_dtype() const;
 
   std::string path_;

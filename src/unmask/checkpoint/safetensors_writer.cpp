@@ -15,8 +15,8 @@ namespace {
 
 using nlohmann::json;
 
-// So that a mapped file can be read in place by any instruction.
-constexpr size_t kAlignment = 64;
+// Data begins on a page, so that a mapped file can be read in place by any instruction.
+constexpr size_t kAlignment = 4096;
 
 std::string make_header(const std::vector<TensorSpec>& specs,
                         const std::map<std::string, std::string>& metadata) {

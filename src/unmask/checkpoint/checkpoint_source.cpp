@@ -1,0 +1,142 @@
+#include "unmask/checkpoint/checkpoint_source.h"
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include <fmt/ranges.h>
+
+#include "unmask/checkpoint/tensor_form.h"
+
+namespace unmask {
+namespace {
+
+bool is_float(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16 || dtype == DType::f64;
+}
+
+// Tables of constants that some checkpoints carry along.
+bool is_ignorable(std::string_view name) { return name.ends_with("rotary_emb.inv_freq"); }
+
+// Matches the tensors of an archive with the forms that a configuration wants.
+class Matcher {
+ public:
+  Matcher(const Safetensors& archive, size_t parameters)
+      : archive_(archive), segments_(parameters) {}
+
+  void expect(const TensorForm& form) {
+    if (form.merged && archive_.find(form.merged->name) != nullptr) {
+      expect(*form.merged);
+    } else {
+      for (const StoredTensor& part : form.parts) expect(part);
+    }
+  }
+
+  // A tied head may be stored all the same, if it really is the embedding.
+  void permit_tied_head(const std::string& embedding) {
+    const Tensor* head = archive_.find("lm_head.weight");
+    const Tensor* source = archive_.find(embedding);
+    if (head == nullptr || source == nullptr) return;
+    expected_.insert(head->name);
+    if (head->dtype != source->dtype || !std::ranges::equal(head->bytes, source->bytes)) {
+      problem("{}: differs from {}, although tie_word_embeddings is true", archive_.where(*head),
+              embedding);
+    }
+  }
+
+  void report_unexpected() {
+    for (const Tensor& tensor : archive_.tensors()) {
+      if (expected_.contains(tensor.name) || is_ignorable(tensor.name)) continue;
+      problem("{}: unexpected: the configuration has no such parameter", archive_.where(tensor));
+    }
+  }
+
+  Status status(const std::string& directory) const {
+    if (problems_ == 0) return {};
+    std::string more;
+    if (problems_ > lines_.size()) more = fmt::format("\n  and {} more", problems_ - lines_.size());
+    return failure("{}: the weights do not fit config.json:\n  {}{}", directory,
+                   fmt::join(lines_, "\n  "), more);
+  }
+
+  std::vector<std::vector<CheckpointSource::Segment>> take_segments() {
+    return std::move(segments_);
+  }
+
+ private:
+  static constexpr size_t kShown = 100;
+
+  template <class... Args>
+  void problem(fmt::format_string<Args...> format, Args&&... args) {
+    if (++problems_ <= kShown) lines_.push_back(fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  void expect(const StoredTensor& stored) {
+    expected_.insert(stored.name);
+    const Tensor* tensor = archive_.find(stored.name);
+    if (tensor == nullptr) {
+      problem("tensor \"{}\": missing, expected {}", stored.name, shape_text(stored.shape));
+    } else if (tensor->shape != stored.shape) {
+      problem("{}: expected shape {}, found {}", archive_.where(*tensor), shape_text(stored.shape),
+              shape_text(tensor->shape));
+    } else if (!is_float(tensor->dtype)) {
+      problem("{}: expected floating-point numbers, found {}", archive_.where(*tensor),
+              dtype_name(tensor->dtype));
+    } else {
+      segments_[static_cast<size_t>(stored.parameter)].push_back({stored.first, tensor});
+    }
+  }
+
+  const Safetensors& archive_;
+  std::unordered_set<std::string> expected_;
+  std::vector<std::vector<CheckpointSource::Segment>> segments_;
+  std::vector<std::string> lines_;
+  size_t problems_ = 0;
+};
+
+}  // namespace
+
+Result<CheckpointSource> CheckpointSource::open(const std::string& directory,
+                                                const ModelConfig& config) {
+  UNMASK_TRY(Safetensors archive, Safetensors::open_directory(directory));
+  CheckpointSource source(config, std::move(archive));
+  const auto forms = tensor_forms(config, source.layout());
+  Matcher matcher(source.archive_, forms.size());
+  for (const TensorForm& form : forms) matcher.expect(form);
+  if (config.tied_head) {
+    const auto embedding = static_cast<size_t>(source.layout().embedding);
+    matcher.permit_tied_head(forms[embedding].parts[0].name);
+  }
+  matcher.report_unexpected();
+  UNMASK_TRY_STATUS(matcher.status(directory));
+  source.segments_ = matcher.take_segments();
+  return source;
+}
+
+// The last segment that begins at or before the element.
+size_t CheckpointSource::segment_at(int parameter, int64_t element) const {
+  const auto& all = segments(parameter);
+  const auto after = std::upper_bound(all.begin(), all.end(), element,
+                                      [](int64_t e, const Segment& s) { return e < s.first; });
+  UNMASK_CHECK(after != all.begin());
+  return static_cast<size_t>(after - all.begin()) - 1;
+}
+
+void CheckpointSource::read(int parameter, int64_t first, std::span<float> out) const {
+  for (size_t i = segment_at(parameter, first); !out.empty(); ++i) {
+    const Segment& segment = segments(parameter).at(i);
+    const int64_t begin = first - segment.first;
+    const int64_t count = std::min<int64_t>(segment.tensor->elements() - begin, std::ssize(out));
+    archive_.read_once(*segment.tensor, begin, out.first(static_cast<size_t>(count)));
+    out = out.subspan(static_cast<size_t>(count));
+    first += count;
+  }
+}
+
+std::string CheckpointSource::where(int parameter, int64_t element) const {
+  const Segment& segment = segments(parameter)[segment_at(parameter, element)];
+  return fmt::format("{}, element {}", archive_.where(*segment.tensor), element - segment.first);
+}
+
+}  // namespace unmask
