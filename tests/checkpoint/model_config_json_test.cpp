@@ -1,12 +1,15 @@
 #include "unmask/checkpoint/model_config_json.h"
 
 #include "tests/support/golden.h"
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "unmask/base/document.h"
+#include "unmask/model/published_models.h"
 
 namespace unmask {
 namespace {
@@ -216,6 +219,28 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
   json dense_between = llada_moe();
   dense_between["moe_layer_freq"][3] = 0;
   EXPECT_FALSE(model_config_from_json(dense_between, "x").ok());
+}
+
+TEST(PublishedModels, AreWhatTheirConfigurationsSay) {
+  json mini = llada2_mini();
+  mini["max_position_embeddings"] = 32768;
+  json flash = mini;
+  flash.update({{"num_hidden_layers", 32},
+                {"hidden_size", 4096},
+                {"num_attention_heads", 32},
+                {"intermediate_size", 9216},
+                {"moe_intermediate_size", 1024}});
+  json moe = llada_moe();
+  moe["max_position_embeddings"] = 8192;
+  const std::map<std::string_view, json> released = {
+      {"llada2-mini", mini}, {"llada2-flash", flash}, {"llada-moe", moe}};
+  ASSERT_EQ(published_models().size(), released.size());
+  for (const PublishedModel& model : published_models()) {
+    const auto config = model_config_from_json(released.at(model.name), std::string(model.name));
+    ASSERT_TRUE(config.ok()) << config.error().message;
+    EXPECT_EQ(model.config, *config) << model_config_to_json(model.config).dump() << "\n"
+                                     << model_config_to_json(*config).dump();
+  }
 }
 
 }  // namespace

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+#include "unmask/base/result.h"
+
+namespace unmask {
+
+// What Tokenizer::load reads of a directory.
+inline constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer.model",
+                                                  "tokenizer_config.json"};
+
+// Copies those that are there.
+Status copy_tokenizer_files(const std::string& from, const std::string& to);
+
+}  // namespace unmask
