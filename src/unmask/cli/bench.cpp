@@ -1,4 +1,3 @@
-#include <map>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -7,18 +6,13 @@
 
 #include "unmask/base/parallel.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/model_output.h"
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/measure_experts.h"
+#include "unmask/model/published_models.h"
 
 namespace unmask::cli {
 namespace {
-
-// The published models (docs/checkpoints.md).
-const std::map<std::string, ExpertsBenchmark> kShapes = {
-    {"llada2-mini", {.hidden = 2048, .ffn = 512, .experts = 256, .per_token = 8}},
-    {"llada2-flash", {.hidden = 4096, .ffn = 1024, .experts = 256, .per_token = 8}},
-    {"llada-moe", {.hidden = 2048, .ffn = 1024, .experts = 64, .per_token = 8}},
-};
 
 struct Options {
   std::string shape = "llada2-mini";
@@ -30,7 +24,11 @@ struct Options {
 };
 
 Status bench_moe(const Options& options) {
-  ExpertsBenchmark benchmark = kShapes.at(options.shape);
+  UNMASK_TRY(const ModelConfig shape, published_model(options.shape));
+  ExpertsBenchmark benchmark = {.hidden = shape.hidden,
+                                .ffn = shape.expert_ffn,
+                                .experts = shape.experts,
+                                .per_token = shape.routing.experts_per_token};
   benchmark.format = options.format;
   benchmark.group = options.group < 0 ? default_group(options.format) : options.group;
   benchmark.tokens = options.tokens;
@@ -68,12 +66,6 @@ Status bench_moe(const Options& options) {
   return {};
 }
 
-std::map<std::string, WeightFormat> formats() {
-  std::map<std::string, WeightFormat> all;
-  for (const WeightFormat format : kWeightFormats) all.emplace(name_of(format), format);
-  return all;
-}
-
 }  // namespace
 
 void add_bench(CLI::App& program, Run& run) {
@@ -84,13 +76,10 @@ void add_bench(CLI::App& program, Run& run) {
       "Routed experts of one layer with packed weights, against the larger of what reading "
       "them and what computing with them takes on this machine, measured in turns");
   auto options = std::make_shared<Options>();
-  std::vector<std::string> names;
-  for (const auto& [name, shape] : kShapes) names.push_back(name);
-  moe->add_option("--shape", options->shape, "The model whose layer it is")
-      ->check(CLI::IsMember(names))
+  moe->add_option("--shape", options->shape, "llada2-mini, llada2-flash or llada-moe")
       ->capture_default_str();
   moe->add_option("--format", options->format, "bf16, int8 or int4")
-      ->transform(CLI::CheckedTransformer(formats()))
+      ->transform(CLI::CheckedTransformer(weight_formats()))
       ->default_str("int8");
   moe->add_option("--group", options->group,
                   "Weights that share a scale, a multiple of 32 (int8: 128, int4: 64)");

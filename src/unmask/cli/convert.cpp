@@ -1,0 +1,61 @@
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "unmask/checkpoint/checkpoint_source.h"
+#include "unmask/checkpoint/hugging_face.h"
+#include "unmask/checkpoint/model_file.h"
+#include "unmask/cli/commands.h"
+#include "unmask/cli/loaded_model.h"
+#include "unmask/cli/model_output.h"
+#include "unmask/text/tokenizer_files.h"
+
+namespace unmask::cli {
+namespace {
+
+struct Arguments {
+  std::string in;
+  std::string out;
+  WeightFormat format = WeightFormat::int8;
+  std::optional<int32_t> group;
+};
+
+Status convert(const Arguments& arguments) {
+  UNMASK_TRY(const std::string in, find_checkpoint(arguments.in));
+  if (is_packed(in)) {
+    return usage_error(
+        "{}: is a packed model: rounding it a second time would lose more than once; convert the "
+        "checkpoint it was made from",
+        in);
+  }
+  UNMASK_TRY(const ModelConfig config, load_model_config(in));
+  UNMASK_TRY(const CheckpointSource source, CheckpointSource::open(in, config));
+  UNMASK_TRY(auto staged, stage_model(arguments.out));
+  UNMASK_TRY_STATUS(write_packed(staged, source, arguments.format, arguments.group, "convert"));
+  UNMASK_TRY_STATUS(copy_tokenizer_files(in, staged.path()));
+  UNMASK_TRY_STATUS(staged.commit());
+  print_written(arguments.out, config);
+  return {};
+}
+
+}  // namespace
+
+void add_convert(CLI::App& program, Run& run) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand("convert", "Pack a checkpoint's weights for decoding");
+  command->add_option("IN", arguments->in, "Checkpoint directory or training run")->required();
+  command->add_option("OUT", arguments->out, "Directory of the packed model")->required();
+  command
+      ->add_option("--format", arguments->format,
+                   "bf16, int8, or int4 (experts int4, the rest int8)")
+      ->transform(CLI::CheckedTransformer(weight_formats()))
+      ->default_str("int8");
+  command->add_option("--group", arguments->group,
+                      "Weights of an expert that share a scale, a multiple of 32 (int8: 128, "
+                      "int4: 64)");
+  command->callback([&run, arguments] { run = [arguments] { return convert(*arguments); }; });
+}
+
+}  // namespace unmask::cli

@@ -1,0 +1,89 @@
+#include "unmask/cli/model_output.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include <fmt/core.h>
+
+#include "unmask/base/progress.h"
+#include "unmask/base/readable.h"
+#include "unmask/checkpoint/model_file.h"
+#include "unmask/checkpoint/model_file_writer.h"
+#include "unmask/text/tokenizer_files.h"
+
+namespace unmask::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool may_be_replaced(const std::string& name) {
+  return name == kPackedWeights || name == "config.json" ||
+         std::find(std::begin(kTokenizerFiles), std::end(kTokenizerFiles), name) !=
+             std::end(kTokenizerFiles);
+}
+
+Status check_replaceable(const std::string& path) {
+  std::error_code code;
+  if (!fs::exists(path, code)) return {};
+  if (!fs::is_directory(path, code)) return failure("{}: exists and is no directory", path);
+  if (fs::is_empty(path, code)) return {};
+  if (!is_packed(path)) {
+    return failure("{}: exists and holds something else than a packed model: choose another name",
+                   path);
+  }
+  for (const auto& entry : fs::directory_iterator(path, code)) {
+    const std::string name = entry.path().filename().string();
+    if (!may_be_replaced(name)) {
+      return failure("{}: holds {} beside a packed model, which would be lost: choose another name",
+                     path, name);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::map<std::string, WeightFormat> weight_formats() {
+  std::map<std::string, WeightFormat> all;
+  for (const WeightFormat format : kWeightFormats) all.emplace(name_of(format), format);
+  return all;
+}
+
+Result<StagedDirectory> stage_model(const std::string& path) {
+  UNMASK_TRY_STATUS(check_replaceable(path));
+  return StagedDirectory::create(path);
+}
+
+ReportBytes progress_in_megabytes(const std::string& title, int64_t bytes) {
+  constexpr int64_t kMegabyte = 1'000'000;
+  const int64_t total = (bytes + kMegabyte - 1) / kMegabyte;
+  const auto progress = std::make_shared<Progress>(title + ", MB", total);
+  return [progress, bytes](int64_t done) {
+    const bool last = done >= bytes;
+    progress->update({.step = (done + (last ? kMegabyte - 1 : 0)) / kMegabyte});
+    if (last) progress->finish();
+  };
+}
+
+Status write_packed(const StagedDirectory& staged, const ParameterSource& source,
+                    WeightFormat format, std::optional<int32_t> group, const std::string& title) {
+  UNMASK_TRY(const PackedFormat packed, packed_format(format, group));
+  int64_t bytes = 0;
+  for (const PackedTensor& tensor : packed_tensors(source.config(), source.layout(), packed)) {
+    bytes += tensor.spec.bytes();
+  }
+  return write_model_file(staged.path(), source, packed, progress_in_megabytes(title, bytes));
+}
+
+void print_written(const std::string& path, const ModelConfig& config) {
+  const int64_t parameters = ParameterLayout(config).parameters();
+  int64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    bytes += static_cast<int64_t>(entry.file_size());
+  }
+  fmt::print("{}: {} parameters in {}\n", path, readable_count(static_cast<double>(parameters)),
+             readable_bytes(bytes));
+}
+
+}  // namespace unmask::cli

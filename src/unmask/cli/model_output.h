@@ -1,0 +1,31 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "unmask/base/files.h"
+#include "unmask/base/result.h"
+#include "unmask/checkpoint/parameter_source.h"
+#include "unmask/kernels/quantized_matrix.h"
+
+namespace unmask::cli {
+
+// "bf16", "int8", "int4"
+std::map<std::string, WeightFormat> weight_formats();
+
+// A directory to write a model to, staged. One that exists is only replaced when it is empty or
+// holds nothing but a packed model, which can be made again.
+Result<StagedDirectory> stage_model(const std::string& path);
+
+// Writes a packed model into a staged directory, with progress on standard error.
+Status write_packed(const StagedDirectory& staged, const ParameterSource& source,
+                    WeightFormat format, std::optional<int32_t> group, const std::string& title);
+
+// Progress in megabytes, of which there will be about so many.
+ReportBytes progress_in_megabytes(const std::string& title, int64_t bytes);
+
+// What was written, on standard output.
+void print_written(const std::string& path, const ModelConfig& config);
+
+}  // namespace unmask::cli

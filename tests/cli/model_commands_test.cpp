@@ -1,0 +1,148 @@
+// unmask convert, unmask init and unmask inspect.
+#include "tests/cli/program.h"
+#include "tests/support/temporary_directory.h"
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace unmask::test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+const std::string kModel = std::string(UNMASK_SOURCE_DIR) + "/tests/data/golden/D_model_tiny16";
+
+void expect_error(const std::string& arguments, int exit_code, const std::string& part) {
+  const Outcome outcome = run_unmask(arguments);
+  EXPECT_EQ(outcome.exit_code, exit_code) << arguments << "\n" << outcome.output;
+  EXPECT_NE(outcome.output.find(part), std::string::npos) << arguments << "\n" << outcome.output;
+}
+
+void expect_success(const std::string& arguments) {
+  const Outcome outcome = run_unmask(arguments);
+  EXPECT_EQ(outcome.exit_code, 0) << arguments << "\n" << outcome.output;
+}
+
+json json_of(const std::string& arguments) {
+  const Outcome outcome = run_unmask(arguments + " --json");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  return json::parse(outcome.output, nullptr, false);
+}
+
+TEST(ModelCommands, ConvertAndInspectEveryFormat) {
+  const TemporaryDirectory directory;
+  const json checkpoint = json_of("inspect " + kModel);
+  EXPECT_EQ(checkpoint["form"], "checkpoint");
+  EXPECT_TRUE(checkpoint["tokenizer"].is_null());
+  for (const std::string format : {"bf16", "int8", "int4"}) {
+    const std::string out = directory.path(format);
+    expect_success("convert " + kModel + " " + out + " --format " + format);
+    const json packed = json_of("inspect " + out + " --verify --tensors");
+    EXPECT_EQ(packed["form"], "packed");
+    EXPECT_NE(packed["format"].get<std::string>().find(format), std::string::npos);
+    EXPECT_EQ(packed["parameters"], checkpoint["parameters"]);
+    EXPECT_EQ(packed["config"]["num_experts"], checkpoint["config"]["num_experts"]);
+    int64_t of_tensors = 0, of_kinds = 0;
+    for (const json& tensor : packed["tensors"]) of_tensors += tensor["bytes"].get<int64_t>();
+    for (const auto& [kind, bytes] : packed["bytes"].items()) {
+      if (kind != "total") of_kinds += bytes.get<int64_t>();
+    }
+    EXPECT_EQ(packed["bytes"]["total"], of_tensors);
+    EXPECT_EQ(packed["bytes"]["total"], of_kinds);
+    expect_success("inspect " + out + " --verify");
+    // A packed model may be replaced, and is not a checkpoint.
+    expect_success("convert " + kModel + " " + out + " --format " + format);
+    expect_error("convert " + out + " " + directory.path("again"), 2, "is a packed model");
+    EXPECT_FALSE(fs::exists(directory.path("again")));
+  }
+}
+
+TEST(ModelCommands, ReplaceNothingThatCannotBeMadeAgain) {
+  const TemporaryDirectory directory;
+  directory.write("notes.txt", "mine");
+  expect_error("convert " + kModel + " " + directory.path(), 1, "choose another name");
+  expect_error("convert " + kModel + " " + directory.path("notes.txt"), 1, "no directory");
+  EXPECT_TRUE(fs::exists(directory.path("notes.txt")));
+
+  const std::string out = directory.path("packed");
+  expect_success("convert " + kModel + " " + out);
+  directory.write("packed/notes.txt", "mine");
+  expect_error("convert " + kModel + " " + out, 1, "holds notes.txt");
+  expect_error("init --shape " + kModel + "/config.json " + out, 1, "holds notes.txt");
+  EXPECT_TRUE(fs::exists(directory.path("packed/notes.txt")));
+}
+
+TEST(ModelCommands, LeaveNothingBehindWhenTheyFail) {
+  const TemporaryDirectory directory;
+  const std::string out = directory.path("out");
+  expect_error("convert " + directory.path("nowhere") + " " + out, 1, "expected a checkpoint");
+  expect_error("convert " + kModel + " " + out + " --format int4 --group 48", 2, "multiple of 32");
+  expect_error("convert " + kModel + " " + out + " --format bf16 --group 64", 2, "bf16: none");
+  expect_error("init --shape " + kModel + "/config.json " + out + " --group 64", 2, "no scales");
+  EXPECT_TRUE(fs::is_empty(directory.path()));
+}
+
+TEST(ModelCommands, InspectNamesADamagedTensor) {
+  const TemporaryDirectory directory;
+  const std::string out = directory.path("packed");
+  expect_success("convert " + kModel + " " + out);
+  std::fstream file(out + "/packed.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(4096 + 100);
+  const char old = static_cast<char>(file.peek());
+  file.put(static_cast<char>(old ^ 1));
+  file.close();
+  expect_success("inspect " + out);
+  expect_error("inspect " + out + " --verify", 1, "\"layers.0.attention.qkv\"");
+  expect_error("inspect " + kModel + " --verify", 2, "no checksums");
+}
+
+TEST(ModelCommands, InspectASingleFile) {
+  const json file = json_of("inspect " + kModel + "/model.safetensors");
+  EXPECT_EQ(file["tensors"].size(), json_of("inspect " + kModel + " --tensors")["tensors"].size());
+  expect_error("inspect " + kModel + "/config.json", 1, "safetensors");
+}
+
+TEST(ModelCommands, InitWritesWhatConvertWould) {
+  const TemporaryDirectory directory;
+  const std::string shape = "init --shape " + kModel + "/config.json --seed 5 --router-skew 0.1 ";
+  expect_success(shape + directory.path("f32"));
+  expect_success(shape + "--format int4 --group 32 " + directory.path("int4"));
+  expect_success("convert " + directory.path("f32") + " " + directory.path("converted") +
+                 " --format int4 --group 32");
+  const auto read = [&](const std::string& name) {
+    std::ifstream file(directory.path(name + "/packed.safetensors"), std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  EXPECT_FALSE(read("int4").empty());
+  EXPECT_EQ(read("int4"), read("converted"));
+  expect_success("init --shape " + kModel + "/config.json --seed 6 --router-skew 0.1 --format " +
+                 "int4 --group 32 " + directory.path("other"));
+  EXPECT_NE(read("int4"), read("other"));
+}
+
+TEST(ModelCommands, InitTakesOverrides) {
+  const TemporaryDirectory directory;
+  const std::string small =
+      "init --shape llada2-mini --layers 2 --set hidden_size=32 --set num_attention_heads=4 "
+      "--set head_dim=8 --set num_experts=16 --set intermediate_size=32 "
+      "--set moe_intermediate_size=32 --set unmask.shared_ffn=32 --set vocab_size=258 "
+      "--set mask_token_id=256 --set eos_token_id=257 --set pad_token_id=257 ";
+  expect_success(small + "--format int8 " + directory.path("bytes"));
+  const json found = json_of("inspect " + directory.path("bytes"));
+  EXPECT_EQ(found["config"]["num_hidden_layers"], 2);
+  EXPECT_EQ(found["config"]["num_experts"], 16);
+  EXPECT_EQ(found["config"]["unmask"]["family"], "llada2");
+  // Special tokens where the byte tokenizer has them: it comes along.
+  EXPECT_EQ(found["tokenizer"]["mask"]["id"], 256);
+  expect_error(small + "--set num_expert=8 " + directory.path("x"), 2, "\"num_experts\"");
+  expect_error(small + "--set num_experts=12 " + directory.path("x"), 2, "groups");
+  expect_error("init --shape llada3 " + directory.path("x"), 2, "llada2-mini, llada2-flash");
+  EXPECT_FALSE(fs::exists(directory.path("x")));
+}
+
+}  // namespace
+}  // namespace unmask::test
