@@ -14,6 +14,7 @@
 #include <fmt/core.h>
 
 #include "unmask/kernels/linear.h"
+#include "unmask/kernels/measurement.h"
 
 namespace unmask {
 namespace {
@@ -33,11 +34,6 @@ double seconds(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
-  return values[values.size() / 2];
 }
 
 // y = x Wᵀ in oneDNN, activations and weights rounded to bf16 by its reorders when asked.

@@ -30,21 +30,54 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
     }
     mapped.bytes_ = {static_cast<const std::byte*>(memory), size};
   }
-  close(file);
+  mapped.file_ = file;
+  mapped.stamp_ = stamp_of(file);
   return mapped;
 }
 
 MappedFile::~MappedFile() {
+  if (file_ >= 0) close(file_);
   if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), bytes_(std::exchange(other.bytes_, {})) {}
+    : path_(std::move(other.path_)),
+      file_(std::exchange(other.file_, -1)),
+      stamp_(other.stamp_),
+      bytes_(std::exchange(other.bytes_, {})) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(file_, other.file_);
+  std::swap(stamp_, other.stamp_);
   std::swap(bytes_, other.bytes_);
   return *this;
+}
+
+MappedFile::Stamp MappedFile::stamp_of(int file) {
+  struct stat info = {};
+  fstat(file, &info);
+  return {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+}
+
+Status MappedFile::unchanged() const {
+  if (stamp_of(file_) == stamp_) return {};
+  return failure("{}: changed while it was in use: expected the file as it was opened; start again",
+                 path_);
+}
+
+Status MappedFile::read(size_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t count = pread(file_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      return failure("{}: cannot read {} bytes at {}: {}", path_, out.size(), offset,
+                     count < 0 ? std::strerror(errno) : "the file has become shorter");
+    }
+    offset += static_cast<size_t>(count);
+    out = out.subspan(static_cast<size_t>(count));
+  }
+  return {};
 }
 
 void MappedFile::release(std::span<const std::byte> part) const {

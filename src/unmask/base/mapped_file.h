@@ -18,6 +18,14 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
 
   std::span<const std::byte> bytes() const { return bytes_; }
+
+  // Copies from the file, past the mapping, whose pages would count as this process's memory.
+  Status read(size_t offset, std::span<std::byte> out) const;
+
+  // An error when somebody has written to the file since it was opened: what is mapped is then a
+  // mixture. (Another file of that name does no harm.)
+  Status unchanged() const;
+
   const std::string& path() const { return path_; }
 
   // Bytes that have been read and will not be for a while no longer count as this process's memory;
@@ -25,7 +33,16 @@ class MappedFile {
   void release(std::span<const std::byte> part) const;
 
  private:
+  // Who the file is and when it was written.
+  struct Stamp {
+    int64_t size = 0, seconds = 0, nanoseconds = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  static Stamp stamp_of(int file);
+
   std::string path_;
+  int file_ = -1;
+  Stamp stamp_;
   std::span<const std::byte> bytes_;
 };
 

@@ -80,73 +80,48 @@ Result<ModelFile> ModelFile::open(const std::string& directory) {
                        ? fmt::format("\n  and {} more", lines.size() - shown.size())
                        : "");
   }
-  for (int32_t i = 0; i < file.config_.layers; ++i) {
-    std::vector<const std::byte*>& records = file.records_.emplace_back();
-    if (file.config_.is_dense(i)) continue;
-    const int64_t size = expert_form(file.config_, format).bytes();
-    const std::byte* const first = file.bytes_of(experts_name(i));
-    for (int64_t e = 0; e < file.config_.experts; ++e) records.push_back(first + e * size);
-  }
+  file.packed_ = PackedWeights(file.config_, format, [&](const std::string& name) {
+    return file.tensor(name).bytes.data();
+  });
+  file.weights_ = file.packed_.weights();
   return file;
 }
 
 ModelFile::ModelFile(ModelConfig config, PackedFormat format, Safetensors archive)
     : config_(std::move(config)), layout_(config_), format_(format), archive_(std::move(archive)) {}
 
-const std::byte* ModelFile::bytes_of(const std::string& name) const {
-  const Tensor* tensor = archive_.find(name);
-  UNMASK_CHECK(tensor != nullptr);
-  return tensor->bytes.data();
+const Tensor& ModelFile::tensor(const std::string& name) const {
+  const Tensor* const found = archive_.find(name);
+  UNMASK_CHECK(found != nullptr);
+  return *found;
 }
 
-ConstMatrix ModelFile::plain(int parameter) const {
-  if (parameter < 0) return {};
-  const ParameterInfo& p = layout_.table[static_cast<size_t>(parameter)];
-  return {reinterpret_cast<const float*>(bytes_of(p.name)), p.rows, p.cols};
-}
-
-QuantizedMatrix ModelFile::matrix(const std::string& name, int parameter) const {
-  const ParameterInfo& p = layout_.table[static_cast<size_t>(parameter)];
-  return matrix_at(format_.dense.shape(p.rows, p.cols), bytes_of(name));
-}
-
-ModelWeights::Layer ModelFile::layer_weights(int32_t index) const {
-  const auto at = static_cast<size_t>(index);
-  const ParameterLayout::Layer& p = layout_.layers[at];
-  const auto name = [&](int parameter) {
-    return layout_.table[static_cast<size_t>(parameter)].name;
+Status ModelFile::limit_expert_memory(int64_t bytes) {
+  if (config_.dense_layers >= config_.layers) return {};
+  const ExpertForm form = expert_form(config_, format_);
+  std::vector<const Tensor*> experts;
+  for (int32_t i = config_.dense_layers; i < config_.layers; ++i) {
+    experts.push_back(&tensor(experts_name(i)));
+  }
+  const MappedFile& file = archive_.file_of(*experts[0]);
+  const auto read = [&file, experts, form](int32_t layer, int32_t expert,
+                                           std::span<std::byte> record) {
+    const auto* const begin = experts[static_cast<size_t>(layer)]->bytes.data();
+    const auto offset = static_cast<size_t>(begin - file.bytes().data() + expert * form.bytes());
+    return file.read(offset, record);
   };
-  ModelWeights::Layer layer;
-  layer.attention = {.norm = plain(p.attention_norm),
-                     .qkv = matrix(name(p.qkv), p.qkv),
-                     .qkv_bias = plain(p.qkv_bias),
-                     .q_norm = plain(p.q_norm),
-                     .k_norm = plain(p.k_norm),
-                     .out = matrix(name(p.attention_out), p.attention_out),
-                     .out_bias = plain(p.attention_out_bias)};
-  layer.moe.norm = plain(p.ffn_norm);
-  layer.moe.router = plain(p.router);
-  layer.moe.expert_bias = plain(p.expert_bias);
-  if (p.expert_gate >= 0) {
-    layer.moe.experts = QuantizedExperts{expert_form(config_, format_), records_[at]};
+  UNMASK_TRY(cache_, ExpertCache::create(form, config_.layers - config_.dense_layers,
+                                         config_.experts, bytes, read));
+  for (int32_t i = config_.dense_layers; i < config_.layers; ++i) {
+    weights_.layers[static_cast<size_t>(i)].moe.experts =
+        CachedExperts{cache_.get(), i - config_.dense_layers};
   }
-  if (p.shared_gate >= 0) {
-    const bool dense = config_.is_dense(index);
-    layer.moe.shared = QuantizedFeedForward{feed_forward_form(config_, dense, format_),
-                                            bytes_of(feed_forward_name(index, dense))};
-  }
-  return layer;
+  return {};
 }
 
-ModelWeights ModelFile::weights() const {
-  const ParameterInfo& embedding = layout_.table[static_cast<size_t>(layout_.embedding)];
-  ModelWeights weights;
-  weights.embedding = View<const bf16>(reinterpret_cast<const bf16*>(bytes_of(embedding.name)),
-                                       embedding.rows, embedding.cols);
-  for (int32_t i = 0; i < config_.layers; ++i) weights.layers.push_back(layer_weights(i));
-  weights.final_norm = plain(layout_.final_norm);
-  weights.head = matrix("head", layout_.head);
-  return weights;
+Status ModelFile::intact() const {
+  if (cache_) UNMASK_TRY_STATUS(cache_->status());
+  return archive_.file_of(tensor(kChecksums)).unchanged();
 }
 
 Status ModelFile::verify() const {

@@ -2,11 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "unmask/base/result.h"
-#include "unmask/checkpoint/packed_layout.h"
+#include "unmask/checkpoint/packed_weights.h"
 #include "unmask/checkpoint/safetensors.h"
 #include "unmask/model/config.h"
 #include "unmask/model/parameters.h"
@@ -20,7 +20,7 @@ bool is_packed(const std::string& directory);
 // A packed model (docs/model-file.md), mapped and never loaded: opening reads the header, and a
 // forward pass the experts that it chooses. Every tensor's presence, size and place is checked
 // against config.json first; checksums only when asked, because they read everything.
-class ModelFile {
+class ModelFile final : public WeightStore {
  public:
   static Result<ModelFile> open(const std::string& directory);
 
@@ -29,7 +29,15 @@ class ModelFile {
   const Safetensors& archive() const { return archive_; }
 
   // Views into the mapping and into this object's tables: gone with it.
-  ModelWeights weights() const;
+  const ModelWeights& weights() const { return weights_; }
+
+  // Routed experts are from now on read into a cache of so many bytes (expert_cache.h), and the
+  // mapping of the others is all that remains of the file in memory.
+  Status limit_expert_memory(int64_t bytes);
+  const ExpertCache* expert_cache() const { return cache_.get(); }
+
+  // Whether the file is as it was, and every expert could be read.
+  Status intact() const override;
 
   // Reads every byte and compares checksums; the error names the first damaged tensor.
   Status verify() const;
@@ -37,16 +45,15 @@ class ModelFile {
  private:
   ModelFile(ModelConfig config, PackedFormat format, Safetensors archive);
 
-  const std::byte* bytes_of(const std::string& name) const;
-  ConstMatrix plain(int parameter) const;
-  QuantizedMatrix matrix(const std::string& name, int parameter) const;
-  ModelWeights::Layer layer_weights(int32_t index) const;
+  const Tensor& tensor(const std::string& name) const;
 
   ModelConfig config_;
   ParameterLayout layout_;
   PackedFormat format_;
   Safetensors archive_;
-  std::vector<std::vector<const std::byte*>> records_;  // [layers][experts]; dense layers: none
+  PackedWeights packed_;
+  ModelWeights weights_;  // of `packed_`, or with cached experts
+  std::unique_ptr<ExpertCache> cache_;
 };
 
 }  // namespace unmask

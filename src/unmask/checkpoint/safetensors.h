@@ -50,6 +50,8 @@ class Safetensors {
   const Tensor* find(std::string_view name) const;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
+  const MappedFile& file_of(const Tensor& tensor) const { return files_[tensor.file]; }
+
   // `file: tensor "name"`, to begin a message with.
   std::string where(const Tensor& tensor) const;
 

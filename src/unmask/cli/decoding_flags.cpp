@@ -47,13 +47,19 @@ void DecodingFlags::add_to(CLI::App& command) {
           "on, off; with attention to the whole canvas use old ones: prefix, dual, vicinity")
       ->capture_default_str();
   group->add_option("--precision", precision, "f32 or bf16")->capture_default_str();
+  group
+      ->add_option("--expert-memory", expert_memory,
+                   "Of a packed model, keep no more than so much of the experts in memory: 2GiB")
+      ->transform(CLI::AsSizeValue(false));
   routing.add_to(command);
 }
 
 Result<Model> DecodingFlags::load(const std::string& checkpoint) const {
   UNMASK_TRY(const Precision parsed, parse_precision(precision));
-  return load_model(checkpoint, parsed,
-                    [this](ModelConfig& config) { return routing.apply(config); });
+  return load_model(checkpoint,
+                    {.precision = parsed,
+                     .adjust = [this](ModelConfig& config) { return routing.apply(config); },
+                     .expert_memory = expert_memory});
 }
 
 Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,

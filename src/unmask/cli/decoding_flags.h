@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct DecodingFlags {
   std::vector<std::string> stop;
   std::string cache = "auto";
   std::string precision = "f32";
+  std::optional<int64_t> expert_memory;
   RoutingFlags routing;
 
   void add_to(CLI::App& command);

@@ -103,7 +103,7 @@ Status evaluate(const Arguments& arguments) {
   }
   UNMASK_TRY(const Precision precision, parse_precision(arguments.precision));
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(arguments.checkpoint));
-  UNMASK_TRY(Model model, load_model(checkpoint, precision));
+  UNMASK_TRY(Model model, load_model(checkpoint, {.precision = precision}));
   UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
   constexpr int32_t kDefaultLength = 256;
   const int32_t length =

@@ -4,9 +4,24 @@
 #include <utility>
 
 #include "unmask/checkpoint/hugging_face.h"
+#include "unmask/checkpoint/model_file.h"
 #include "unmask/checkpoint/retention.h"
 
 namespace unmask::cli {
+namespace {
+
+Result<Model> map_model(const std::string& directory, const LoadOptions& options) {
+  UNMASK_TRY(auto opened, ModelFile::open(directory));
+  const auto file = std::make_shared<ModelFile>(std::move(opened));
+  ModelConfig config = file->config();
+  if (options.adjust) UNMASK_TRY_STATUS(options.adjust(config));
+  if (options.expert_memory) {
+    UNMASK_TRY_STATUS(file->limit_expert_memory(*options.expert_memory));
+  }
+  return Model::from_weights(config, {.precision = options.precision}, file->weights(), file);
+}
+
+}  // namespace
 
 Result<Precision> parse_precision(const std::string& name) {
   if (name == "f32") return Precision::f32;
@@ -26,11 +41,17 @@ Result<std::string> find_checkpoint(const std::string& path) {
   return path;
 }
 
-Result<Model> load_model(const std::string& directory, Precision precision,
-                         const AdjustConfig& adjust) {
+Result<Model> load_model(const std::string& directory, const LoadOptions& options) {
+  if (is_packed(directory)) return map_model(directory, options);
+  if (options.expert_memory) {
+    return usage_error(
+        "--expert-memory: {} is not packed, and all of it is loaded; expected a model written by "
+        "unmask convert",
+        directory);
+  }
   UNMASK_TRY(ModelConfig config, load_model_config(directory));
-  if (adjust) UNMASK_TRY_STATUS(adjust(config));
-  UNMASK_TRY(Model model, Model::create(config, {.precision = precision}));
+  if (options.adjust) UNMASK_TRY_STATUS(options.adjust(config));
+  UNMASK_TRY(Model model, Model::create(config, {.precision = options.precision}));
   UNMASK_TRY_STATUS(load_parameters(directory, config, model.parameters()));
   return model;
 }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "unmask/base/result.h"
@@ -16,11 +17,15 @@ Result<Precision> parse_precision(const std::string& name);
 // The checkpoint that a path means: of a training run its best, else its newest; else the path.
 Result<std::string> find_checkpoint(const std::string& path);
 
-// Configuration and parameters of a checkpoint directory. `adjust` may change what the model
-// computes, but not its parameters.
-using AdjustConfig = std::function<Status(ModelConfig&)>;
-Result<Model> load_model(const std::string& directory, Precision precision,
-                         const AdjustConfig& adjust = {});
+struct LoadOptions {
+  Precision precision = Precision::f32;
+  // May change what the model computes, but not its parameters.
+  std::function<Status(ModelConfig&)> adjust = {};
+  std::optional<int64_t> expert_memory = {};  // bytes; packed models only
+};
+
+// Configuration and parameters of a checkpoint directory; of a packed model the mapped file.
+Result<Model> load_model(const std::string& directory, const LoadOptions& options);
 
 // The tokenizer beside the model. Refuses one that has no mask token, or another than the model's,
 // or ids that the model has no embedding for.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <numeric>
 #include <unistd.h>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "unmask/base/random.h"
 #include "unmask/kernels/machine.h"
 #include "unmask/kernels/quantized_experts.h"
+#include "unmask/kernels/random_levels.h"
 
 namespace unmask {
 namespace {
@@ -19,11 +19,6 @@ namespace {
 constexpr int kRounds = 15;
 constexpr int kCallsPerRound = 4;
 constexpr size_t kReadPerRound = size_t{256} << 20;
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
-  return values[values.size() / 2];
-}
 
 template <class Run>
 double seconds_of(Run run) {
@@ -58,19 +53,6 @@ Assignment choose(const ExpertsBenchmark& b, int32_t call) {
   return a;
 }
 
-// Any levels; bf16 values of about 2^-6, since all bits would make infinities.
-void fill(const QuantizedShape& shape, uint64_t seed, std::byte* data) {
-  uint64_t state = seed * 2 + 1;
-  for (int64_t i = 0; i < shape.data_bytes(); i += 8) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    uint64_t bits = state ^ state >> 29;
-    if (!shape.integers()) bits = (bits & 0x807f807f807f807fu) | 0x3c803c803c803c80u;
-    std::memcpy(data + i, &bits, 8);
-  }
-  std::fill_n(reinterpret_cast<bf16*>(data + shape.data_bytes()), shape.scale_count(),
-              bf16(0x1p-10f));
-}
-
 Status check(const ExpertsBenchmark& b, double bytes) {
   const int64_t slots = int64_t{b.tokens} * b.per_token;
   if (b.unique < b.per_token || b.unique > b.experts || b.unique > slots) {
@@ -93,11 +75,7 @@ const PeakKernel& peak_kernel_of(WeightFormat format) {
 
 }  // namespace
 
-double ExpertsMeasurement::floor_seconds() const {
-  return std::max(bytes / read_bytes_per_second, operations / peak);
-}
-
-Result<ExpertsMeasurement> measure_experts(const ExpertsBenchmark& b) {
+Result<Measurement> measure_experts(const ExpertsBenchmark& b) {
   const ExpertForm form = {{b.format, b.ffn, b.hidden, b.group},
                            {b.format, b.hidden, b.ffn, b.group}};
   const auto expert_bytes = static_cast<double>(form.bytes());
@@ -107,9 +85,10 @@ Result<ExpertsMeasurement> measure_experts(const ExpertsBenchmark& b) {
   std::vector<const std::byte*> records(static_cast<size_t>(b.experts));
   parallel_for(b.experts, [&](int64_t e) {
     std::byte* const record = data.data() + e * form.bytes();
-    fill(form.up, static_cast<uint64_t>(3 * e), record);
-    fill(form.up, static_cast<uint64_t>(3 * e + 1), record + form.up.bytes());
-    fill(form.down, static_cast<uint64_t>(3 * e + 2), record + 2 * form.up.bytes());
+    fill_with_random_levels(form.up, static_cast<uint64_t>(3 * e), record);
+    fill_with_random_levels(form.up, static_cast<uint64_t>(3 * e + 1), record + form.up.bytes());
+    fill_with_random_levels(form.down, static_cast<uint64_t>(3 * e + 2),
+                            record + 2 * form.up.bytes());
     records[static_cast<size_t>(e)] = record;
   });
   const QuantizedExperts weights = {form, records};
@@ -138,7 +117,7 @@ Result<ExpertsMeasurement> measure_experts(const ExpertsBenchmark& b) {
       peaks.push_back(arithmetic_rate(peak_kernel_of(b.format)));
     }
   }
-  return ExpertsMeasurement{
+  return Measurement{
       .seconds = median(seconds),
       .bytes = expert_bytes * b.unique,
       .operations =

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "unmask/base/result.h"
+#include "unmask/kernels/measurement.h"
 #include "unmask/kernels/quantized_matrix.h"
 
 namespace unmask {
@@ -19,19 +20,8 @@ struct ExpertsBenchmark {
   int32_t unique = 0;  // experts that any token chooses
 };
 
-// Medians of measurements that took turns.
-struct ExpertsMeasurement {
-  double seconds = 0;
-  double bytes = 0;                  // of the chosen experts' weights and scales
-  double operations = 0;             // two for each multiply-add
-  double read_bytes_per_second = 0;  // of the same memory, streamed
-  double peak = 0;                   // operations per second of the format's arithmetic
-
-  double floor_seconds() const;  // max(bytes / read rate, operations / peak)
-};
-
 // Every call meets other experts of the layer, as the layers of a model would: weights come from
 // memory, not from the caches. About three seconds, and memory for all experts.
-Result<ExpertsMeasurement> measure_experts(const ExpertsBenchmark& benchmark);
+Result<Measurement> measure_experts(const ExpertsBenchmark& benchmark);
 
 }  // namespace unmask

@@ -13,6 +13,14 @@ struct Profile {
   double head = 0;       // output projection and cross-entropy
   double total = 0;      // of all calls
 
+  void add(const Profile& p, double share) {
+    attention += share * p.attention;
+    router += share * p.router;
+    experts += share * p.experts;
+    shared += share * p.shared;
+    head += share * p.head;
+    total += share * p.total;
+  }
   double other() const { return total - attention - router - experts - shared - head; }
 };
 

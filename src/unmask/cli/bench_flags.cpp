@@ -1,0 +1,51 @@
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+#include "unmask/base/parallel.h"
+#include "unmask/cli/bench.h"
+#include "unmask/cli/model_output.h"
+#include "unmask/kernels/isa/isa.h"
+
+namespace unmask::cli {
+
+void BenchFlags::add_to(CLI::App& command) {
+  command.add_option("--shape", shape, "llada2-mini, llada2-flash or llada-moe")
+      ->capture_default_str();
+  command.add_option("--format", format, "bf16, int8 or int4")
+      ->transform(CLI::CheckedTransformer(weight_formats()))
+      ->default_str("int8");
+  command.add_option("--group", group,
+                     "Weights of an expert that share a scale, a multiple of 32 (int8: 128, int4: "
+                     "64)");
+  command.add_option("--tokens", tokens, "Tokens of the block")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  command.add_flag("--json", json, "Machine-readable output");
+}
+
+std::string measurement_text(const Measurement& m) {
+  return fmt::format(
+      "{:.2f} ms, {:.2f} x the floor of {:.2f} ms\n"
+      "  {:.1f} MB at {:.1f} GB/s: {:.2f} ms; {:.2f} GOP at {:.0f} GOP/s and {:.2f} of f32 at "
+      "{:.0f}: "
+      "{:.2f} ms\n",
+      1e3 * m.seconds, m.seconds / m.floor_seconds(), 1e3 * m.floor_seconds(), m.bytes / 1e6,
+      m.read_bytes_per_second / 1e9, 1e3 * m.memory_seconds(), m.operations / 1e9, m.peak / 1e9,
+      m.f32_operations / 1e9, m.f32_peak / 1e9, 1e3 * m.compute_seconds());
+}
+
+nlohmann::json measurement_json(const Measurement& m) {
+  return {{"ms", 1e3 * m.seconds},
+          {"floor_ms", 1e3 * m.floor_seconds()},
+          {"to_floor", m.seconds / m.floor_seconds()},
+          {"bytes", m.bytes},
+          {"flops", m.operations + m.f32_operations},
+          {"f32_flops", m.f32_operations},
+          {"read_bandwidth", m.read_bytes_per_second},
+          {"peak", m.peak},
+          {"f32_peak", m.f32_peak},
+          {"isa", name_of(isa_in_use())},
+          {"threads", thread_count()}};
+}
+
+}  // namespace unmask::cli

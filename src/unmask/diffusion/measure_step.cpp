@@ -1,0 +1,185 @@
+#include "unmask/diffusion/measure_step.h"
+
+#include <chrono>
+#include <numeric>
+
+#include "unmask/base/random.h"
+#include "unmask/diffusion/forward_batch.h"
+#include "unmask/kernels/machine.h"
+#include "unmask/model/kv_cache.h"
+#include "unmask/model/weights.h"
+
+namespace unmask {
+namespace {
+
+// What a step has to read and to compute.
+struct Work {
+  double bytes = 0, operations = 0, f32_operations = 0;
+
+  void multiply(const Weight& weight, int64_t rows) {
+    if (const auto* packed = std::get_if<QuantizedMatrix>(&weight)) {
+      bytes += static_cast<double>(packed->shape.bytes());
+      operations += 2.0 * static_cast<double>(rows * packed->shape.rows * packed->shape.cols);
+      return;
+    }
+    multiply(std::get<ConstMatrix>(weight), rows);
+  }
+  void multiply(ConstMatrix weight, int64_t rows) {
+    bytes += static_cast<double>(weight.size()) * sizeof(float);
+    f32_operations += 2.0 * static_cast<double>(rows * weight.size());
+  }
+  void multiply(const ExpertForm& form, int64_t experts, int64_t rows) {
+    bytes += static_cast<double>(experts * form.bytes());
+    operations += 2.0 * 3 * static_cast<double>(rows * form.up.rows * form.up.cols);
+  }
+};
+
+int64_t unique_experts(const Assignment& a) {
+  int64_t used = 0;
+  for (int32_t e = 0; e < a.experts; ++e) used += a.load(e) > 0;
+  return used;
+}
+
+void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights,
+               const Assignment& assignment, int64_t rows, int64_t positions, Work& work) {
+  work.multiply(weights.attention.qkv, rows);
+  work.multiply(weights.attention.out, rows);
+  work.bytes +=
+      2.0 * sizeof(float) * static_cast<double>(positions * config.kv_heads * config.head_dim);
+  work.f32_operations +=
+      4.0 * static_cast<double>(rows * positions * config.heads * config.head_dim);
+  if (!weights.moe.router.empty()) work.multiply(weights.moe.router, rows);
+  if (const auto* shared = std::get_if<QuantizedFeedForward>(&weights.moe.shared)) {
+    work.multiply(shared->form, 1, rows);
+  }
+  if (const auto* experts = std::get_if<QuantizedExperts>(&weights.moe.experts)) {
+    work.multiply(experts->form, unique_experts(assignment), assignment.slots());
+  } else if (const auto* cached = std::get_if<CachedExperts>(&weights.moe.experts)) {
+    work.multiply(cached->cache->form(), unique_experts(assignment), assignment.slots());
+  }
+}
+
+Work work_of(const Model& model, const Tape& tape, int64_t rows, int64_t positions,
+             int64_t logit_rows) {
+  Work work;
+  const ModelWeights& weights = model.weights();
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    add_layer(model.config(), weights.layers[i], tape.layers[i].routing.assignment, rows, positions,
+              work);
+  }
+  if (logit_rows > 0) work.multiply(weights.head, logit_rows);
+  return work;
+}
+
+const PeakKernel& peak_kernel_of(const ModelWeights& weights) {
+  const auto* qkv = std::get_if<QuantizedMatrix>(&weights.layers[0].attention.qkv);
+  return qkv && qkv->shape.integers() ? int8_peak_kernel() : peak_kernel(Precision::bf16);
+}
+
+std::vector<int32_t> random_tokens(const ModelConfig& config, int32_t count, uint32_t draw) {
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < count; ++i) {
+    tokens.push_back(static_cast<int32_t>(random_below({2, Purpose::synthetic},
+                                                       static_cast<uint64_t>(config.vocab_size),
+                                                       static_cast<uint64_t>(i), draw)));
+  }
+  return tokens;
+}
+
+// Fills the cache as decoding does, in whole blocks.
+Status prefill(Model& model, const BatchLayout& layout, const StepBenchmark& b, Tape& tape,
+               KvCache& cache) {
+  constexpr int32_t kRows = 256;
+  const int32_t most = std::max(b.tokens, kRows / b.tokens * b.tokens);
+  ForwardBatch batch;
+  for (int32_t first = 0; first < b.context; first = cache.length()) {
+    const int32_t count = std::min(most, b.context - first);
+    const auto tokens = random_tokens(model.config(), count, static_cast<uint32_t>(first) << 8);
+    const std::vector<uint8_t> masked(tokens.size(), 0);
+    batch.clear();
+    batch.add_cached(layout, tokens, masked, first, cache);
+    batch.finish(layout);
+    model.forward(batch.batch(), tape);
+    UNMASK_TRY_STATUS(model.intact());
+    cache.keep(count);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
+  const ModelConfig& config = model.config();
+  if (b.context + b.tokens > config.max_positions) {
+    return usage_error("context {} and {} tokens: the model has {} positions", b.context, b.tokens,
+                       config.max_positions);
+  }
+  // Whatever the model was trained with: a step of block decoding.
+  BatchLayout layout = decoding_layout(config);
+  layout.attention = BatchLayout::Attention::block_causal;
+  layout.block_size = b.tokens;
+  if (b.context % b.tokens != 0) {
+    return usage_error("context {}: expected a multiple of the block's {} tokens", b.context,
+                       b.tokens);
+  }
+
+  Tape tape;
+  tape.mode = Tape::Mode::inference;
+  ForwardBatch batch;
+  KvCache cache(config, b.context + b.tokens);
+  UNMASK_TRY_STATUS(prefill(model, layout, b, tape, cache));
+
+  std::vector<int32_t> rows;
+  std::vector<uint8_t> masked;
+  for (int32_t i = 0; i < b.tokens; ++i) {
+    masked.push_back(i % 2 == 1);
+    if (b.head && i % 2 == 1) rows.push_back(i);
+  }
+  StepMeasurement result;
+  result.cache_bytes = cache.bytes();
+  result.unique_experts.resize(static_cast<size_t>(config.layers));
+  std::vector<double> seconds, read_rates, peaks, f32_peaks;
+  Work work;
+  for (int32_t step = -1; step < b.steps; ++step) {  // the first one touches memory
+    const auto tokens = random_tokens(config, b.tokens, static_cast<uint32_t>(step + 2));
+    batch.clear();
+    batch.add_cached(layout, tokens, masked, b.context, cache);
+    batch.finish(layout);
+    tape.profile = {};
+    const auto begin = std::chrono::steady_clock::now();
+    model.forward(batch.batch(), tape);
+    if (!rows.empty()) {
+      const Matrix logits = tape.arena.matrix(std::ssize(rows), config.vocab_size);
+      model.head_forward(tape, rows, logits);
+    }
+    const double took =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    UNMASK_TRY_STATUS(model.intact());
+    if (step < 0) continue;
+
+    seconds.push_back(took);
+    const double share = 1.0 / b.steps;
+    result.parts.add(tape.profile, share);
+    for (size_t i = 0; i < tape.layers.size(); ++i) {
+      result.unique_experts[i] +=
+          share * static_cast<double>(unique_experts(tape.layers[i].routing.assignment));
+    }
+    const Work now = work_of(model, tape, b.tokens, b.context + b.tokens, std::ssize(rows));
+    work.bytes += share * now.bytes;
+    work.operations += share * now.operations;
+    work.f32_operations += share * now.f32_operations;
+    read_rates.push_back(measure_read_bandwidth());
+    peaks.push_back(arithmetic_rate(peak_kernel_of(model.weights())));
+    f32_peaks.push_back(arithmetic_rate(peak_kernel(Precision::f32)));
+  }
+  result.step = {.seconds = median(seconds),
+                 .bytes = work.bytes,
+                 .operations = work.operations,
+                 .f32_operations = work.f32_operations,
+                 .read_bytes_per_second = median(read_rates),
+                 .peak = median(peaks),
+                 .f32_peak = median(f32_peaks)};
+  return result;
+}
+
+}  // namespace unmask

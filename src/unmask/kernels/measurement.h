@@ -1,0 +1,32 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace unmask {
+
+// What something took, and what the machine gave in the same minute: medians of measurements that
+// took turns.
+struct Measurement {
+  double seconds = 0;
+  double bytes = 0;                  // of weights, scales, keys and values that have to be read
+  double operations = 0;             // of the format's arithmetic, two for each multiply-add
+  double f32_operations = 0;         // of what is computed in f32 in any format
+  double read_bytes_per_second = 0;  // streamed from memory
+  double peak = 0;                   // operations per second
+  double f32_peak = 0;
+
+  double memory_seconds() const { return bytes / read_bytes_per_second; }
+  double compute_seconds() const {
+    return operations / peak + (f32_operations > 0 ? f32_operations / f32_peak : 0);
+  }
+  double floor_seconds() const { return std::max(memory_seconds(), compute_seconds()); }
+};
+
+inline double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace unmask
