@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/log.h"
+#include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
 #include "unmask/cli/generation_report.h"

@@ -13,9 +13,6 @@ namespace unmask::cli {
 // "f32" or "bf16".
 Result<Precision> parse_precision(const std::string& name);
 
-// The checkpoint that a path means: of a training run its best, else its newest; else the path.
-Result<std::string> find_checkpoint(const std::string& path);
-
 // Configuration and parameters of a checkpoint directory. `adjust` may change what the model
 // computes, but not its parameters.
 using AdjustConfig = std::function<Status(ModelConfig&)>;
