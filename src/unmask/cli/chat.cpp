@@ -36,20 +36,6 @@ struct Arguments {
   DecodingFlags decoding;
 };
 
-// The end of an answer: a token of its own where the tokenizer has one, else a text.
-struct Ends {
-  std::vector<int32_t> tokens;
-  std::vector<std::string> strings;
-
-  Ends(const Tokenizer& tokenizer, std::vector<std::string> stop) : strings(std::move(stop)) {
-    if (const auto id = tokenizer.token_id(kRoleEnd)) {
-      tokens.push_back(*id);
-    } else {
-      strings.emplace_back(kRoleEnd);
-    }
-  }
-};
-
 struct Answer {
   std::string text;
   Generation generation;
@@ -191,7 +177,7 @@ Status chat(const Arguments& a) {
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
   UNMASK_TRY(Model model, a.decoding.load(checkpoint));
   UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
-  const Ends ends(*tokenizer, a.decoding.stop);
+  const AnswerEnds ends(*tokenizer, a.decoding.stop);
   UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
   UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), stops));
   options.stop_tokens = ends.tokens;
