@@ -48,6 +48,7 @@ TEST(EvaluateChoices, TakesTheMostProbableLetter) {
     const auto evaluation = evaluate(model, "arc-easy", data, {.shots = 5, .batch = batch});
     EXPECT_EQ(evaluation.chosen, (std::vector<int32_t>{1, 1, 1}));
     EXPECT_EQ(evaluation.accuracy.count, 3);
+    EXPECT_GT(evaluation.seconds, 0);
     double right = 0;
     for (const ChoiceQuestion& question : data.questions) right += question.answer == 1;
     EXPECT_DOUBLE_EQ(evaluation.accuracy.share, right / 3);

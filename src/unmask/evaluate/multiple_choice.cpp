@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "unmask/diffusion/objective.h"
 #include "unmask/kernels/finite.h"
@@ -168,7 +169,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
                        options.shots);
   }
   ChoiceEvaluation evaluation;
-  const ProfileScope time(evaluation.seconds);
+  std::optional<ProfileScope> time(evaluation.seconds);
   const bool likelihood = task.header.empty();
   std::vector<Ask> asks;
   Asker asker(model, tokenizer, task, data, options, evaluation);
@@ -209,6 +210,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
   evaluation.accuracy =
       accuracy_of(static_cast<double>(right), std::ssize(data.questions) - evaluation.left_out);
   evaluation.routing = routing.layers();
+  time.reset();  // what is returned has been copied before this function ends
   return evaluation;
 }
 
