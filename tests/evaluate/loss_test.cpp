@@ -49,6 +49,7 @@ TEST(EvaluateLoss, MeasuresBothWays) {
   const Evaluation evaluation =
       *evaluate_loss(model, clean_batch(data), {.draws = 3, .levels = {0.2f, 0.8f}}, tape);
   EXPECT_EQ(evaluation.sequences, 9);
+  EXPECT_GT(evaluation.seconds, 0);
   EXPECT_EQ(evaluation.stratified.all.count, 27);
   EXPECT_NEAR(evaluation.stratified.perplexity(), kTinyVocab, 1e-4);
   ASSERT_TRUE(evaluation.levels.has_value());

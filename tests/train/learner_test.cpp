@@ -188,6 +188,58 @@ TEST(Learner, SelectionBiasFollowsTheLoad) {
   EXPECT_NE(refused.error().message.find("routing.balance.bias_rate"), std::string::npos);
 }
 
+TEST(Learner, LeavesWhatIsNotTrainedUntouchedBitForBit) {
+  const auto is_router = [](const std::string& name) { return name.ends_with("router"); };
+  const auto is_expert = [](const std::string& name) {
+    return name.find(".experts.") != std::string::npos;
+  };
+  for (const Trainable trainable :
+       {Trainable::router, Trainable::router_and_experts, Trainable::all}) {
+    for (TrainConfig config : {tiny_config(true), dropping_config()}) {
+      config.trainable = trainable;
+      Learner learner = make_learner(config);
+      const auto flat = learner.model().parameters().flat();
+      const std::vector<float> before(flat.begin(), flat.end());
+      for (int64_t step = 1; step <= 3; ++step) {
+        ASSERT_TRUE(learner.step(step, make_data(config, step)).ok());
+      }
+      for (const ParameterInfo& info : learner.model().layout().table) {
+        const auto first = static_cast<size_t>(info.offset),
+                   size = static_cast<size_t>(info.size());
+        const bool moved =
+            !std::equal(flat.begin() + first, flat.begin() + first + size, before.begin() + first);
+        const auto is_zero = [](float x) { return x == 0; };
+        const bool has_moments =
+            !std::ranges::all_of(learner.first_moment().flat().subspan(first, size), is_zero) ||
+            !std::ranges::all_of(learner.second_moment().flat().subspan(first, size), is_zero);
+        const bool expected = trainable == Trainable::all || is_router(info.name) ||
+                              (trainable == Trainable::router_and_experts && is_expert(info.name));
+        if (info.trained) {
+          EXPECT_EQ(moved, expected) << info.name;
+          EXPECT_EQ(has_moments, expected) << info.name;
+        } else {
+          EXPECT_TRUE(moved) << "the selection bias follows the load: " << info.name;
+          EXPECT_FALSE(has_moments) << info.name;
+        }
+      }
+    }
+  }
+}
+
+// What clipping sees is the gradient of what is trained.
+TEST(Learner, MeasuresTheGradientOfWhatIsTrained) {
+  const auto norm = [](Trainable trainable) {
+    TrainConfig config = tiny_config(true, Precision::f32);
+    config.trainable = trainable;
+    Learner learner = make_learner(config);
+    return learner.step(1, make_data(config, 1))->gradient_norm;
+  };
+  const double router = norm(Trainable::router), experts = norm(Trainable::router_and_experts);
+  EXPECT_GT(router, 0);
+  EXPECT_LT(router, experts);
+  EXPECT_LT(experts, norm(Trainable::all));
+}
+
 TEST(Learner, HoldsAsMuchMemoryAsPlanned) {
   for (const bool recompute : {false, true}) {
     TrainConfig config = tiny_config(true);

@@ -91,6 +91,18 @@ std::optional<CheckpointEntry> best_checkpoint(const std::string& run_directory)
   return CheckpointEntry{*step, path.string()};
 }
 
+Result<std::string> find_checkpoint(const std::string& path) {
+  if (const auto best = best_checkpoint(path)) return best->path;
+  if (const auto latest = latest_checkpoint(path)) return latest->path;
+  std::error_code code;
+  if (!fs::is_directory(path, code)) {
+    return failure(
+        "{}: expected a checkpoint (a directory with config.json and weights) or a training run",
+        path);
+  }
+  return path;
+}
+
 Status mark_best_checkpoint(const std::string& run_directory, int64_t step) {
   const fs::path target =
       fs::path(checkpoint_path(run_directory, step)).lexically_relative(run_directory);

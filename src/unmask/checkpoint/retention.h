@@ -28,6 +28,10 @@ std::optional<CheckpointEntry> latest_checkpoint(const std::string& run_director
 // What `best` points to, if it is there.
 std::optional<CheckpointEntry> best_checkpoint(const std::string& run_directory);
 
+// The checkpoint that a path means: of a training run its best, else its newest; else the
+// directory.
+Result<std::string> find_checkpoint(const std::string& path);
+
 // Points `best` to the checkpoint of this step, in one step.
 Status mark_best_checkpoint(const std::string& run_directory, int64_t step);
 

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/log.h"
+#include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
 #include "unmask/cli/generation_report.h"
@@ -33,20 +34,6 @@ struct Arguments {
   bool json = false;
   bool report = false;
   DecodingFlags decoding;
-};
-
-// The end of an answer: a token of its own where the tokenizer has one, else a text.
-struct Ends {
-  std::vector<int32_t> tokens;
-  std::vector<std::string> strings;
-
-  Ends(const Tokenizer& tokenizer, std::vector<std::string> stop) : strings(std::move(stop)) {
-    if (const auto id = tokenizer.token_id(kRoleEnd)) {
-      tokens.push_back(*id);
-    } else {
-      strings.emplace_back(kRoleEnd);
-    }
-  }
 };
 
 struct Answer {
@@ -190,7 +177,7 @@ Status chat(const Arguments& a) {
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
   UNMASK_TRY(Model model, a.decoding.load(checkpoint));
   UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
-  const Ends ends(*tokenizer, a.decoding.stop);
+  const AnswerEnds ends(*tokenizer, a.decoding.stop);
   UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
   UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), stops));
   options.stop_tokens = ends.tokens;

@@ -25,14 +25,17 @@ void add_info(CLI::App& program, Run& run);
 void add_init(CLI::App& program, Run& run);
 void add_inspect(CLI::App& program, Run& run);
 void add_report(CLI::App& program, Run& run);
+void add_retrofit(CLI::App& program, Run& run);
 void add_route(CLI::App& program, Run& run);
 void add_schedule(CLI::App& program, Run& run);
+void add_task(CLI::App& program, Run& run);
 void add_tokenize(CLI::App& program, Run& run);
 void add_train(CLI::App& program, Run& run);
 
 inline constexpr Add kCommands[] = {
-    add_bench,   add_chat,   add_convert, add_evaluate, add_generate, add_info,  add_init,
-    add_inspect, add_report, add_route,   add_schedule, add_tokenize, add_train,
+    add_bench, add_chat,     add_convert, add_evaluate, add_generate,
+    add_info,  add_init,     add_inspect, add_report,   add_retrofit,
+    add_route, add_schedule, add_task,    add_tokenize, add_train,
 };
 
 }  // namespace unmask::cli

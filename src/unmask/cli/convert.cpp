@@ -7,8 +7,8 @@
 #include "unmask/checkpoint/checkpoint_source.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_file.h"
+#include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
-#include "unmask/cli/loaded_model.h"
 #include "unmask/cli/model_output.h"
 #include "unmask/text/tokenizer_files.h"
 

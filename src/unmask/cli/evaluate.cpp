@@ -5,11 +5,18 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/document.h"
+#include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/decoding_flags.h"
+#include "unmask/cli/evaluate_task.h"
 #include "unmask/cli/loaded_model.h"
 #include "unmask/evaluate/loss.h"
+#include "unmask/evaluate/multiple_choice.h"
+#include "unmask/evaluate/tasks/registry.h"
 #include "unmask/text/corpus.h"
 
 namespace unmask::cli {
@@ -22,11 +29,17 @@ constexpr int32_t kShownBins = 4;
 struct Arguments {
   std::string checkpoint;
   std::vector<std::string> data;
-  int32_t length = 0;
   int64_t sequences = 256;
-  std::string precision = "f32";
-  bool json = false;
   EvaluateOptions options;
+  TaskFlags task;
+  DecodingFlags decoding;
+};
+
+// What can be measured. Each option belongs to some of them and is refused with the others.
+enum Measure : unsigned { kLoss = 1, kGenerated = 2, kChoice = 4 };
+struct MeasureOption {
+  CLI::Option* option;
+  unsigned of;
 };
 
 json to_json(const MeanLoss& loss) {
@@ -96,24 +109,24 @@ void print(const Evaluation& evaluation) {
   }
 }
 
-Status evaluate(const Arguments& arguments) {
-  if (arguments.length < 0 || arguments.sequences < 0) {
-    return usage_error("--length {} --sequences {}: expected 0 or more", arguments.length,
-                       arguments.sequences);
+Status evaluate_text(const Arguments& a) {
+  const int32_t asked = a.task.length;
+  if (asked < 0 || a.sequences < 0) {
+    return usage_error("--length {} --sequences {}: expected 0 or more", asked, a.sequences);
   }
-  UNMASK_TRY(const Precision precision, parse_precision(arguments.precision));
-  UNMASK_TRY(const std::string checkpoint, find_checkpoint(arguments.checkpoint));
-  UNMASK_TRY(Model model, load_model(checkpoint, {.precision = precision}));
+  UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
+  UNMASK_TRY(Model model, a.decoding.load(checkpoint));
   UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
   constexpr int32_t kDefaultLength = 256;
-  const int32_t length =
-      arguments.length ? arguments.length : std::min(kDefaultLength, model.config().max_positions);
-  UNMASK_TRY(const auto source, open_corpus(arguments.data, *tokenizer, length));
-  UNMASK_TRY(const SequenceBatch data, read_evaluation_data(*source, arguments.sequences));
+  const int32_t length = asked ? asked : std::min(kDefaultLength, model.config().max_positions);
+  UNMASK_TRY(const auto source, open_corpus(a.data, *tokenizer, length));
+  UNMASK_TRY(const SequenceBatch data, read_evaluation_data(*source, a.sequences));
+  EvaluateOptions options = a.options;
+  options.seed = a.decoding.seed;
+  if (a.task.batch) options.batch_sequences = a.task.batch;
   Tape tape;
-  UNMASK_TRY(const Evaluation evaluation,
-             evaluate_loss(model, clean_batch(data), arguments.options, tape));
-  if (arguments.json) {
+  UNMASK_TRY(const Evaluation evaluation, evaluate_loss(model, clean_batch(data), options, tape));
+  if (a.task.json) {
     fmt::print("{}\n", to_json(evaluation).dump());
   } else {
     print(evaluation);
@@ -121,34 +134,98 @@ Status evaluate(const Arguments& arguments) {
   return {};
 }
 
+Result<Measure> measure_of(const std::string& task) {
+  if (task.empty()) return kLoss;
+  if (find_task(task)) return kGenerated;
+  if (find_choice_task(task)) return kChoice;
+  std::vector<std::string> names = task_names();
+  std::ranges::copy(choice_task_names(), std::back_inserter(names));
+  return usage_error("--task {}: expected one of {} (nearest: {})", task, fmt::join(names, ", "),
+                     nearest_name(task, names));
+}
+
+std::string text_of(Measure measure, const std::string& task) {
+  return measure == kLoss ? "without --task" : "with --task " + task;
+}
+
+Status evaluate(const Arguments& a, const std::vector<MeasureOption>& options) {
+  UNMASK_TRY(const Measure measure, measure_of(a.task.task));
+  for (const auto& [option, of] : options) {
+    if (option->count() == 0 || (of & measure)) continue;
+    return usage_error("{}: means nothing {}; leave it out", option->get_name(),
+                       text_of(measure, a.task.task));
+  }
+  const bool needs_data = measure != kGenerated;
+  if (needs_data && a.data.empty()) {
+    return usage_error(
+        "--data: expected {} {}",
+        measure == kLoss ? "a text to measure the loss on" : "the directory of the questions",
+        text_of(measure, a.task.task));
+  }
+  if (measure == kLoss) return evaluate_text(a);
+  UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
+  if (measure == kGenerated) return evaluate_generated_task(checkpoint, a.task, a.decoding);
+  TaskFlags flags = a.task;
+  flags.directory = a.data.front();
+  return evaluate_choice_task(checkpoint, flags, a.decoding);
+}
+
 }  // namespace
 
 void add_evaluate(CLI::App& program, Run& run) {
   const auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("evaluate", "Loss, perplexity and loss per mask ratio on a text");
+  CLI::App* command = program.add_subcommand(
+      "evaluate", "Loss and perplexity on a text, or the share of right answers to a task");
+  std::vector<MeasureOption> options;
+  const auto add = [&](unsigned of, const char* name, auto& value, const std::string& help) {
+    CLI::Option* const option = command->add_option(name, value, help);
+    options.push_back({option, of});
+    return option;
+  };
   command
       ->add_option("CHECKPOINT", a->checkpoint,
                    "Checkpoint directory, or a training run (its best)")
       ->required();
-  command->add_option("--data", a->data, "Text files, JSON lines, token datasets or directories")
-      ->required();
-  command->add_option("--length", a->length, "Tokens in a sequence (0: 256, or the model's most)")
+  command->add_option(
+      "--task", a->task.task,
+      fmt::format("Generated and graded: {}; multiple choice: {} (docs/tasks.md)",
+                  fmt::join(task_names(), ", "), fmt::join(choice_task_names(), ", ")));
+  add(kLoss | kChoice, "--data", a->data,
+      "Text files, JSON lines, token datasets or directories; the directory of a task's questions");
+  add(kLoss | kGenerated, "--length", a->task.length,
+      "Tokens in a sequence (0: 256, or the model's most); of an answer (0: of the right one)")
       ->capture_default_str();
-  command->add_option("--sequences", a->sequences, "At most, evenly spaced over the data; 0: all")
+  command->add_option("--batch", a->task.batch,
+                      "Sequences in a forward pass (0: 8, for generated answers 32)");
+  command->add_flag("--json", a->task.json, "All figures as JSON");
+
+  add(kLoss, "--sequences", a->sequences, "At most, evenly spaced over the data; 0: all")
       ->capture_default_str();
-  command->add_option("--draws", a->options.draws, "Mask ratios tried on each sequence")
+  add(kLoss, "--draws", a->options.draws, "Mask ratios tried on each sequence")
       ->capture_default_str();
-  command
-      ->add_option("--levels", a->options.levels,
-                   "Besides, fixed mask probabilities, e.g. 0.1,0.3,0.5,0.7,0.9")
+  add(kLoss, "--levels", a->options.levels,
+      "Besides, fixed mask probabilities, e.g. 0.1,0.3,0.5,0.7,0.9")
       ->delimiter(',');
-  command->add_option("--batch", a->options.batch_sequences, "Sequences in a forward pass")
+
+  add(kGenerated | kChoice, "--count", a->task.count, "Questions (0: 500 generated ones, or all)");
+  add(kGenerated | kChoice, "--show", a->task.show, "Print so many answers");
+  add(kGenerated, "--set", a->task.settings, "key=value: how hard the task is, repeatable")
+      ->allow_extra_args(false);
+  add(kGenerated, "--samples", a->task.samples, "Answers to each question")->capture_default_str();
+  add(kChoice, "--split", a->task.split, "Which questions (test, else validation)");
+  add(kChoice, "--shots", a->task.shots, "Answered questions shown first (-1: the task's own)")
       ->capture_default_str();
-  command->add_option("--seed", a->options.seed, "Of the noise")->capture_default_str();
-  command->add_option("--precision", a->precision, "f32 or bf16")->capture_default_str();
-  command->add_flag("--json", a->json, "All figures as JSON");
-  command->callback([&run, a] { run = [a] { return evaluate(*a); }; });
+
+  a->decoding.add_to(*command);
+  for (CLI::Option* option : command->get_option_group("decoding")->get_options()) {
+    const std::string name = option->get_name();
+    if (name == "--seed") {
+      option->description("Of noise, questions and sampling");
+    } else if (name != "--precision") {
+      options.push_back({option, kGenerated});
+    }
+  }
+  command->callback([&run, a, options] { run = [a, options] { return evaluate(*a, options); }; });
 }
 
 }  // namespace unmask::cli

@@ -17,6 +17,7 @@
 
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
+#include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
 #include "unmask/cli/generation_report.h"

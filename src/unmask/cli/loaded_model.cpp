@@ -1,11 +1,9 @@
 #include "unmask/cli/loaded_model.h"
 
-#include <filesystem>
 #include <utility>
 
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_file.h"
-#include "unmask/checkpoint/retention.h"
 
 namespace unmask::cli {
 namespace {
@@ -27,18 +25,6 @@ Result<Precision> parse_precision(const std::string& name) {
   if (name == "f32") return Precision::f32;
   if (name == "bf16") return Precision::bf16;
   return usage_error("precision \"{}\": expected f32 or bf16", name);
-}
-
-Result<std::string> find_checkpoint(const std::string& path) {
-  if (const auto best = best_checkpoint(path)) return best->path;
-  if (const auto latest = latest_checkpoint(path)) return latest->path;
-  std::error_code code;
-  if (!std::filesystem::is_directory(path, code)) {
-    return failure(
-        "{}: expected a checkpoint (a directory with config.json and weights) or a training run",
-        path);
-  }
-  return path;
 }
 
 Result<Model> load_model(const std::string& directory, const LoadOptions& options) {

@@ -14,9 +14,6 @@ namespace unmask::cli {
 // "f32" or "bf16".
 Result<Precision> parse_precision(const std::string& name);
 
-// The checkpoint that a path means: of a training run its best, else its newest; else the path.
-Result<std::string> find_checkpoint(const std::string& path);
-
 struct LoadOptions {
   Precision precision = Precision::f32;
   // May change what the model computes, but not its parameters.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "unmask/text/conversations.h"
+
 namespace unmask::cli {
 
 Result<StopStrings> StopStrings::create(std::vector<std::string> strings) {
@@ -34,6 +36,15 @@ int32_t StopStrings::tokens_before(std::span<const int32_t> written,
   size_t count = 0;
   while (tokenizer.decode(written.first(count)).size() < kept) ++count;
   return static_cast<int32_t>(count);
+}
+
+AnswerEnds::AnswerEnds(const Tokenizer& tokenizer, std::vector<std::string> stop)
+    : strings(std::move(stop)) {
+  if (const auto id = tokenizer.token_id(kRoleEnd)) {
+    tokens.push_back(*id);
+  } else {
+    strings.emplace_back(kRoleEnd);
+  }
 }
 
 int32_t prompt_length(const Canvas& canvas) {

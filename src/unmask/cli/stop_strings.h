@@ -32,6 +32,15 @@ class StopStrings {
   std::vector<std::string> strings_;
 };
 
+// The end of an answer in a conversation: a token of its own where the tokenizer has one, else a
+// text besides those of `stop`.
+struct AnswerEnds {
+  std::vector<int32_t> tokens;
+  std::vector<std::string> strings;
+
+  AnswerEnds(const Tokenizer& tokenizer, std::vector<std::string> stop);
+};
+
 // What a continuation has written, without the prompt, as text: up to a stop string, an end token
 // or the first masked position.
 std::string written_text(const Generation& generation, const Tokenizer& tokenizer,

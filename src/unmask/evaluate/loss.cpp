@@ -1,6 +1,7 @@
 #include "unmask/evaluate/loss.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "unmask/model/profile.h"
 
@@ -56,7 +57,7 @@ Result<Evaluation> evaluate_loss(Model& model, const CleanBatch& sequences,
   const BatchLayout layout = evaluation_layout(config);
   Evaluation evaluation;
   evaluation.sequences = sequences.sequences();
-  const ProfileScope time(evaluation.seconds);
+  std::optional<ProfileScope> time(evaluation.seconds);
   ValidationOptions validation{.levels = {},
                                .draws = options.draws,
                                .batch_sequences = options.batch_sequences,
@@ -66,6 +67,7 @@ Result<Evaluation> evaluate_loss(Model& model, const CleanBatch& sequences,
     validation.levels = options.levels;
     evaluation.levels = validation_loss(model, layout, sequences, validation, tape);
   }
+  time.reset();  // what is returned has been copied before this function ends
   return evaluation;
 }
 

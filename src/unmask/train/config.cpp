@@ -1,6 +1,8 @@
 #include "unmask/train/config.h"
 
 #include "unmask/base/document.h"
+#include "unmask/checkpoint/hugging_face.h"
+#include "unmask/checkpoint/retention.h"
 #include "unmask/routing/policy_json.h"
 
 namespace unmask {
@@ -15,36 +17,53 @@ void read_data(Fields& fields, TrainConfig::Data& data) {
   fields.read_between("validation_fraction", data.validation_fraction, 0.0, 0.5);
 }
 
-void read_model(Fields& fields, ModelConfig& model) {
-  fields.read("layers", model.layers);
-  fields.read("hidden", model.hidden);
-  fields.read("heads", model.heads);
-  model.kv_heads = model.heads;
-  fields.read("kv_heads", model.kv_heads);
-  // Heads that do not divide hidden are refused below, unless head_dim says what is meant.
-  if (!fields.read("head_dim", model.head_dim)) {
-    if (model.heads <= 0 || model.hidden % model.heads != 0) {
-      fields.refuse("heads", fmt::format("a divisor of hidden ({}), or head_dim", model.hidden));
-    } else {
-      model.head_dim = model.hidden / model.heads;
-    }
+// visit(key, member) for every key of `model`.
+template <class Model, class Visit>
+void visit_model_keys(Model& model, Visit&& visit) {
+  visit("layers", model.layers);
+  visit("hidden", model.hidden);
+  visit("heads", model.heads);
+  visit("kv_heads", model.kv_heads);
+  visit("head_dim", model.head_dim);
+  visit("max_positions", model.max_positions);
+  visit("dense_layers", model.dense_layers);
+  visit("dense_ffn", model.dense_ffn);
+  visit("experts", model.experts);
+  visit("expert_ffn", model.expert_ffn);
+  visit("shared_ffn", model.shared_ffn);
+  visit("shared_experts", model.shared_experts);
+  visit("expert_bias", model.expert_bias);
+  visit("norm_epsilon", model.norm_epsilon);
+  visit("rope_theta", model.rope_theta);
+  visit("rope_fraction", model.rope_fraction);
+  visit("qk_norm", model.qk_norm);
+  visit("qkv_bias", model.qkv_bias);
+  visit("linear_bias", model.linear_bias);
+  visit("tied_head", model.tied_head);
+  visit("init_std", model.init_std);
+}
+
+void read_new_model(Fields& fields, ModelConfig& model) {
+  visit_model_keys(model, [&](const char* key, auto& member) { fields.read(key, member); });
+  if (!fields.has("kv_heads")) model.kv_heads = model.heads;
+  if (fields.has("head_dim")) return;
+  // Heads that do not divide hidden are refused, unless head_dim says what is meant.
+  if (model.heads <= 0 || model.hidden % model.heads != 0) {
+    fields.refuse("heads", fmt::format("a divisor of hidden ({}), or head_dim", model.hidden));
+  } else {
+    model.head_dim = model.hidden / model.heads;
   }
-  fields.read("max_positions", model.max_positions);
-  fields.read("dense_layers", model.dense_layers);
-  fields.read("dense_ffn", model.dense_ffn);
-  fields.read("experts", model.experts);
-  fields.read("expert_ffn", model.expert_ffn);
-  fields.read("shared_ffn", model.shared_ffn);
-  fields.read("shared_experts", model.shared_experts);
-  fields.read("expert_bias", model.expert_bias);
-  fields.read("norm_epsilon", model.norm_epsilon);
-  fields.read("rope_theta", model.rope_theta);
-  fields.read("rope_fraction", model.rope_fraction);
-  fields.read("qk_norm", model.qk_norm);
-  fields.read("qkv_bias", model.qkv_bias);
-  fields.read("linear_bias", model.linear_bias);
-  fields.read("tied_head", model.tied_head);
-  fields.read("init_std", model.init_std);
+}
+
+// The checkpoint has said what the model is: keys that are there all the same must agree.
+void check_known_model(Fields& fields, const ModelConfig& model, const std::string& from) {
+  visit_model_keys(model, [&](const char* key, const auto& member) {
+    auto found = member;
+    if (!fields.read(key, found) || found == member) return;
+    fields.refuse(key, fmt::format("{} as in the checkpoint that training.from names ({}), or "
+                                   "nothing",
+                                   member, from));
+  });
 }
 
 void read_objective(Fields& fields, ObjectiveOptions& objective) {
@@ -61,14 +80,34 @@ void read_objective(Fields& fields, ObjectiveOptions& objective) {
 }
 
 void read_training(Fields& fields, TrainConfig& config) {
+  fields.find("from");  // read before all else
   fields.read_between("steps", config.steps, 1);
   fields.read_between("batch", config.batch, 1);
   fields.read_between("accumulation", config.accumulation, 1);
   fields.read_enum("precision", config.options.precision,
                    {{"f32", Precision::f32}, {"bf16", Precision::bf16}});
   fields.read("recompute", config.options.recompute);
+  fields.read_enum("trainable", config.trainable,
+                   {{"router", Trainable::router},
+                    {"router+experts", Trainable::router_and_experts},
+                    {"all", Trainable::all}});
   fields.read("seed", config.seed);
   fields.read_between("log_every", config.log_every, 1);
+}
+
+// The checkpoint that training.from names, in all that it says about a run.
+Status start_from(const nlohmann::json& document, const std::string& file, TrainConfig& config) {
+  const auto training = document.find("training");
+  if (training == document.end() || !training->contains("from")) return {};
+  std::string path;
+  Fields fields(*training, "training", file);
+  fields.read("from", path);
+  for (const auto& [key, value] : training->items()) fields.find(key);
+  UNMASK_TRY_STATUS(fields.finish());
+  UNMASK_TRY(config.from, find_checkpoint(path));
+  UNMASK_TRY(config.model, load_model_config(config.from));
+  config.data.tokenizer = config.from;
+  return {};
 }
 
 void read_optimizer(Fields& fields, TrainConfig& config) {
@@ -96,17 +135,39 @@ void read_evaluation(Fields& fields, TrainConfig::Evaluation& evaluation) {
   fields.read_between("sample_length", evaluation.sample_length, 1);
 }
 
+// The model's embeddings are there already; there may be more of them than the tokenizer has ids.
+Status check_tokenizer(const Tokenizer& tokenizer, const TrainConfig& config) {
+  const ModelConfig& model = config.model;
+  if (tokenizer.vocab_size() <= model.vocab_size && *tokenizer.mask_token() == model.mask_token &&
+      *tokenizer.end_token() == model.end_token) {
+    return {};
+  }
+  return usage_error(
+      "{}: expected a tokenizer with mask token {}, end token {} and at most {} ids, as {} has it, "
+      "found {}, {} and {}; leave data.tokenizer out, the checkpoint's is the default",
+      config.data.tokenizer, model.mask_token, model.end_token, model.vocab_size, config.from,
+      *tokenizer.mask_token(), *tokenizer.end_token(), tokenizer.vocab_size());
+}
+
 }  // namespace
 
 Result<TrainConfig> train_config_from_json(const nlohmann::json& document,
                                            const std::string& file) {
   TrainConfig config;
+  UNMASK_TRY_STATUS(start_from(document, file, config));
+  const bool fresh = config.from.empty();
   Fields fields(document, "", file);
   fields.read("name", config.name);
   fields.table("data", [&](Fields& f) { read_data(f, config.data); });
   if (!fields.has("data"))
     fields.fail(usage_error("{}: expected a table 'data' with 'paths'", file));
-  fields.table("model", [&](Fields& f) { read_model(f, config.model); });
+  fields.table("model", [&](Fields& f) {
+    if (fresh) {
+      read_new_model(f, config.model);
+    } else {
+      check_known_model(f, config.model, config.from);
+    }
+  });
   fields.table("objective", [&](Fields& f) { read_objective(f, config.objective); });
   fields.table("training", [&](Fields& f) { read_training(f, config); });
   fields.table("optimizer", [&](Fields& f) { read_optimizer(f, config); });
@@ -123,10 +184,17 @@ Result<TrainConfig> train_config_from_json(const nlohmann::json& document,
 
   config.learning_rate.steps = config.steps;
   const int32_t rows = config.data.sequence_length;
-  if (config.model.max_positions < rows) config.model.max_positions = rows;
-  if (config.objective.kind == ObjectiveOptions::Kind::block) {
-    config.model.attention_block = config.objective.block_size;
+  if (config.model.max_positions < rows) {
+    if (!fresh) {
+      return usage_error(
+          "{}: 'data.sequence_length': expected at most {}, the positions of {}, found {}", file,
+          config.model.max_positions, config.from, rows);
+    }
+    config.model.max_positions = rows;
   }
+  // The model decodes as it was trained last.
+  config.model.attention_block =
+      config.objective.kind == ObjectiveOptions::Kind::block ? config.objective.block_size : 0;
   return config;
 }
 
@@ -137,6 +205,10 @@ Status adopt_tokenizer(const Tokenizer& tokenizer, TrainConfig& config) {
         "vocabulary lacks it)",
         config.data.tokenizer, tokenizer.mask_token() ? "end" : "mask",
         tokenizer.mask_token() ? "end" : "mask");
+  }
+  if (!config.from.empty()) {
+    UNMASK_TRY_STATUS(check_tokenizer(tokenizer, config));
+    return validate(config.model);
   }
   config.model.vocab_size = tokenizer.vocab_size();
   config.model.mask_token = *tokenizer.mask_token();

@@ -12,6 +12,7 @@
 #include "unmask/model/tape_plan.h"
 #include "unmask/text/tokenizer.h"
 #include "unmask/train/schedule.h"
+#include "unmask/train/trainable.h"
 
 namespace unmask {
 
@@ -27,10 +28,14 @@ struct TrainConfig {
     double validation_fraction = 0.02;
   } data;
 
-  ModelConfig model;  // vocabulary and special tokens come from the tokenizer
+  // The checkpoint whose weights the run starts from; empty: random ones. It says what the model
+  // is then, and its tokenizer is the default.
+  std::string from;
+  ModelConfig model;  // vocabulary and special tokens come from the tokenizer, or from `from`
   ModelOptions options;
   ObjectiveOptions objective;
 
+  Trainable trainable = Trainable::all;
   int64_t steps = 1000;
   int32_t batch = 16;        // sequences of one forward pass
   int32_t accumulation = 1;  // forward passes of one step
@@ -62,11 +67,13 @@ struct TrainConfig {
   int64_t step_tokens() const { return step_sequences() * data.sequence_length; }
 };
 
-// Reads a configuration and refuses unknown keys and impossible sizes. What depends on the
-// tokenizer (vocabulary, special tokens) is left for `adopt_tokenizer`.
+// Reads a configuration and refuses unknown keys, impossible sizes, and sizes that are not those of
+// the checkpoint it starts from. What depends on the tokenizer (vocabulary, special tokens) is left
+// for `adopt_tokenizer`.
 Result<TrainConfig> train_config_from_json(const nlohmann::json& document, const std::string& file);
 
-// Takes vocabulary size and special tokens over into config.model, and validates the whole.
+// Takes vocabulary size and special tokens over into config.model, or, where the run starts from a
+// checkpoint, checks that they are the checkpoint's; and validates the whole.
 Status adopt_tokenizer(const Tokenizer& tokenizer, TrainConfig& config);
 
 }  // namespace unmask

@@ -20,6 +20,7 @@ Learner::Learner(const TrainConfig& config, Model model, const Objective& object
     : config_(config),
       model_(std::move(model)),
       objective_(objective),
+      updated_(updated_parameters(model_.layout(), config.trainable)),
       gradients_(model_.layout()),
       first_moment_(model_.layout()),
       second_moment_(model_.layout()) {
@@ -71,6 +72,7 @@ Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
     }
   }
 
+  forget_fixed_gradients();
   report.gradient_norm = std::sqrt(squared_norm(gradients_.flat()));
   if (!std::isfinite(report.gradient_norm)) return diverged(step, "the gradient");
   const double scale = config_.clip > 0 && report.gradient_norm > config_.clip
@@ -82,9 +84,20 @@ Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
   return report;
 }
 
+// The backward pass leaves gradients everywhere; of parameters that stay as they are they must not
+// count towards the norm, nor be there at the next step.
+void Learner::forget_fixed_gradients() {
+  for (size_t i = 0; i < updated_.size(); ++i) {
+    if (updated_[i]) continue;
+    const Matrix gradient = gradients_[static_cast<int>(i)];
+    std::fill_n(gradient.data, gradient.size(), 0.0f);
+  }
+}
+
 void Learner::update(int64_t step, float learning_rate, float gradient_scale) {
-  for (const ParameterInfo& info : model_.layout().table) {
-    if (!info.trained) continue;
+  for (size_t i = 0; i < updated_.size(); ++i) {
+    if (!updated_[i]) continue;
+    const ParameterInfo& info = model_.layout().table[i];
     const AdamW adamw = {.learning_rate = learning_rate,
                          .beta1 = config_.beta1,
                          .beta2 = config_.beta2,

@@ -39,6 +39,7 @@ class Learner {
  private:
   Learner(const TrainConfig& config, Model model, const Objective& objective);
   CleanBatch micro_batch(const SequenceBatch& data, int32_t index) const;
+  void forget_fixed_gradients();
   void update(int64_t step, float learning_rate, float gradient_scale);
   void balance_loads();
   Error diverged(int64_t step, const char* what);
@@ -46,7 +47,8 @@ class Learner {
   TrainConfig config_;
   Model model_;
   Objective objective_;
-  Parameters gradients_;  // all zero between steps
+  std::vector<uint8_t> updated_;  // for each parameter
+  Parameters gradients_;          // all zero between steps
   Parameters first_moment_;
   Parameters second_moment_;
   Tape tape_;

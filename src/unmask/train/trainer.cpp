@@ -92,10 +92,10 @@ Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
   UNMASK_TRY_STATUS(adopt_tokenizer(*tokenizer, config));
 
   const std::string record = request.run_directory + "/config.json";
-  std::optional<CheckpointEntry> from;
+  std::optional<CheckpointEntry> resumed;
   if (request.resume) {
-    from = latest_checkpoint(request.run_directory);
-    if (!from) {
+    resumed = latest_checkpoint(request.run_directory);
+    if (!resumed) {
       return usage_error(
           "{}: expected a checkpoint to resume from, found none; start the run "
           "without --resume",
@@ -116,19 +116,22 @@ Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
                  std::move(source),
                  {.validation_fraction = config.data.validation_fraction, .seed = config.seed}));
   UNMASK_TRY(auto learner, Learner::create(config));
+  if (!resumed && !config.from.empty()) {
+    UNMASK_TRY_STATUS(load_parameters(config.from, config.model, learner.model().parameters()));
+  }
 
   std::error_code code;
   fs::create_directories(request.run_directory, code);
   if (code) return failure("{}: cannot create: {}", request.run_directory, code.message());
   UNMASK_TRY_STATUS(write_file_atomically(record, request.document.dump(2) + "\n"));
-  UNMASK_TRY(auto metrics, from ? MetricsWriter::resume(request.run_directory, from->step)
-                                : MetricsWriter::create(request.run_directory));
+  UNMASK_TRY(auto metrics, resumed ? MetricsWriter::resume(request.run_directory, resumed->step)
+                                   : MetricsWriter::create(request.run_directory));
   std::unique_ptr<Trainer> trainer(new Trainer(std::move(request), std::move(tokenizer),
                                                std::move(sequences), std::move(learner),
                                                std::move(metrics)));
-  if (from) {
+  if (resumed) {
     UNMASK_TRY_STATUS(
-        load_checkpoint(from->path, trainer->learner_.model().config(), trainer->state_));
+        load_checkpoint(resumed->path, trainer->learner_.model().config(), trainer->state_));
     trainer->saved_step_ = trainer->state_.step;
     drop_samples_after(trainer->request_.run_directory, trainer->state_.step);
   }

@@ -1,0 +1,60 @@
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/files.h"
+#include "unmask/cli/commands.h"
+#include "unmask/cli/task_settings.h"
+#include "unmask/evaluate/tasks/registry.h"
+
+namespace unmask::cli {
+namespace {
+
+struct Arguments {
+  std::string name, out;
+  std::vector<std::string> settings;
+  int64_t count = 1000;
+  uint64_t seed = 0;
+  Split split = Split::train;
+};
+
+Status task_command(const Arguments& a) {
+  if (a.count < 1) return usage_error("--count {}: expected at least 1", a.count);
+  UNMASK_TRY(const auto task, make_task(a.name, a.settings));
+  UNMASK_TRY(const auto examples, draw_examples(*task, a.split, a.count, a.seed));
+  std::string lines;
+  for (const TaskExample& example : examples) {
+    const nlohmann::ordered_json line = {{"messages",
+                                          {{{"role", "user"}, {"content", example.prompt}},
+                                           {{"role", "assistant"}, {"content", example.answer}}}}};
+    lines += line.dump() + "\n";
+  }
+  return write_file_atomically(a.out, lines);
+}
+
+}  // namespace
+
+void add_task(CLI::App& program, Run& run) {
+  const auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "task", "Write examples of a task that answers can be graded for (docs/tasks.md)");
+  command->add_option("NAME", a->name, fmt::format("One of {}", fmt::join(task_names(), ", ")))
+      ->required();
+  command->add_option("--count", a->count, "Examples")->capture_default_str();
+  command->add_option("--seed", a->seed, "Of the examples")->capture_default_str();
+  command->add_option("--split", a->split, "train or test, which share no example")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Split>{{"train", Split::train}, {"test", Split::test}}))
+      ->default_str("train");
+  command->add_option("--set", a->settings, "key=value: how hard it is, repeatable")
+      ->allow_extra_args(false);
+  command->add_option("--out", a->out, "JSON lines of conversations to write")->required();
+  command->callback([&run, a] { run = [a] { return task_command(*a); }; });
+}
+
+}  // namespace unmask::cli

@@ -1,0 +1,91 @@
+#include "unmask/evaluate/answers.h"
+
+#include <algorithm>
+
+#include "unmask/text/conversations.h"
+
+namespace unmask {
+namespace {
+
+Result<Canvas> canvas_of(const TaskExample& example, const Tokenizer& tokenizer, int32_t length,
+                         int32_t mask_token) {
+  const Message question = {"user", example.prompt};
+  UNMASK_TRY(const std::string text, render_prompt(std::span(&question, 1)));
+  UNMASK_TRY(const auto prompt, tokenizer.encode(text));
+  if (length == 0) {
+    UNMASK_TRY(const auto answer, tokenizer.encode(example.answer + std::string(kRoleEnd)));
+    length = static_cast<int32_t>(answer.size()) + 1;  // the end token
+  }
+  return Canvas::continuation(prompt, length, mask_token);
+}
+
+// What two generations took, one after the other.
+void add(const GenerateReport& more, GenerateReport& sum) {
+  sum.forwards += more.forwards;
+  sum.denoise_forwards += more.denoise_forwards;
+  sum.expert_bytes += more.expert_bytes;
+  sum.denoise_expert_bytes += more.denoise_expert_bytes;
+  sum.cache_bytes = std::max(sum.cache_bytes, more.cache_bytes);
+  sum.seconds += more.seconds;
+  sum.sampling_seconds += more.sampling_seconds;
+  sum.profile.attention += more.profile.attention;
+  sum.profile.router += more.profile.router;
+  sum.profile.experts += more.profile.experts;
+  sum.profile.shared += more.profile.shared;
+  sum.profile.head += more.profile.head;
+  sum.profile.total += more.profile.total;
+  sum.peak_memory = std::max(sum.peak_memory, more.peak_memory);
+}
+
+void grade(const Task& task, std::span<const TaskExample> examples, const AnswerOptions& options,
+           TaskEvaluation& evaluation) {
+  double right = 0, any = 0;
+  for (size_t i = 0; i < evaluation.generations.size(); ++i) {
+    const TaskExample& example = examples[i / static_cast<size_t>(options.samples)];
+    GradedAnswer& answer = evaluation.answers.emplace_back();
+    answer.text = options.read(evaluation.generations[i]);
+    answer.right = task.is_right(example, answer.text);
+  }
+  const auto samples = static_cast<int64_t>(options.samples);
+  for (auto first = evaluation.answers.begin(); first != evaluation.answers.end();
+       first += samples) {
+    const auto count = std::count_if(first, first + samples, [](const auto& a) { return a.right; });
+    right += static_cast<double>(count) / static_cast<double>(samples);
+    any += count > 0;
+  }
+  evaluation.accuracy = accuracy_of(right, std::ssize(examples));
+  evaluation.any = accuracy_of(any, std::ssize(examples));
+}
+
+}  // namespace
+
+Result<TaskEvaluation> evaluate_task(Model& model, const Tokenizer& tokenizer, const Task& task,
+                                     std::span<const TaskExample> examples,
+                                     const AnswerOptions& options, Tape& tape) {
+  if (options.samples < 1 || options.batch < 1 || options.length < 0) {
+    return usage_error("samples {}, batch {}, length {}: expected at least 1, 1 and 0",
+                       options.samples, options.batch, options.length);
+  }
+  std::vector<GenerateRequest> requests;
+  for (const TaskExample& example : examples) {
+    UNMASK_TRY(const Canvas canvas,
+               canvas_of(example, tokenizer, options.length, model.config().mask_token));
+    for (int32_t i = 0; i < options.samples; ++i) {
+      requests.push_back({canvas, options.seed + requests.size()});
+    }
+  }
+
+  TaskEvaluation evaluation;
+  const auto batch = static_cast<size_t>(options.batch);
+  for (size_t begin = 0; begin < requests.size(); begin += batch) {
+    const auto part = std::span(requests).subspan(begin, std::min(batch, requests.size() - begin));
+    GenerateReport report;
+    UNMASK_TRY(auto generations, generate(model, part, options.generate, tape, &report));
+    std::ranges::move(generations, std::back_inserter(evaluation.generations));
+    add(report, evaluation.report);
+  }
+  grade(task, examples, options, evaluation);
+  return evaluation;
+}
+
+}  // namespace unmask

@@ -1,0 +1,42 @@
+#include "tests/cli/program.h"
+#include "tests/support/temporary_directory.h"
+#include <fstream>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace unmask {
+namespace {
+
+using nlohmann::json;
+using test::run_unmask;
+
+void expect_error(const std::string& arguments, int exit_code, const std::string& part) {
+  const auto outcome = run_unmask(arguments);
+  EXPECT_EQ(outcome.exit_code, exit_code) << arguments << "\n" << outcome.output;
+  EXPECT_NE(outcome.output.find(part), std::string::npos) << arguments << "\n" << outcome.output;
+}
+
+TEST(TaskCommand, WritesConversations) {
+  const test::TemporaryDirectory directory;
+  const std::string file = directory.path("sudoku.jsonl");
+  ASSERT_EQ(run_unmask("task sudoku --count 7 --seed 3 --set size=6 --out " + file).exit_code, 0);
+  std::ifstream lines(file);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const json messages = json::parse(line).at("messages");
+    ASSERT_EQ(messages.size(), 2u);
+    EXPECT_EQ(messages[0].at("role"), "user");
+    EXPECT_EQ(messages[0].at("content").get<std::string>().size(), 41u);
+    EXPECT_EQ(messages[1].at("role"), "assistant");
+  }
+  EXPECT_EQ(count, 7);
+  expect_error("task additon --out " + file, 2, "nearest: addition");
+  expect_error("task addition --set digit=3 --out " + file, 2, "'digits'");
+  expect_error("task addition --split all --out " + file, 2, "--split");
+  expect_error("task addition --out /nonexistent/file", 1, "/nonexistent/file");
+}
+
+}  // namespace
+}  // namespace unmask

@@ -1,0 +1,95 @@
+#include "unmask/evaluate/multiple_choice.h"
+
+#include "tests/diffusion/tiny_model.h"
+#include <algorithm>
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace unmask {
+namespace {
+
+const std::string kData = std::string(UNMASK_SOURCE_DIR) + "/tests/data/choice";
+
+ChoiceData read(const char* task, int32_t shots) {
+  auto data = read_choice_data(*find_choice_task(task), kData, "", shots);
+  EXPECT_TRUE(data.ok()) << data.error().message;
+  return std::move(data).value();
+}
+
+ModelConfig byte_config() {
+  ModelConfig config = tiny_config();
+  config.vocab_size = 258;
+  config.mask_token = 256;
+  config.end_token = config.pad_token = 257;
+  config.max_positions = 4096;
+  return config;
+}
+
+ChoiceEvaluation evaluate(Model& model, const char* task, const ChoiceData& data,
+                          const ChoiceOptions& options) {
+  const auto tokenizer = Tokenizer::load("byte").value();
+  Tape tape;
+  auto evaluation =
+      evaluate_choices(model, *tokenizer, *find_choice_task(task), data, options, tape);
+  EXPECT_TRUE(evaluation.ok()) << evaluation.error().message;
+  return std::move(evaluation).value();
+}
+
+// Bytes have no token " B": the space they share is given, the letter is masked.
+TEST(EvaluateChoices, TakesTheMostProbableLetter) {
+  const ChoiceData data = read("arc-easy", 5);
+  std::vector<float> logits(258, 0.0f);
+  logits['Z'] = 9;  // no choice
+  logits['B'] = 3;
+  logits['C'] = 2;
+  Model model = constant_model(logits, byte_config());
+  for (const int32_t batch : {1, 2, 8}) {
+    const auto evaluation = evaluate(model, "arc-easy", data, {.shots = 5, .batch = batch});
+    EXPECT_EQ(evaluation.chosen, (std::vector<int32_t>{1, 1, 1}));
+    EXPECT_EQ(evaluation.accuracy.count, 3);
+    EXPECT_GT(evaluation.seconds, 0);
+    double right = 0;
+    for (const ChoiceQuestion& question : data.questions) right += question.answer == 1;
+    EXPECT_DOUBLE_EQ(evaluation.accuracy.share, right / 3);
+    EXPECT_EQ(evaluation.routing.size(), 2u);
+    EXPECT_EQ(evaluation.shortened + evaluation.left_out, 0);
+  }
+}
+
+TEST(EvaluateChoices, FitsShotsAndLeavesOutWhatDoesNotFit) {
+  const ChoiceData data = read("arc-easy", 5);
+  ModelConfig config = byte_config();
+  config.max_positions = 900;  // bytes
+  Model model = random_model(config);
+  const auto some = evaluate(model, "arc-easy", data, {.shots = 5});
+  EXPECT_EQ(some.shortened, 3);
+  EXPECT_EQ(some.left_out, 0);
+  config.max_positions = 250;
+  Model small = random_model(config);
+  const auto few = evaluate(small, "arc-easy", data, {.shots = 5});
+  EXPECT_GT(few.left_out, 0);
+  EXPECT_EQ(few.accuracy.count + few.left_out, 3);
+  EXPECT_EQ(std::ranges::count(few.chosen, -1), few.left_out);
+}
+
+// log p of each byte is known: the mean per token decides, not the sum.
+TEST(EvaluateChoices, ComparesEndingsByTheirMeanLogProbability) {
+  std::vector<float> logits(258, 0.0f);
+  logits[' '] = 2;
+  logits['a'] = 4;
+  logits['b'] = 3;
+  Model model = constant_model(logits, byte_config());
+  ChoiceData data;
+  data.questions = {{.question = "q", .choices = {"b", "aaab", "c"}, .answer = 1},
+                    {.question = "q", .choices = {"b", "ab", "cccc"}, .answer = 1},
+                    {.question = "q", .choices = {"c", "ccc"}, .answer = 0}};
+  // Means of the logits, with the space in front: (2 + 3) / 2 < (2 + 4 + 4 + 4 + 3) / 5;
+  // (2 + 3) / 2 < (2 + 4 + 3) / 3; 2 / 2 > 2 / 4.
+  const auto evaluation = evaluate(model, "hellaswag", data, {.batch = 3});
+  EXPECT_EQ(evaluation.chosen, (std::vector<int32_t>{1, 1, 0}));
+  EXPECT_DOUBLE_EQ(evaluation.accuracy.share, 1.0);
+}
+
+}  // namespace
+}  // namespace unmask
