@@ -200,8 +200,9 @@ struct QuantizedTiles {
           }
           fetch_steps -= count;
           for (int64_t s = 0; s < count; ++s, w += kStepBytes, far += t.fetch_stride) {
-            _mm_prefetch(far, _MM_HINT_T0);
-            if (kLanes == 16) _mm_prefetch(far + t.fetch_stride / 2, _MM_HINT_T0);
+            // Not into the first level: that holds the activations, which every step reads.
+            _mm_prefetch(far, _MM_HINT_T1);
+            if (kLanes == 16) _mm_prefetch(far + t.fetch_stride / 2, _MM_HINT_T1);
             const Bits left = load_bits(w), right = load_bits(w + 4 * kLanes);
 #pragma GCC unroll 2
             for (int part = 0; part < Parts::kParts; ++part, words += kWords * kRows) {
