@@ -334,6 +334,29 @@ TEST_F(ModelFileTest, FindsADamagedByteByTheNameOfItsTensor) {
   }
 }
 
+TEST_F(ModelFileTest, NoticesAFileThatChangesUnderneath) {
+  make(small(), WeightFormat::int8);
+  auto file = ModelFile::open(packed());
+  ASSERT_TRUE(file.ok());
+  must(file->intact());
+  must(file->limit_expert_memory(1 << 20));
+  fs::resize_file(weights_path(), 4096);
+  expect_words(file->intact(), {"packed.safetensors", "changed while it was in use"});
+  std::vector<int32_t> begin(static_cast<size_t>(small().experts) + 1, 1);
+  begin[0] = 0;
+  const auto& cached = std::get<CachedExperts>(file->weights().layers.back().moe.experts);
+  cached.cache->acquire(cached.layer, begin);
+  expect_words(file->intact(), {"packed.safetensors", "shorter"});
+}
+
+TEST_F(ModelFileTest, AFileThatIsReplacedStaysAsItWasMapped) {
+  make(small(), WeightFormat::int8);
+  const auto file = ModelFile::open(packed());
+  ASSERT_TRUE(file.ok());
+  write("something else");
+  must(file->intact());
+}
+
 TEST_F(ModelFileTest, RefusesATruncatedFile) {
   make(small(), WeightFormat::int8);
   const std::string whole = bytes();

@@ -1,4 +1,5 @@
 #include "tests/cli/program.h"
+#include "tests/support/temporary_directory.h"
 #include <algorithm>
 
 #include <gtest/gtest.h>
@@ -29,6 +30,27 @@ TEST(Bench, ComparesExpertsWithTheFloorOfTheSameRun) {
   EXPECT_NEAR(result["to_floor"].get<double>() * result["floor_ms"].get<double>(),
               result["ms"].get<double>(), 1e-6);
   EXPECT_GT(result["ms"].get<double>(), 0);
+}
+
+TEST(Bench, CountsWhatAStepOfAModelReads) {
+  const test::TemporaryDirectory directory;
+  const std::string packed = directory.path("packed");
+  const std::string model = UNMASK_SOURCE_DIR "/tests/data/golden/D_model_tiny16";
+  ASSERT_EQ(run_unmask("convert " + model + " " + packed + " --format int8").exit_code, 0);
+  const std::string command =
+      "bench decode --model " + packed + " --tokens 4 --context 8 --steps 2 --expert-memory 200KiB";
+  const Outcome outcome = run_unmask(command + " --json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  const json result = json::parse(outcome.output);
+  EXPECT_GT(result["bytes"].get<double>(), 0);
+  EXPECT_GT(result["flops"].get<double>(), result["f32_flops"].get<double>());
+  EXPECT_GT(result["unique"].get<double>(), 0);
+  EXPECT_GT(result["expert_cache"]["used"].get<int64_t>(), 0);
+  EXPECT_NE(run_unmask(command).output.find("the floor of"), std::string::npos);
+
+  const Outcome ragged = run_unmask(command + " --context 9");
+  EXPECT_EQ(ragged.exit_code, 2);
+  EXPECT_NE(ragged.output.find("multiple of the block"), std::string::npos) << ragged.output;
 }
 
 TEST(Bench, NamesThePermittedRange) {

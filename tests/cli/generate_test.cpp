@@ -36,6 +36,40 @@ TEST(GenerateCommand, WatchesStepByStepWithoutATerminal) {
       << outcome.output;
 }
 
+// The tiny model in a packed file: whether its experts fit into memory changes nothing but time.
+TEST(GenerateCommand, ExpertsThatStayInTheirFileGiveTheSameTokens) {
+  const TemporaryDirectory directory;
+  const std::string packed = directory.path("packed");
+  ASSERT_EQ(run_unmask("convert " + kModel + " " + packed + " --format int8").exit_code, 0);
+  const std::string arguments =
+      "generate " + packed + " --tokens 1,2,3,4,5 --length 40 --ignore-end";
+  for (const std::string routing : {"", " --routing block-experts --p 0.6"}) {
+    const Outcome resident = run_unmask(arguments + routing + " --quiet");
+    ASSERT_EQ(resident.exit_code, 0) << resident.output;
+    const Outcome limited = run_unmask(arguments + routing + " --quiet --expert-memory 200KiB");
+    EXPECT_EQ(limited.exit_code, 0) << limited.output;
+    EXPECT_EQ(limited.output, resident.output);
+  }
+  const Outcome report = run_unmask(arguments + " --json --expert-memory 200KiB");
+  const auto cache = nlohmann::json::parse(report.output)["report"]["expert_cache"];
+  EXPECT_GT(cache["read"].get<int64_t>(), 0);
+  EXPECT_GT(cache["hit_rate"].get<double>(), 0);
+  expect_error(arguments + " --expert-memory 1KiB", 2, "of one layer");
+  expect_error("generate " + kModel + " --tokens 1 --expert-memory 1GiB", 2, "unmask convert");
+}
+
+TEST(GenerateCommand, SaysWhenTheFileChangesUnderneath) {
+  const TemporaryDirectory directory;
+  const std::string packed = directory.path("packed");
+  ASSERT_EQ(run_unmask("convert " + kModel + " " + packed + " --format int8").exit_code, 0);
+  const Outcome outcome =
+      run_shell("(sleep 1; truncate -s 8192 " + packed + "/packed.safetensors) & " +
+                std::string(UNMASK_BINARY) + " generate " + packed +
+                " --tokens 1,2,3 --length 500 --ignore-end --cache off --samples 300");
+  EXPECT_EQ(outcome.exit_code, 1) << outcome.output;
+  EXPECT_NE(outcome.output.find("while it was in use"), std::string::npos) << outcome.output;
+}
+
 TEST(GenerateCommand, RefusesBadInput) {
   expect_error("generate /nowhere --tokens 1", 1, "expected a checkpoint");
   expect_error("generate " + kModel + " --prompt hello", 1, "tokenizer");

@@ -8,6 +8,7 @@
 
 #include "unmask/checkpoint/random_weights.h"
 #include "unmask/cli/bench.h"
+#include "unmask/cli/generation_report.h"
 #include "unmask/cli/loaded_model.h"
 #include "unmask/cli/routing_flags.h"
 #include "unmask/diffusion/measure_step.h"
@@ -74,6 +75,7 @@ void print(const Arguments& a, const std::string& what, const StepMeasurement& m
                   {"shared", 1e3 * p.shared},
                   {"head", 1e3 * p.head},
                   {"other", 1e3 * p.other()}}}});
+    if (m.experts) out["expert_cache"] = expert_cache_json(*m.experts);
     fmt::print("{}\n", out.dump(2));
     return;
   }
@@ -84,6 +86,7 @@ void print(const Arguments& a, const std::string& what, const StepMeasurement& m
       "head {:.2f}, other {:.2f}; peak memory {:.2f} GiB\n",
       config.layers, 1e3 * p.attention, 1e3 * p.router, 1e3 * p.experts, 1e3 * p.shared,
       1e3 * p.head, 1e3 * p.other(), static_cast<double>(resident_bytes()) / (1 << 30));
+  if (m.experts) fmt::print("  {}", expert_cache_text(*m.experts));
 }
 
 std::string described(const Arguments& a, const ModelConfig& config) {

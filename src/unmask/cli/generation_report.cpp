@@ -57,29 +57,43 @@ nlohmann::json report_json(const GenerateReport& report, std::span<const Generat
                            const ModelConfig& config) {
   const Totals totals(generations, config);
   const Profile& p = report.profile;
-  return {{"forwards",
-           {{"denoise", totals.denoise},
-            {"prefill", totals.prefill},
-            {"commit", totals.commit},
-            {"passes", report.forwards}}},
-          {"tokens_per_forward", totals.tokens_per_forward()},
-          {"committed", totals.committed},
-          {"edited", totals.edited},
-          {"unique_experts", totals.mean_unique_experts()},
-          {"unique_experts_per_layer", totals.unique_experts},
-          {"expert_bytes", report.expert_bytes},
-          {"expert_bytes_per_step", bytes_per_step(report)},
-          {"cache_bytes", report.cache_bytes},
-          {"peak_memory", report.peak_memory},
-          {"seconds",
-           {{"total", report.seconds},
-            {"attention", p.attention},
-            {"router", p.router},
-            {"experts", p.experts},
-            {"shared", p.shared},
-            {"head", p.head},
-            {"sampling", report.sampling_seconds},
-            {"other", other_seconds(report)}}}};
+  nlohmann::json out = {{"forwards",
+                         {{"denoise", totals.denoise},
+                          {"prefill", totals.prefill},
+                          {"commit", totals.commit},
+                          {"passes", report.forwards}}},
+                        {"tokens_per_forward", totals.tokens_per_forward()},
+                        {"committed", totals.committed},
+                        {"edited", totals.edited},
+                        {"unique_experts", totals.mean_unique_experts()},
+                        {"unique_experts_per_layer", totals.unique_experts},
+                        {"expert_bytes", report.expert_bytes},
+                        {"expert_bytes_per_step", bytes_per_step(report)},
+                        {"cache_bytes", report.cache_bytes},
+                        {"peak_memory", report.peak_memory},
+                        {"seconds",
+                         {{"total", report.seconds},
+                          {"attention", p.attention},
+                          {"router", p.router},
+                          {"experts", p.experts},
+                          {"shared", p.shared},
+                          {"head", p.head},
+                          {"sampling", report.sampling_seconds},
+                          {"other", other_seconds(report)}}}};
+  if (report.experts) out["expert_cache"] = expert_cache_json(*report.experts);
+  return out;
+}
+
+nlohmann::json expert_cache_json(const ExpertCache::Counts& counts) {
+  return {{"used", counts.used},           {"found", counts.found},
+          {"hit_rate", counts.hit_rate()}, {"read_ahead", counts.read_ahead},
+          {"read", counts.read},           {"waited", counts.waited}};
+}
+
+std::string expert_cache_text(const ExpertCache::Counts& counts) {
+  return fmt::format(
+      "experts in memory: {:.1f} % of {} found, {} read ({} of them ahead), {:.3f} s waited\n",
+      100 * counts.hit_rate(), counts.used, counts.read, counts.read_ahead, counts.waited);
 }
 
 std::string report_text(const GenerateReport& report, std::span<const Generation> generations,
@@ -102,6 +116,7 @@ std::string report_text(const GenerateReport& report, std::span<const Generation
       "{:.3f} + sampling {:.3f} + other {:.3f}\n",
       report.seconds, p.attention, p.router, p.experts, p.shared, p.head, report.sampling_seconds,
       other_seconds(report));
+  if (report.experts) text += expert_cache_text(*report.experts);
   text += fmt::format("memory: peak {}, keys and values {}\n", mebibytes(report.peak_memory),
                       mebibytes(report.cache_bytes));
   return text;

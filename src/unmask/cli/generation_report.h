@@ -15,4 +15,8 @@ nlohmann::json report_json(const GenerateReport& report, std::span<const Generat
 std::string report_text(const GenerateReport& report, std::span<const Generation> generations,
                         const ModelConfig& config);
 
+// How often an expert was found in memory, where they are read as needed.
+nlohmann::json expert_cache_json(const ExpertCache::Counts& counts);
+std::string expert_cache_text(const ExpertCache::Counts& counts);
+
 }  // namespace unmask::cli

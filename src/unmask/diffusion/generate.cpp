@@ -121,6 +121,8 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
     totals.cache_bytes += decodings.back().cache_bytes();
   }
 
+  const ExpertCache* const experts = expert_cache_of(model.weights());
+  const ExpertCache::Counts before = experts ? experts->counts() : ExpertCache::Counts();
   tape.mode = Tape::Mode::inference;
   tape.profile = {};
   const BatchLayout layout = decoding_layout(config);
@@ -168,6 +170,7 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
   }
   totals.profile = tape.profile;
   totals.peak_memory = peak_memory();
+  if (experts) totals.experts = experts->counts().since(before);
   if (report) *report = totals;
 
   std::vector<Generation> results;

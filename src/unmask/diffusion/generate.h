@@ -94,8 +94,9 @@ struct GenerateReport {
   int64_t cache_bytes = 0;           // of keys and values
   double seconds = 0;
   double sampling_seconds = 0;
-  Profile profile;          // of the model
-  int64_t peak_memory = 0;  // bytes resident at most, of the process until now
+  Profile profile;                             // of the model
+  int64_t peak_memory = 0;                     // bytes resident at most, of the process until now
+  std::optional<ExpertCache::Counts> experts;  // of a model whose experts are read as needed
 };
 
 // Denoises every request until it is done. A request gives the tokens it would give alone: its

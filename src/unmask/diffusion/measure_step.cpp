@@ -140,6 +140,8 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
   result.unique_experts.resize(static_cast<size_t>(config.layers));
   std::vector<double> seconds, read_rates, peaks, f32_peaks;
   Work work;
+  const ExpertCache* const experts = expert_cache_of(model.weights());
+  ExpertCache::Counts before;
   for (int32_t step = -1; step < b.steps; ++step) {  // the first one touches memory
     const auto tokens = random_tokens(config, b.tokens, static_cast<uint32_t>(step + 2));
     batch.clear();
@@ -155,7 +157,10 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
     const double took =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     UNMASK_TRY_STATUS(model.intact());
-    if (step < 0) continue;
+    if (step < 0) {
+      if (experts) before = experts->counts();
+      continue;
+    }
 
     seconds.push_back(took);
     const double share = 1.0 / b.steps;
@@ -172,6 +177,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
     peaks.push_back(arithmetic_rate(peak_kernel_of(model.weights())));
     f32_peaks.push_back(arithmetic_rate(peak_kernel(Precision::f32)));
   }
+  if (experts) result.experts = experts->counts().since(before);
   result.step = {.seconds = median(seconds),
                  .bytes = work.bytes,
                  .operations = work.operations,

@@ -19,9 +19,10 @@ struct StepBenchmark {
 
 struct StepMeasurement {
   Measurement step;
-  Profile parts;                       // seconds of a step, means
-  std::vector<double> unique_experts;  // [layers] mean over the steps; 0 in dense layers
-  int64_t cache_bytes = 0;             // keys and values
+  Profile parts;                               // seconds of a step, means
+  std::vector<double> unique_experts;          // [layers] mean over the steps; 0 in dense layers
+  int64_t cache_bytes = 0;                     // keys and values
+  std::optional<ExpertCache::Counts> experts;  // of the steps, where experts are read as needed
 };
 
 // Counts what the step must read (every touched weight once, the routers in f32, keys and values)

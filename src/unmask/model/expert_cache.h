@@ -35,6 +35,14 @@ class ExpertCache {
     int64_t read_ahead = 0;  // records brought before they were needed, or in vain
     int64_t read = 0;        // records brought in all
     double waited = 0;       // seconds that passes waited for reading
+
+    Counts since(const Counts& before) const {
+      return {used - before.used, found - before.found, read_ahead - before.read_ahead,
+              read - before.read, waited - before.waited};
+    }
+    double hit_rate() const {
+      return used > 0 ? static_cast<double>(found) / static_cast<double>(used) : 1.0;
+    }
   };
 
   // `layers` are those with routed experts, counted from 0. Refuses room for fewer records than one

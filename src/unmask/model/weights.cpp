@@ -51,6 +51,13 @@ int64_t rows_of(const Weight& weight) {
   return std::get<ConstMatrix>(weight).rows;
 }
 
+const ExpertCache* expert_cache_of(const ModelWeights& weights) {
+  for (const ModelWeights::Layer& layer : weights.layers) {
+    if (const auto* cached = std::get_if<CachedExperts>(&layer.moe.experts)) return cached->cache;
+  }
+  return nullptr;
+}
+
 int64_t expert_bytes(const MoeWeights& weights, int32_t experts) {
   if (const auto* packed = std::get_if<QuantizedExperts>(&weights.experts)) {
     return packed->form.bytes();

@@ -72,6 +72,8 @@ class WeightStore {
 ModelWeights weights_of(const Parameters& parameters);
 
 int64_t rows_of(const Weight& weight);
+// Where the routed experts are kept, null when all of them are in memory.
+const ExpertCache* expert_cache_of(const ModelWeights& weights);
 // Of one routed expert, as a product reads it.
 int64_t expert_bytes(const MoeWeights& weights, int32_t experts);
 
