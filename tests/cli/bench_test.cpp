@@ -38,7 +38,7 @@ TEST(Bench, CountsWhatAStepOfAModelReads) {
   const std::string model = UNMASK_SOURCE_DIR "/tests/data/golden/D_model_tiny16";
   ASSERT_EQ(run_unmask("convert " + model + " " + packed + " --format int8").exit_code, 0);
   const std::string command =
-      "bench decode --model " + packed + " --tokens 4 --context 8 --steps 2 --expert-memory 200KiB";
+      "bench decode --model " + packed + " --tokens 4 --context 8 --steps 2 --expert-memory 300KiB";
   const Outcome outcome = run_unmask(command + " --json");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
   const json result = json::parse(outcome.output);
@@ -48,7 +48,7 @@ TEST(Bench, CountsWhatAStepOfAModelReads) {
   EXPECT_GT(result["expert_cache"]["used"].get<int64_t>(), 0);
   EXPECT_NE(run_unmask(command).output.find("the floor of"), std::string::npos);
 
-  const Outcome ragged = run_unmask(command + " --context 9");
+  const Outcome ragged = run_unmask("bench decode --model " + packed + " --tokens 4 --context 9");
   EXPECT_EQ(ragged.exit_code, 2);
   EXPECT_NE(ragged.output.find("multiple of the block"), std::string::npos) << ragged.output;
 }

@@ -46,11 +46,11 @@ TEST(GenerateCommand, ExpertsThatStayInTheirFileGiveTheSameTokens) {
   for (const std::string routing : {"", " --routing block-experts --p 0.6"}) {
     const Outcome resident = run_unmask(arguments + routing + " --quiet");
     ASSERT_EQ(resident.exit_code, 0) << resident.output;
-    const Outcome limited = run_unmask(arguments + routing + " --quiet --expert-memory 200KiB");
+    const Outcome limited = run_unmask(arguments + routing + " --quiet --expert-memory 300KiB");
     EXPECT_EQ(limited.exit_code, 0) << limited.output;
     EXPECT_EQ(limited.output, resident.output);
   }
-  const Outcome report = run_unmask(arguments + " --json --expert-memory 200KiB");
+  const Outcome report = run_unmask(arguments + " --json --expert-memory 300KiB");
   const auto cache = nlohmann::json::parse(report.output)["report"]["expert_cache"];
   EXPECT_GT(cache["read"].get<int64_t>(), 0);
   EXPECT_GT(cache["hit_rate"].get<double>(), 0);

@@ -11,7 +11,7 @@ namespace unmask {
 
 // One denoising step of a block behind a context, with packed weights.
 struct StepBenchmark {
-  int32_t tokens = 32;    // of the block; half of them masked
+  int32_t tokens = 32;    // of the block; half of them need logits
   int32_t context = 512;  // positions in the KV cache
   int32_t steps = 15;     // each with other tokens
   bool head = true;       // logits of the masked positions too

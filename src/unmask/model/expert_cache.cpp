@@ -14,9 +14,8 @@ Result<std::unique_ptr<ExpertCache>> ExpertCache::create(const ExpertForm& form,
   const int64_t slots = std::min(bytes / form.bytes(), int64_t{layers} * experts);
   if (slots < experts) {
     return usage_error(
-        "expert memory: expected at least {} MiB, which is the {} experts of one layer; found {} "
-        "MiB",
-        ((experts * form.bytes()) >> 20) + 1, experts, bytes >> 20);
+        "expert memory: expected at least {} bytes, which is the {} experts of one layer; found {}",
+        experts * form.bytes(), experts, bytes);
   }
   return std::unique_ptr<ExpertCache>(
       new ExpertCache(form, layers, experts, slots, std::move(read)));
