@@ -27,7 +27,7 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct ChatArguments {
   std::string checkpoint;
   std::optional<std::string> system, message;
   int32_t length = 512;
@@ -46,7 +46,7 @@ struct Answer {
 class Chat {
  public:
   Chat(Model& model, const Tokenizer& tokenizer, const StopStrings& stops, GenerateOptions options,
-       const Arguments& arguments)
+       const ChatArguments& arguments)
       : model_(model),
         tokenizer_(tokenizer),
         stops_(stops),
@@ -118,7 +118,7 @@ class Chat {
   const Tokenizer& tokenizer_;
   const StopStrings& stops_;
   GenerateOptions options_;
-  const Arguments& arguments_;
+  const ChatArguments& arguments_;
   Tape tape_;
   Conversation conversation_;
   uint64_t turn_ = 0;
@@ -134,7 +134,7 @@ void print_json(const Answer& answer, const ModelConfig& config) {
   fmt::print("{}\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-Status answer_one(Chat& chat, const Arguments& a, const std::string& message,
+Status answer_one(Chat& chat, const ChatArguments& a, const std::string& message,
                   const StopStrings& stops, const ModelConfig& config) {
   TextStream stream(stops.held_back());
   UNMASK_TRY(const Answer answer, chat.ask(message, a.json ? nullptr : &stream));
@@ -152,8 +152,8 @@ Status answer_one(Chat& chat, const Arguments& a, const std::string& message,
 
 // One message a line until the input ends. What goes wrong with one of them is said, and the
 // conversation goes on.
-Status converse(Chat& chat, const Arguments& a, const StopStrings& stops, const ModelConfig& config,
-                const std::atomic<bool>& interrupted) {
+Status converse(Chat& chat, const ChatArguments& a, const StopStrings& stops,
+                const ModelConfig& config, const std::atomic<bool>& interrupted) {
   const bool prompts = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO);
   if (prompts) fmt::print(stderr, "One message a line; /reset begins anew, Ctrl-D ends.\n");
   std::string line;
@@ -172,7 +172,7 @@ Status converse(Chat& chat, const Arguments& a, const StopStrings& stops, const 
   return {};
 }
 
-Status chat(const Arguments& a) {
+Status chat(const ChatArguments& a) {
   if (a.length < 1) return usage_error("--length {}: expected at least 1", a.length);
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
   UNMASK_TRY(Model model, a.decoding.load(checkpoint));
@@ -194,7 +194,7 @@ Status chat(const Arguments& a) {
 }  // namespace
 
 void add_chat(CLI::App& program, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<ChatArguments>();
   a->decoding.options.sampler.policy = "threshold";
   CLI::App* command = program.add_subcommand("chat", "Talk to a model, one message a line");
   command
