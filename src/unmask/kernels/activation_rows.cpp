@@ -12,7 +12,7 @@
 namespace unmask {
 namespace {
 
-constexpr int64_t kStepsAhead = 16;  // 2 KB
+constexpr int64_t kStepsAhead = 64;  // 8 KB
 
 // The bits of the largest |x|; those of an infinity or a NaN if there is one.
 uint32_t largest_bits(const float* x, int64_t n) {

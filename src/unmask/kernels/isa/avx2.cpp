@@ -26,7 +26,7 @@ const GemmKernel kGemmBf16Pairs = Gemm<SpelledOutPairs>::kernel();
 const PeakKernel kPeakInt8 = peak_of<ByteHalvesPeak>();
 const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 4>::kernel();
 const QuantizedKernel kInt8 = QuantizedTiles<ByteHalves, WholeWords, 4>::kernel();
-const QuantizedKernel kInt4 = QuantizedTiles<ByteHalves, HalfBytes, 4>::kernel();
+const QuantizedKernel kInt4 = QuantizedTiles<HalfByteProducts, WholeWords, 4>::kernel();
 
 const SoftmaxKernel kSoftmax = Softmax::kernel();
 const SwiGluKernel kSwiGlu = {&swiglu_forward, &swiglu_backward};

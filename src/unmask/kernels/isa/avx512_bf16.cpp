@@ -34,7 +34,7 @@ struct Pairs {
 
 struct PairDot {
   using Sum = Vec;
-  static constexpr int kWords = 1;
+  static constexpr int kRowWords = 1, kWords = 1;
   static void split(Bits v, Bits* w) { w[0] = v; }
   static void split_row(Bits v, Bits* x) { x[0] = v; }
   static void add(Sum& sum, const Bits* w, const Bits* x) {

@@ -36,6 +36,10 @@ inline Bits shift_right_unsigned_16(Bits v) {
 inline Bits add_pairs(Bits sum, Bits a, Bits b) {
   return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
 }
+inline Bits add_16(Bits a, Bits b) { return _mm512_add_epi16(a, b); }
+inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
+  return _mm512_maddubs_epi16(unsigned_bytes, bytes);
+}
 inline Vec as_floats(Bits v) { return _mm512_castsi512_ps(v); }
 inline Bits as_bits(Vec v) { return _mm512_castps_si512(v); }
 inline Vec to_floats(Bits v) { return _mm512_cvtepi32_ps(v); }
@@ -78,6 +82,10 @@ inline Bits shift_right_unsigned_16(Bits v) {
 inline Bits add_pairs(Bits sum, Bits a, Bits b) {
   return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
 }
+inline Bits add_16(Bits a, Bits b) { return _mm256_add_epi16(a, b); }
+inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
+  return _mm256_maddubs_epi16(unsigned_bytes, bytes);
+}
 inline Vec as_floats(Bits v) { return _mm256_castsi256_ps(v); }
 inline Bits as_bits(Vec v) { return _mm256_castps_si256(v); }
 inline Vec to_floats(Bits v) { return _mm256_cvtepi32_ps(v); }
@@ -89,13 +97,14 @@ inline Vec load_scales(const bf16* p) {
 
 inline Bits upper_halves(Bits v) { return both(v, word(int32_t(0xffff0000))); }
 
-// How a word of weights meets a word of activations. `kWords` words stand for one of either.
+// How weights meet activations. A word of a row is kept as `kRowWords` words; in each step `kWords`
+// of those meet a word of weights, which `split` makes as many of.
 // Sums are added to in place: from intrinsics GCC 12 copies every accumulator in every step.
 
 // bf16 in f32 arithmetic, exact products: the lower value, then the upper.
 struct SpelledOutBf16 {
   using Sum = Vec;
-  static constexpr int kWords = 2;
+  static constexpr int kRowWords = 2, kWords = 2;
   static void split(Bits v, Bits* w) {
     w[0] = shift_left<16>(v);
     w[1] = upper_halves(v);
@@ -111,7 +120,7 @@ struct SpelledOutBf16 {
 // of AVX2 add pairs in 16 bits, which 255 * 127 * 2 does not fit.)
 struct ByteHalves {
   using Sum = Bits;
-  static constexpr int kWords = 2;
+  static constexpr int kRowWords = 2, kWords = 2;
   static void split(Bits v, Bits* w) {
     w[0] = both(v, word(0x00ff00ff));
     w[1] = shift_right_unsigned_16<8>(v);
@@ -122,6 +131,22 @@ struct ByteHalves {
   }
   static void add(Sum& sum, const Bits* w, const Bits* x) {
     sum = add_pairs(add_pairs(sum, w[0], x[0]), w[1], x[1]);
+  }
+};
+
+// Halves of bytes in the byte products of AVX2, exact: 15 * 127 * 4 fits 16 bits. The lower halves
+// meet one word of the row, the upper ones the next.
+struct HalfByteProducts {
+  using Sum = Bits;
+  static constexpr int kRowWords = 1, kWords = 2;
+  static void split(Bits v, Bits* w) {
+    w[0] = both(v, word(0x0f0f0f0f));
+    w[1] = both(shift_right<4>(v), word(0x0f0f0f0f));
+  }
+  static void split_row(Bits v, Bits* x) { x[0] = v; }
+  static void add(Sum& sum, const Bits* w, const Bits* x) {
+    const Bits pairs = add_16(byte_pairs(w[0], x[0]), byte_pairs(w[1], x[1]));
+    sum = add_pairs(sum, pairs, word(0x00010001));
   }
 };
 
@@ -148,11 +173,12 @@ struct HalfBytes {
 
 template <class Dot, class Parts, int kMaxRows>
 struct QuantizedTiles {
-  static constexpr int kWords = Dot::kWords;
+  static constexpr int kRowWords = Dot::kRowWords, kWords = Dot::kWords;
   static constexpr int64_t kTile = QuantizedShape::kTile;
   static constexpr int64_t kStepBytes = QuantizedShape::kStepBytes;
   static constexpr bool kIntegers = __is_same(typename Dot::Sum, Bits);
-  static constexpr int64_t kChunk = 16;  // steps between decisions what to fetch
+  static constexpr int64_t kFloatSteps = 64;  // between two turns, as a group of integers is
+  static constexpr int64_t kChunk = 16;       // steps between decisions what to fetch
 
   static void interleave(const uint32_t* const* rows, int64_t count, int64_t words,
                          uint32_t* interleaved) {
@@ -165,79 +191,113 @@ struct QuantizedTiles {
       }
       transpose(block);
       for (int64_t i = 0; i < live; ++i) {
-        Bits parts[kWords];
+        Bits parts[kRowWords];
         Dot::split_row(as_bits(block[i]), parts);
-        for (int part = 0; part < kWords; ++part, interleaved += count) {
+        for (int part = 0; part < kRowWords; ++part, interleaved += count) {
           store_partial(reinterpret_cast<float*>(interleaved), as_floats(parts[part]), count);
         }
       }
     }
   }
 
+  // sum[r][v] += row r of x times vector v of the weights, for one step.
+  template <int kRows, int kVectors>
+  static void add_step(typename Dot::Sum (&sum)[kRows][kVectors], const Bits (&weights)[kVectors],
+                       int part, const uint32_t* words) {
+    if constexpr (kVectors > kRows) {  // what there is less of stays in registers
+      Bits row[kRows][kWords], w[kWords];
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        for (int i = 0; i < kWords; ++i) row[r][i] = broadcast_bits(words + i * kRows + r);
+      }
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        Dot::split(Parts::part(weights[v], part), w);
+        for (int r = 0; r < kRows; ++r) Dot::add(sum[r][v], w, row[r]);
+      }
+    } else {
+      Bits w[kVectors][kWords], row[kWords];
+      for (int v = 0; v < kVectors; ++v) Dot::split(Parts::part(weights[v], part), w[v]);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        for (int i = 0; i < kWords; ++i) row[i] = broadcast_bits(words + i * kRows + r);
+        for (int v = 0; v < kVectors; ++v) Dot::add(sum[r][v], w[v], row);
+      }
+    }
+  }
+
   template <int kRows>
   static void rows_of_tile(const QuantizedTile& t, const InterleavedRows& x, float* out) {
-    // Two vectors of outputs at a time: with narrow vectors the tile is read in two passes.
-    for (int64_t column = 0; column < kTile; column += 2 * kLanes) {
-      const std::byte* w = t.weights + column * 4;
-      const char* far = reinterpret_cast<const char*>(t.fetch) + column * 4;
-      int64_t fetch_steps = t.fetch_steps;
-      const uint32_t* words = x.words;
-      for (int64_t g = 0; g < t.groups; ++g) {
-        typename Dot::Sum sum[kRows][2];
+    // Vectors of outputs at a time: narrow ones take two turns at a group, unless rows are so few
+    // that the sums of all outputs fit the registers.
+    constexpr int kVectors = kLanes == 8 && kRows <= 2 ? 4 : 2;
+    const char* far = reinterpret_cast<const char*>(t.fetch);
+    int64_t fetch_steps = t.fetch_steps;
+    const int64_t together =
+        kIntegers || kVectors * kLanes == kTile ? t.steps : int64_t{kFloatSteps};
+    const int64_t groups = kIntegers ? t.groups : (t.steps + together - 1) / together;
+    const std::byte* group = t.weights;
+    const uint32_t* group_words = x.words;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t left = t.steps - g * together;
+      const int64_t steps = kIntegers || left >= together ? together : left;
+#pragma GCC unroll 2
+      for (int64_t column = 0; column < kTile; column += kVectors * kLanes) {
+        const std::byte* w = group + column * 4;
+        const uint32_t* words = group_words;
+        typename Dot::Sum sum[kRows][kVectors];
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) {
-          if constexpr (kIntegers) {
-            sum[r][0] = sum[r][1] = broadcast_bits(x.start + g * kRows + r);
-          } else {
-            sum[r][0] = sum[r][1] = zero();
+          for (int v = 0; v < kVectors; ++v) {
+            if constexpr (kIntegers) {
+              sum[r][v] = broadcast_bits(x.start + g * kRows + r);
+            } else {
+              sum[r][v] = g == 0 ? zero() : load(out + r * kTile + column + v * kLanes);
+            }
           }
         }
-        for (int64_t first = 0; first < t.steps; first += kChunk) {
-          const int64_t count = t.steps - first < kChunk ? t.steps - first : kChunk;
-          if (fetch_steps <= 0) {
-            far = reinterpret_cast<const char*>(t.fetch_next) + column * 4;
-            fetch_steps = INT64_MAX;
+        for (int64_t first = 0; first < steps; first += kChunk) {
+          const int64_t count = steps - first < kChunk ? steps - first : kChunk;
+          if (column == 0) {
+            if (fetch_steps <= 0) {
+              far = reinterpret_cast<const char*>(t.fetch_next);
+              fetch_steps = INT64_MAX;
+            }
+            fetch_steps -= count;
           }
-          fetch_steps -= count;
-          for (int64_t s = 0; s < count; ++s, w += kStepBytes, far += t.fetch_stride) {
-            // Not into the first level: that holds the activations, which every step reads.
-            _mm_prefetch(far, _MM_HINT_T1);
-            if (kLanes == 16) _mm_prefetch(far + t.fetch_stride / 2, _MM_HINT_T1);
-            const Bits left = load_bits(w), right = load_bits(w + 4 * kLanes);
+          for (int64_t s = 0; s < count; ++s, w += kStepBytes) {
+            if (column == 0) {
+              // Not into the first level: that holds the activations, which every step reads.
+              _mm_prefetch(far, _MM_HINT_T1);
+              _mm_prefetch(far + t.fetch_stride / 2, _MM_HINT_T1);
+              far += t.fetch_stride;
+            }
+            Bits weights[kVectors];
+            for (int v = 0; v < kVectors; ++v) weights[v] = load_bits(w + 4 * kLanes * v);
 #pragma GCC unroll 2
             for (int part = 0; part < Parts::kParts; ++part, words += kWords * kRows) {
-              Bits a[kWords], b[kWords], row[kWords];
-              Dot::split(Parts::part(left, part), a);
-              Dot::split(Parts::part(right, part), b);
-#pragma GCC unroll 16
-              for (int r = 0; r < kRows; ++r) {
-                for (int i = 0; i < kWords; ++i) row[i] = broadcast_bits(words + i * kRows + r);
-                Dot::add(sum[r][0], a, row);
-                Dot::add(sum[r][1], b, row);
-              }
+              add_step<kRows, kVectors>(sum, weights, part, words);
             }
           }
         }
-        if constexpr (kIntegers) {
-          const bf16* const group_scales = t.scales + g * kTile + column;
-          const Vec scale[2] = {load_scales(group_scales), load_scales(group_scales + kLanes)};
+        for (int v = 0; v < kVectors; ++v) {
+          float* const to = out + column + v * kLanes;
+          if constexpr (kIntegers) {
+            const Vec scale = load_scales(t.scales + g * kTile + column + v * kLanes);
 #pragma GCC unroll 16
-          for (int r = 0; r < kRows; ++r) {
-            for (int half = 0; half < 2; ++half) {
-              float* const to = out + r * kTile + column + half * kLanes;
-              const Vec before = g == 0 ? zero() : load(to);
-              const Vec all = before + to_floats(sum[r][half]) * scale[half];
-              store(to, g + 1 < t.groups ? all : all * broadcast(x.scale + r));
+            for (int r = 0; r < kRows; ++r) {
+              const Vec before = g == 0 ? zero() : load(to + r * kTile);
+              const Vec all = before + to_floats(sum[r][v]) * scale;
+              store(to + r * kTile, g + 1 < groups ? all : all * broadcast(x.scale + r));
             }
-          }
-        } else {
+          } else {
 #pragma GCC unroll 16
-          for (int r = 0; r < kRows; ++r) {
-            store(out + r * kTile + column, sum[r][0]);
-            store(out + r * kTile + column + kLanes, sum[r][1]);
+            for (int r = 0; r < kRows; ++r) store(to + r * kTile, sum[r][v]);
           }
         }
       }
+      group += steps * kStepBytes;
+      group_words += steps * Parts::kParts * kWords * kRows;
     }
   }
 
@@ -251,7 +311,7 @@ struct QuantizedTiles {
   }
 
   static constexpr QuantizedKernel kernel() {
-    return {kMaxRows, kWords, &interleave, &tile<kMaxRows>};
+    return {kMaxRows, kRowWords, &interleave, &tile<kMaxRows>};
   }
 };
 
