@@ -33,9 +33,7 @@ template <int kBits>
 inline Bits shift_right_unsigned_16(Bits v) {
   return _mm512_srli_epi16(v, kBits);
 }
-inline Bits add_pairs(Bits sum, Bits a, Bits b) {
-  return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
-}
+inline Bits multiply_pairs(Bits a, Bits b) { return _mm512_madd_epi16(a, b); }
 inline Bits add_16(Bits a, Bits b) { return _mm512_add_epi16(a, b); }
 inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
   return _mm512_maddubs_epi16(unsigned_bytes, bytes);
@@ -79,9 +77,7 @@ template <int kBits>
 inline Bits shift_right_unsigned_16(Bits v) {
   return _mm256_srli_epi16(v, kBits);
 }
-inline Bits add_pairs(Bits sum, Bits a, Bits b) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
-}
+inline Bits multiply_pairs(Bits a, Bits b) { return _mm256_madd_epi16(a, b); }
 inline Bits add_16(Bits a, Bits b) { return _mm256_add_epi16(a, b); }
 inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
   return _mm256_maddubs_epi16(unsigned_bytes, bytes);
@@ -97,22 +93,28 @@ inline Vec load_scales(const bf16* p) {
 
 inline Bits upper_halves(Bits v) { return both(v, word(int32_t(0xffff0000))); }
 
+// sum[lane] += a · b of the lane's two 16-bit integers. An instruction of its own, because GCC 12
+// adds products to each other first and has no registers left for the sums.
+inline void add_pairs(Bits& sum, Bits a, Bits b) {
+  asm("vpaddd %1, %0, %0" : "+v"(sum) : "v"(multiply_pairs(a, b)));
+}
+
 // How weights meet activations. A word of a row is kept as `kRowWords` words; in each step `kWords`
-// of those meet a word of weights, which `split` makes as many of.
-// Sums are added to in place: from intrinsics GCC 12 copies every accumulator in every step.
+// of those meet a word of weights, `kAtOnce` at a time: `split` gives what of the weights meets
+// words i … i + kAtOnce - 1. Sums are added to in place: from intrinsics GCC 12 copies every
+// accumulator in every step.
 
 // bf16 in f32 arithmetic, exact products: the lower value, then the upper.
 struct SpelledOutBf16 {
   using Sum = Vec;
-  static constexpr int kRowWords = 2, kWords = 2;
-  static void split(Bits v, Bits* w) {
-    w[0] = shift_left<16>(v);
-    w[1] = upper_halves(v);
+  static constexpr int kRowWords = 2, kWords = 2, kAtOnce = 1;
+  static void split(Bits v, int i, Bits* w) { w[0] = i == 0 ? shift_left<16>(v) : upper_halves(v); }
+  static void split_row(Bits v, Bits* x) {
+    split(v, 0, x);
+    split(v, 1, x + 1);
   }
-  static void split_row(Bits v, Bits* x) { split(v, x); }
   static void add(Sum& sum, const Bits* w, const Bits* x) {
     asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[0])), "v"(as_floats(w[0])));
-    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[1])), "v"(as_floats(w[1])));
   }
 };
 
@@ -120,33 +122,30 @@ struct SpelledOutBf16 {
 // of AVX2 add pairs in 16 bits, which 255 * 127 * 2 does not fit.)
 struct ByteHalves {
   using Sum = Bits;
-  static constexpr int kRowWords = 2, kWords = 2;
-  static void split(Bits v, Bits* w) {
-    w[0] = both(v, word(0x00ff00ff));
-    w[1] = shift_right_unsigned_16<8>(v);
+  static constexpr int kRowWords = 2, kWords = 2, kAtOnce = 1;
+  static void split(Bits v, int i, Bits* w) {
+    w[0] = i == 0 ? both(v, word(0x00ff00ff)) : shift_right_unsigned_16<8>(v);
   }
   static void split_row(Bits v, Bits* x) {
     x[0] = shift_right_16<8>(shift_left_16<8>(v));
     x[1] = shift_right_16<8>(v);
   }
-  static void add(Sum& sum, const Bits* w, const Bits* x) {
-    sum = add_pairs(add_pairs(sum, w[0], x[0]), w[1], x[1]);
-  }
+  static void add(Sum& sum, const Bits* w, const Bits* x) { add_pairs(sum, w[0], x[0]); }
 };
 
 // Halves of bytes in the byte products of AVX2, exact: 15 * 127 * 4 fits 16 bits. The lower halves
 // meet one word of the row, the upper ones the next.
 struct HalfByteProducts {
   using Sum = Bits;
-  static constexpr int kRowWords = 1, kWords = 2;
-  static void split(Bits v, Bits* w) {
+  static constexpr int kRowWords = 1, kWords = 2, kAtOnce = 2;
+  static void split(Bits v, int /*i*/, Bits* w) {
     w[0] = both(v, word(0x0f0f0f0f));
     w[1] = both(shift_right<4>(v), word(0x0f0f0f0f));
   }
   static void split_row(Bits v, Bits* x) { x[0] = v; }
   static void add(Sum& sum, const Bits* w, const Bits* x) {
     const Bits pairs = add_16(byte_pairs(w[0], x[0]), byte_pairs(w[1], x[1]));
-    sum = add_pairs(sum, pairs, word(0x00010001));
+    add_pairs(sum, pairs, word(0x00010001));
   }
 };
 
@@ -154,9 +153,9 @@ struct HalfByteProducts {
 struct ByteHalvesPeak {
   static constexpr int kDepth = 4;
   static Vec multiply_add(Vec a, Vec b, Vec sum) {
-    const Bits w[2] = {as_bits(a), as_bits(a)}, x[2] = {as_bits(b), as_bits(b)};
+    const Bits w = as_bits(a), x = as_bits(b);
     Bits total = as_bits(sum);
-    ByteHalves::add(total, w, x);
+    for (int i = 0; i < ByteHalves::kWords; ++i) ByteHalves::add(total, &w, &x);
     return as_floats(total);
   }
 };
@@ -173,7 +172,7 @@ struct HalfBytes {
 
 template <class Dot, class Parts, int kMaxRows>
 struct QuantizedTiles {
-  static constexpr int kRowWords = Dot::kRowWords, kWords = Dot::kWords;
+  static constexpr int kRowWords = Dot::kRowWords, kWords = Dot::kWords, kAtOnce = Dot::kAtOnce;
   static constexpr int64_t kTile = QuantizedShape::kTile;
   static constexpr int64_t kStepBytes = QuantizedShape::kStepBytes;
   static constexpr bool kIntegers = __is_same(typename Dot::Sum, Bits);
@@ -204,24 +203,27 @@ struct QuantizedTiles {
   template <int kRows, int kVectors>
   static void add_step(typename Dot::Sum (&sum)[kRows][kVectors], const Bits (&weights)[kVectors],
                        int part, const uint32_t* words) {
-    if constexpr (kVectors > kRows) {  // what there is less of stays in registers
-      Bits row[kRows][kWords], w[kWords];
+    const auto load_row = [&](int r, int i, Bits* row) {
+      for (int j = 0; j < kAtOnce; ++j) row[j] = broadcast_bits(words + (i + j) * kRows + r);
+    };
+#pragma GCC unroll 2
+    for (int i = 0; i < kWords; i += kAtOnce) {
+      if constexpr (kVectors > kRows) {  // what there is less of stays in registers
+        Bits row[kRows][kAtOnce], w[kAtOnce];
+        for (int r = 0; r < kRows; ++r) load_row(r, i, row[r]);
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        for (int i = 0; i < kWords; ++i) row[r][i] = broadcast_bits(words + i * kRows + r);
-      }
+        for (int v = 0; v < kVectors; ++v) {
+          Dot::split(Parts::part(weights[v], part), i, w);
+          for (int r = 0; r < kRows; ++r) Dot::add(sum[r][v], w, row[r]);
+        }
+      } else {
+        Bits w[kVectors][kAtOnce], row[kAtOnce];
+        for (int v = 0; v < kVectors; ++v) Dot::split(Parts::part(weights[v], part), i, w[v]);
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        Dot::split(Parts::part(weights[v], part), w);
-        for (int r = 0; r < kRows; ++r) Dot::add(sum[r][v], w, row[r]);
-      }
-    } else {
-      Bits w[kVectors][kWords], row[kWords];
-      for (int v = 0; v < kVectors; ++v) Dot::split(Parts::part(weights[v], part), w[v]);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        for (int i = 0; i < kWords; ++i) row[i] = broadcast_bits(words + i * kRows + r);
-        for (int v = 0; v < kVectors; ++v) Dot::add(sum[r][v], w[v], row);
+        for (int r = 0; r < kRows; ++r) {
+          load_row(r, i, row);
+          for (int v = 0; v < kVectors; ++v) Dot::add(sum[r][v], w[v], row);
+        }
       }
     }
   }
