@@ -107,14 +107,15 @@ inline void add_pairs(Bits& sum, Bits a, Bits b) {
 // bf16 in f32 arithmetic, exact products: the lower value, then the upper.
 struct SpelledOutBf16 {
   using Sum = Vec;
-  static constexpr int kRowWords = 2, kWords = 2, kAtOnce = 1;
-  static void split(Bits v, int i, Bits* w) { w[0] = i == 0 ? shift_left<16>(v) : upper_halves(v); }
-  static void split_row(Bits v, Bits* x) {
-    split(v, 0, x);
-    split(v, 1, x + 1);
+  static constexpr int kRowWords = 2, kWords = 2, kAtOnce = 2;
+  static void split(Bits v, int /*i*/, Bits* w) {
+    w[0] = shift_left<16>(v);
+    w[1] = upper_halves(v);
   }
+  static void split_row(Bits v, Bits* x) { split(v, 0, x); }
   static void add(Sum& sum, const Bits* w, const Bits* x) {
     asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[0])), "v"(as_floats(w[0])));
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[1])), "v"(as_floats(w[1])));
   }
 };
 
