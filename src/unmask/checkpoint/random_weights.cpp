@@ -25,12 +25,15 @@ void fill_records(const PackedTensor& tensor, uint64_t seed, std::byte* bytes) {
 void fill_plain(const PackedTensor& tensor, const ParameterInfo& info, uint64_t seed,
                 std::byte* bytes) {
   const RandomKey key{seed, Purpose::synthetic};
+  // Embeddings as large as what the layers add: attention adds nearly the same to all tokens, which
+  // would then choose the same experts.
+  const bool embedding = tensor.spec.dtype == DType::bf16;
+  const float std = embedding ? 1.0f : info.init_std;
   parallel_pieces(info.size(), int64_t{1} << 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float value = info.init_std == 0
-                              ? info.init_value
-                              : info.init_std * random_normal(key, static_cast<uint64_t>(i));
-      if (tensor.spec.dtype == DType::bf16) {
+      const float value =
+          std == 0 ? info.init_value : std * random_normal(key, static_cast<uint64_t>(i));
+      if (embedding) {
         reinterpret_cast<bf16*>(bytes)[i] = bf16(value);
       } else {
         reinterpret_cast<float*>(bytes)[i] = value;
