@@ -14,6 +14,7 @@
 #include "unmask/cli/decoding_flags.h"
 #include "unmask/cli/evaluate_task.h"
 #include "unmask/cli/loaded_model.h"
+#include "unmask/evaluate/logit_difference.h"
 #include "unmask/evaluate/loss.h"
 #include "unmask/evaluate/multiple_choice.h"
 #include "unmask/evaluate/tasks/registry.h"
@@ -29,6 +30,7 @@ constexpr int32_t kShownBins = 4;
 struct EvaluateArguments {
   std::string checkpoint;
   std::vector<std::string> data;
+  std::string against;
   int64_t sequences = 256;
   EvaluateOptions options;
   TaskFlags task;
@@ -109,6 +111,31 @@ void print(const Evaluation& evaluation) {
   }
 }
 
+json to_json(const LogitDifference& difference) {
+  return {{"rows", difference.rows},
+          {"reference_rms", difference.reference_rms},
+          {"rms", difference.rms},
+          {"largest", difference.largest},
+          {"same_argmax", difference.same_argmax}};
+}
+
+void print(const LogitDifference& d) {
+  fmt::print(
+      "logits against the reference: off by {:.4f} (root mean square, {:.2f} % of theirs), {:.4f} "
+      "at most; {:.2f} % of {} rows have the same most probable token\n",
+      d.rms, 100 * d.relative(), d.largest, 100 * d.same_argmax, d.rows);
+}
+
+Result<std::optional<LogitDifference>> difference_to(const std::string& against,
+                                                     const EvaluateArguments& a, Model& model,
+                                                     const CleanBatch& sequences) {
+  if (against.empty()) return std::optional<LogitDifference>();
+  UNMASK_TRY(const std::string checkpoint, find_checkpoint(against));
+  UNMASK_TRY(Model reference, a.decoding.load(checkpoint));
+  UNMASK_TRY(const auto difference, compare_logits(model, reference, sequences, a.decoding.seed));
+  return std::optional(difference);
+}
+
 Status evaluate_text(const EvaluateArguments& a) {
   const int32_t asked = a.task.length;
   if (asked < 0 || a.sequences < 0) {
@@ -126,10 +153,14 @@ Status evaluate_text(const EvaluateArguments& a) {
   if (a.task.batch) options.batch_sequences = a.task.batch;
   Tape tape;
   UNMASK_TRY(const Evaluation evaluation, evaluate_loss(model, clean_batch(data), options, tape));
+  UNMASK_TRY(const auto difference, difference_to(a.against, a, model, clean_batch(data)));
   if (a.task.json) {
-    fmt::print("{}\n", to_json(evaluation).dump());
+    json out = to_json(evaluation);
+    if (difference) out["logits"] = to_json(*difference);
+    fmt::print("{}\n", out.dump());
   } else {
     print(evaluation);
+    if (difference) print(*difference);
   }
   return {};
 }
@@ -201,6 +232,8 @@ void add_evaluate(CLI::App& program, Run& run) {
 
   add(kLoss, "--sequences", a->sequences, "At most, evenly spaced over the data; 0: all")
       ->capture_default_str();
+  add(kLoss, "--against", a->against,
+      "Another form of the model, e.g. the checkpoint it was packed from: how far its logits are");
   add(kLoss, "--draws", a->options.draws, "Mask ratios tried on each sequence")
       ->capture_default_str();
   add(kLoss, "--levels", a->options.levels,
