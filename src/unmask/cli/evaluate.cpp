@@ -13,7 +13,7 @@
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
 #include "unmask/cli/evaluate_task.h"
-#include "unmask/cli/loaded_model.h"
+#include "unmask/evaluate/model_tokenizer.h"
 #include "unmask/evaluate/loss.h"
 #include "unmask/evaluate/multiple_choice.h"
 #include "unmask/evaluate/tasks/registry.h"

@@ -20,10 +20,12 @@
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
-#include "unmask/cli/generation_report.h"
+#include "unmask/diffusion/generation_report.h"
 #include "unmask/cli/interrupt.h"
-#include "unmask/cli/loaded_model.h"
-#include "unmask/cli/stop_strings.h"
+#include "unmask/checkpoint/loaded_model.h"
+#include "unmask/evaluate/model_tokenizer.h"
+#include "unmask/evaluate/written_text.h"
+#include "unmask/text/stop_strings.h"
 #include "unmask/cli/watch.h"
 
 namespace unmask::cli {

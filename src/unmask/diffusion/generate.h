@@ -78,6 +78,8 @@ struct Generation {
   // Distinct experts over all positions of the active block, mean over denoising forwards (dMoE,
   // arXiv 2605.30876, "unique experts"); [layers], 0 in dense layers.
   std::vector<double> unique_experts;
+  // The same for each denoising forward, mean over the routed layers; [forwards].
+  std::vector<float> unique_experts_by_step;
 
   double tokens_per_forward() const {
     return forwards ? static_cast<double>(committed) / forwards : 0.0;
