@@ -50,23 +50,50 @@ Figure curve_figure(const Results& results, std::span<const std::string> arms,
   return figure;
 }
 
-Table arm_table(const Results& results, std::span<const std::string> arms,
-                const std::string& title, std::span<const ValueColumn> columns) {
+namespace {
+
+// A row per arm of interval(arm, column).
+template <class IntervalOf>
+Table table_of(const Results& results, std::span<const std::string> arms, const std::string& title,
+               std::span<const ValueColumn> columns, IntervalOf&& interval_of) {
   Table table{.title = title, .head = {"arm"}};
   for (const ValueColumn& column : columns) table.head.push_back(column.head);
   for (const std::string& arm : arms) {
     std::vector<std::string> row = {results.label(arm)};
     bool any = false;
     for (const ValueColumn& column : columns) {
-      std::vector<double> values = results.values(arm, column.value);
-      for (double& value : values) value *= column.factor;
-      const Interval interval = mean_interval(values);
+      const Interval interval = interval_of(arm, column);
       any = any || std::isfinite(interval.mean);
       row.push_back(std::isfinite(interval.mean) ? interval_text(interval) : "-");
     }
     if (any) table.rows.push_back(std::move(row));
   }
   return table;
+}
+
+}  // namespace
+
+Table arm_table(const Results& results, std::span<const std::string> arms,
+                const std::string& title, std::span<const ValueColumn> columns) {
+  return table_of(results, arms, title, columns,
+                  [&](const std::string& arm, const ValueColumn& column) {
+                    std::vector<double> values = results.values(arm, column.value);
+                    for (double& value : values) value *= column.factor;
+                    return mean_interval(values);
+                  });
+}
+
+Table difference_table(const Results& results, std::span<const std::string> arms,
+                       const std::string& baseline, const std::string& title,
+                       std::span<const ValueColumn> columns) {
+  std::vector<std::string> others(arms.begin(), arms.end());
+  std::erase(others, baseline);
+  return table_of(results, others, title, columns,
+                  [&](const std::string& arm, const ValueColumn& column) {
+                    return paired_interval(
+                        results.values(arm, column.value), results.values(baseline, column.value),
+                        [&](double a, double b) { return column.factor * (a - b); });
+                  });
 }
 
 }  // namespace unmask

@@ -19,6 +19,7 @@ const std::vector<StageEntry>& entries() {
       {"train", make_train_stage, {"set", "data"}},
       {"retrofit", make_retrofit_stage, {}},
       {"loss", make_loss_stage, {"set", "data", "draws", "sequences", "routing"}},
+      {"leave-out", make_leave_out_stage, {"set", "data", "edges"}},
       {"task", make_task_stage,
        {"set", "count", "seed", "routing", "sweep", "checkpoints", "batch", "sampler", "threshold"}},
   };

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "unmask/base/check.h"
 #include "unmask/kernels/rope.h"
 #include "unmask/model/batch.h"
 #include "unmask/model/config.h"
@@ -30,6 +33,12 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   const ParameterLayout& layout() const { return *layout_; }
+  // Puts into a routed layer what `make` makes of its router.
+  void change_router(int32_t layer,
+                     const std::function<std::unique_ptr<Router>(std::unique_ptr<Router>)>& make) {
+    UNMASK_CHECK(routers_[layer] != nullptr);
+    routers_[layer] = make(std::move(routers_[layer]));
+  }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
   ModelOptions& options() { return options_; }

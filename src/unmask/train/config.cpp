@@ -131,6 +131,7 @@ void read_evaluation(Fields& fields, TrainConfig::Evaluation& evaluation) {
   fields.read_between("every", evaluation.every, 0);
   fields.read_between("sequences", evaluation.sequences, 1);
   fields.read_between("draws", evaluation.draws, 1);
+  fields.read("levels", evaluation.levels);
   fields.read_between("sample_every", evaluation.sample_every, 0);
   fields.read_between("sample_length", evaluation.sample_length, 1);
 }

@@ -154,7 +154,7 @@ Result<StepReport> Trainer::step() {
 Status Trainer::evaluate() {
   if (held_out_.sequences() == 0) return {};
   const EvaluateOptions options = {.draws = config().evaluation.draws,
-                                   .levels = {0.1f, 0.3f, 0.5f, 0.7f, 0.9f},
+                                   .levels = config().evaluation.levels,
                                    .batch_sequences = config().batch,
                                    .seed = config().seed};
   UNMASK_TRY(const Evaluation evaluation,
