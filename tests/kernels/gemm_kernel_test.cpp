@@ -22,6 +22,7 @@ struct Case {
 const Case kCases[] = {
     {"avx2 f32", Isa::avx2, &avx2::kGemmF32, false},
     {"avx2 bf16", Isa::avx2, &avx2::kGemmBf16, true},
+    {"avx2 bf16 pairs", Isa::avx2, &avx2::kGemmBf16Pairs, true},
     {"avx512 f32", Isa::avx512, &avx512::kGemmF32, false},
     {"avx512 bf16", Isa::avx512, &avx512::kGemmBf16, true},
     {"avx512 bf16 pairs", Isa::avx512, &avx512::kGemmBf16Pairs, true},

@@ -29,14 +29,14 @@ concept Number = std::is_arithmetic_v<T>;
 
 constexpr int kFormat = 1;
 
-std::string folder_of(const std::string& checkpoint) {
+std::string state_folder(const std::string& checkpoint) {
   return (fs::path(checkpoint) / "training_state").string();
 }
 std::string numbers_path(const std::string& checkpoint) {
-  return folder_of(checkpoint) + "/state.json";
+  return state_folder(checkpoint) + "/state.json";
 }
 std::string tensors_path(const std::string& checkpoint) {
-  return folder_of(checkpoint) + "/state.safetensors";
+  return state_folder(checkpoint) + "/state.safetensors";
 }
 
 std::span<float> values_of(const Parameters& parameters, const ParameterInfo& info) {
@@ -165,8 +165,8 @@ Status read_tensors(const std::string& path, TrainingState& state) {
 
 Status save_training_state(const std::string& checkpoint, const TrainingState& state) {
   std::error_code code;
-  fs::create_directory(folder_of(checkpoint), code);
-  if (code) return failure("{}: cannot create: {}", folder_of(checkpoint), code.message());
+  fs::create_directory(state_folder(checkpoint), code);
+  if (code) return failure("{}: cannot create: {}", state_folder(checkpoint), code.message());
   ToJson numbers;
   TrainingState::visit(state, numbers);
   UNMASK_TRY_STATUS(

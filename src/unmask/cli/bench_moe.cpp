@@ -10,12 +10,12 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct BenchMoeArguments {
   BenchFlags flags;
   int32_t unique = 69;
 };
 
-Status bench_moe(const Arguments& a) {
+Status bench_moe(const BenchMoeArguments& a) {
   const BenchFlags& flags = a.flags;
   UNMASK_TRY(const ModelConfig shape, published_model(flags.shape));
   UNMASK_TRY(const PackedFormat format, packed_format(flags.format, flags.group));
@@ -47,7 +47,7 @@ Status bench_moe(const Arguments& a) {
 void add_bench_moe(CLI::App& bench, Run& run) {
   CLI::App* command =
       bench.add_subcommand("moe", "The routed experts of one layer with packed weights");
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<BenchMoeArguments>();
   a->flags.add_to(*command);
   command->add_option("--unique", a->unique, "Experts that the block's tokens choose together")
       ->check(CLI::Range(1, 1 << 16))

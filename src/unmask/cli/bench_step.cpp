@@ -6,11 +6,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/random_weights.h"
 #include "unmask/cli/bench.h"
-#include "unmask/diffusion/generation_report.h"
-#include "unmask/checkpoint/loaded_model.h"
 #include "unmask/cli/routing_flags.h"
+#include "unmask/diffusion/generation_report.h"
 #include "unmask/diffusion/measure_step.h"
 #include "unmask/model/published_models.h"
 #include "unmask/routing/registry.h"
@@ -18,7 +18,7 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct BenchStepArguments {
   BenchFlags flags;
   std::optional<std::string> model;
   std::optional<int64_t> expert_memory;
@@ -29,7 +29,7 @@ struct Arguments {
 };
 
 // A random model of a published shape, in memory.
-Result<Model> random_model(const Arguments& a, ModelConfig config) {
+Result<Model> random_model(const BenchStepArguments& a, ModelConfig config) {
   config.max_positions = std::max(config.max_positions, a.step.context + a.flags.tokens);
   UNMASK_TRY_STATUS(a.routing.apply(config));
   if (a.unique != 0 && (a.unique < config.routing.experts_per_token || a.unique > config.experts)) {
@@ -54,7 +54,7 @@ int64_t resident_bytes() {
   return int64_t{usage.ru_maxrss} * 1024;
 }
 
-void print(const Arguments& a, const std::string& what, const StepMeasurement& m,
+void print(const BenchStepArguments& a, const std::string& what, const StepMeasurement& m,
            const Measurement& shown, const ModelConfig& config) {
   const Profile& p = m.parts;
   const double unique = mean_unique(m, config);
@@ -89,12 +89,12 @@ void print(const Arguments& a, const std::string& what, const StepMeasurement& m
   if (m.experts) fmt::print("  {}", expert_cache_text(*m.experts));
 }
 
-std::string described(const Arguments& a, const ModelConfig& config) {
+std::string described(const BenchStepArguments& a, const ModelConfig& config) {
   return fmt::format("{} {} {}", a.model.value_or(a.flags.shape),
                      a.model ? "" : name_of(a.flags.format), name_of(config.routing.policy));
 }
 
-Status bench_layer(Arguments a) {
+Status bench_layer(BenchStepArguments a) {
   UNMASK_TRY(ModelConfig config, published_model(a.flags.shape));
   // Layers enough that none finds its weights in a cache.
   config.layers = a.layers.value_or(4);
@@ -115,7 +115,7 @@ Status bench_layer(Arguments a) {
   return {};
 }
 
-Result<Model> model_to_decode(const Arguments& a) {
+Result<Model> model_to_decode(const BenchStepArguments& a) {
   if (a.model) {
     return load_model(*a.model,
                       {.adjust = [&](ModelConfig& config) { return a.routing.apply(config); },
@@ -126,7 +126,7 @@ Result<Model> model_to_decode(const Arguments& a) {
   return random_model(a, config);
 }
 
-Status bench_decode(Arguments a) {
+Status bench_decode(BenchStepArguments a) {
   UNMASK_TRY(Model model, model_to_decode(a));
   a.step.tokens = a.flags.tokens;
   UNMASK_TRY(const StepMeasurement m, measure_step(model, a.step));
@@ -135,7 +135,7 @@ Status bench_decode(Arguments a) {
 }
 
 CLI::App* add_step_command(CLI::App& bench, const char* name, const char* description,
-                           Arguments& a) {
+                           BenchStepArguments& a) {
   CLI::App* command = bench.add_subcommand(name, description);
   a.flags.add_to(*command);
   command->add_option("--context", a.step.context, "Positions in the KV cache, whole blocks")
@@ -155,14 +155,14 @@ CLI::App* add_step_command(CLI::App& bench, const char* name, const char* descri
 }  // namespace
 
 void add_bench_layer(CLI::App& bench, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<BenchStepArguments>();
   CLI::App* command = add_step_command(
       bench, "layer", "A whole layer of a random model: attention, router, experts", *a);
   command->callback([&run, a] { run = [a] { return bench_layer(*a); }; });
 }
 
 void add_bench_decode(CLI::App& bench, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<BenchStepArguments>();
   CLI::App* command = add_step_command(
       bench, "decode",
       "A denoising step of a block: a packed model, or a random one of a shape, in memory", *a);

@@ -13,23 +13,23 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/log.h"
+#include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
-#include "unmask/diffusion/generation_report.h"
 #include "unmask/cli/interrupt.h"
-#include "unmask/checkpoint/loaded_model.h"
-#include "unmask/evaluate/model_tokenizer.h"
-#include "unmask/evaluate/written_text.h"
-#include "unmask/text/stop_strings.h"
 #include "unmask/cli/text_stream.h"
 #include "unmask/diffusion/generate.h"
+#include "unmask/diffusion/generation_report.h"
+#include "unmask/evaluate/model_tokenizer.h"
+#include "unmask/evaluate/written_text.h"
 #include "unmask/text/conversations.h"
+#include "unmask/text/stop_strings.h"
 
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct ChatArguments {
   std::string checkpoint;
   std::optional<std::string> system, message;
   int32_t length = 512;
@@ -48,7 +48,7 @@ struct Answer {
 class Chat {
  public:
   Chat(Model& model, const Tokenizer& tokenizer, const StopStrings& stops, GenerateOptions options,
-       const Arguments& arguments)
+       const ChatArguments& arguments)
       : model_(model),
         tokenizer_(tokenizer),
         stops_(stops),
@@ -120,7 +120,7 @@ class Chat {
   const Tokenizer& tokenizer_;
   const StopStrings& stops_;
   GenerateOptions options_;
-  const Arguments& arguments_;
+  const ChatArguments& arguments_;
   Tape tape_;
   Conversation conversation_;
   uint64_t turn_ = 0;
@@ -136,7 +136,7 @@ void print_json(const Answer& answer, const ModelConfig& config) {
   fmt::print("{}\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-Status answer_one(Chat& chat, const Arguments& a, const std::string& message,
+Status answer_one(Chat& chat, const ChatArguments& a, const std::string& message,
                   const StopStrings& stops, const ModelConfig& config) {
   TextStream stream(stops.held_back());
   UNMASK_TRY(const Answer answer, chat.ask(message, a.json ? nullptr : &stream));
@@ -154,8 +154,8 @@ Status answer_one(Chat& chat, const Arguments& a, const std::string& message,
 
 // One message a line until the input ends. What goes wrong with one of them is said, and the
 // conversation goes on.
-Status converse(Chat& chat, const Arguments& a, const StopStrings& stops, const ModelConfig& config,
-                const std::atomic<bool>& interrupted) {
+Status converse(Chat& chat, const ChatArguments& a, const StopStrings& stops,
+                const ModelConfig& config, const std::atomic<bool>& interrupted) {
   const bool prompts = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO);
   if (prompts) fmt::print(stderr, "One message a line; /reset begins anew, Ctrl-D ends.\n");
   std::string line;
@@ -174,7 +174,7 @@ Status converse(Chat& chat, const Arguments& a, const StopStrings& stops, const 
   return {};
 }
 
-Status chat(const Arguments& a) {
+Status chat(const ChatArguments& a) {
   if (a.length < 1) return usage_error("--length {}: expected at least 1", a.length);
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
   UNMASK_TRY(Model model, a.decoding.load(checkpoint));
@@ -196,7 +196,7 @@ Status chat(const Arguments& a) {
 }  // namespace
 
 void add_chat(CLI::App& program, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<ChatArguments>();
   a->decoding.options.sampler.policy = "threshold";
   CLI::App* command = program.add_subcommand("chat", "Talk to a model, one message a line");
   command

@@ -15,14 +15,14 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct ConvertArguments {
   std::string in;
   std::string out;
   WeightFormat format = WeightFormat::int8;
   std::optional<int32_t> group;
 };
 
-Status convert(const Arguments& arguments) {
+Status convert(const ConvertArguments& arguments) {
   UNMASK_TRY(const std::string in, find_checkpoint(arguments.in));
   if (is_packed(in)) {
     return usage_error(
@@ -43,7 +43,7 @@ Status convert(const Arguments& arguments) {
 }  // namespace
 
 void add_convert(CLI::App& program, Run& run) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<ConvertArguments>();
   CLI::App* command = program.add_subcommand("convert", "Pack a checkpoint's weights for decoding");
   command->add_option("IN", arguments->in, "Checkpoint directory or training run")->required();
   command->add_option("OUT", arguments->out, "Directory of the packed model")->required();

@@ -47,6 +47,11 @@ void DecodingFlags::add_to(CLI::App& command) {
       ->add_option("--top-p", options.top_p,
                    "Draw from the fewest tokens whose probabilities reach this sum")
       ->capture_default_str();
+  group
+      ->add_option("--guidance", options.guidance,
+                   "Classifier-free guidance: how far to go beyond what the given text changes; 0: "
+                   "none. Runs every step twice")
+      ->capture_default_str();
   group->add_option("--seed", seed, "Of sampling")->capture_default_str();
   group->add_option("--stop", stop, "End the text before this one; may be repeated")
       ->allow_extra_args(false);

@@ -13,8 +13,8 @@
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
 #include "unmask/cli/evaluate_task.h"
-#include "unmask/evaluate/model_tokenizer.h"
 #include "unmask/evaluate/loss.h"
+#include "unmask/evaluate/model_tokenizer.h"
 #include "unmask/evaluate/multiple_choice.h"
 #include "unmask/evaluate/tasks/registry.h"
 #include "unmask/text/corpus.h"
@@ -26,7 +26,7 @@ using nlohmann::json;
 
 constexpr int32_t kShownBins = 4;
 
-struct Arguments {
+struct EvaluateArguments {
   std::string checkpoint;
   std::vector<std::string> data;
   int64_t sequences = 256;
@@ -109,7 +109,7 @@ void print(const Evaluation& evaluation) {
   }
 }
 
-Status evaluate_text(const Arguments& a) {
+Status evaluate_text(const EvaluateArguments& a) {
   const int32_t asked = a.task.length;
   if (asked < 0 || a.sequences < 0) {
     return usage_error("--length {} --sequences {}: expected 0 or more", asked, a.sequences);
@@ -148,7 +148,7 @@ std::string text_of(Measure measure, const std::string& task) {
   return measure == kLoss ? "without --task" : "with --task " + task;
 }
 
-Status evaluate(const Arguments& a, const std::vector<MeasureOption>& options) {
+Status evaluate(const EvaluateArguments& a, const std::vector<MeasureOption>& options) {
   UNMASK_TRY(const Measure measure, measure_of(a.task.task));
   for (const auto& [option, of] : options) {
     if (option->count() == 0 || (of & measure)) continue;
@@ -173,7 +173,7 @@ Status evaluate(const Arguments& a, const std::vector<MeasureOption>& options) {
 }  // namespace
 
 void add_evaluate(CLI::App& program, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<EvaluateArguments>();
   CLI::App* command = program.add_subcommand(
       "evaluate", "Loss and perplexity on a text, or the share of right answers to a task");
   std::vector<MeasureOption> options;

@@ -7,11 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/cli/accuracy_report.h"
+#include "unmask/cli/task_settings.h"
 #include "unmask/diffusion/generation_report.h"
+#include "unmask/evaluate/answers.h"
 #include "unmask/evaluate/model_tokenizer.h"
 #include "unmask/evaluate/written_text.h"
-#include "unmask/cli/task_settings.h"
-#include "unmask/evaluate/answers.h"
 
 namespace unmask::cli {
 namespace {

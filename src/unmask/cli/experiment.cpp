@@ -45,8 +45,8 @@ Status report(const ExperimentSpec& spec, const std::string& out) {
   UNMASK_TRY_STATUS(write_file_atomically(directory + "/results.json", results.text()));
   fmt::print("{}/results.json\n", directory);
   if (const Experiment* experiment = find_experiment(spec.name)) {
-    UNMASK_TRY_STATUS(write_file_atomically(directory + "/report.html",
-                                            render_experiment(*experiment, results)));
+    UNMASK_TRY_STATUS(
+        write_file_atomically(directory + "/report.html", render_experiment(*experiment, results)));
     fmt::print("{}/report.html\n", directory);
   }
   return {};
@@ -66,8 +66,7 @@ void print_remaining(const RunProgress& progress) {
 
 Status run_command(const Arguments& a) {
   if (a.seeds < 0 || (a.budget && !(*a.budget >= 0))) {
-    return usage_error("--seeds {} --budget {}: expected 0 or more", a.seeds,
-                       a.budget.value_or(0));
+    return usage_error("--seeds {} --budget {}: expected 0 or more", a.seeds, a.budget.value_or(0));
   }
   UNMASK_TRY(const ExperimentSpec spec, read_experiment(kRoot, a.name, a.quick));
   const std::atomic<bool>& interrupted = cancel_on_interrupt();
@@ -98,8 +97,8 @@ Status results_command(const Arguments& a) {
 
 void add_experiment(CLI::App& program, Run& run) {
   const auto a = std::make_shared<Arguments>();
-  CLI::App* const command = program.add_subcommand(
-      "experiment", "Test what the papers claim (docs/experiments.md)");
+  CLI::App* const command =
+      program.add_subcommand("experiment", "Test what the papers claim (docs/experiments.md)");
   command->require_subcommand(1);
 
   command->add_subcommand("list", "Names and sizes")->callback([&run] { run = list; });

@@ -17,23 +17,24 @@
 
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
+#include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
-#include "unmask/diffusion/generation_report.h"
 #include "unmask/cli/interrupt.h"
-#include "unmask/checkpoint/loaded_model.h"
+#include "unmask/cli/token_ids.h"
+#include "unmask/cli/watch.h"
+#include "unmask/diffusion/generation_report.h"
 #include "unmask/evaluate/model_tokenizer.h"
 #include "unmask/evaluate/written_text.h"
 #include "unmask/text/stop_strings.h"
-#include "unmask/cli/watch.h"
 
 namespace unmask::cli {
 namespace {
 
 using nlohmann::json;
 
-struct Arguments {
+struct GenerateArguments {
   std::string checkpoint;
   std::optional<std::string> prompt, prompt_file, tokens, infill;
   int32_t length = 64;
@@ -44,27 +45,6 @@ struct Arguments {
   bool watch = false;
   DecodingFlags decoding;
 };
-
-Result<std::vector<int32_t>> parse_ids(std::string_view text) {
-  std::vector<int32_t> ids;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while (at < end) {
-    if (*at == ',' || *at == ' ') {
-      ++at;
-      continue;
-    }
-    int32_t id = 0;
-    const auto [next, error] = std::from_chars(at, end, id);
-    if (error != std::errc() || id < 0) {
-      return usage_error("--tokens: expected ids separated by commas or spaces, found \"{}\"",
-                         std::string_view(at, end));
-    }
-    ids.push_back(id);
-    at = next;
-  }
-  return ids;
-}
 
 // "It was [MASK:4] night": text with gaps of so many tokens.
 Result<Canvas> parse_infill(std::string_view text, const Tokenizer& tokenizer, int32_t mask_token) {
@@ -96,7 +76,7 @@ Result<Canvas> parse_infill(std::string_view text, const Tokenizer& tokenizer, i
   return Canvas::infill(tokens, masked, mask_token);
 }
 
-Result<Canvas> make_canvas(const Arguments& a, const Tokenizer* tokenizer,
+Result<Canvas> make_canvas(const GenerateArguments& a, const Tokenizer* tokenizer,
                            const ModelConfig& config) {
   if (a.infill) return parse_infill(*a.infill, *tokenizer, config.mask_token);
   if (a.length < 1) return usage_error("--length {}: expected at least 1", a.length);
@@ -105,7 +85,7 @@ Result<Canvas> make_canvas(const Arguments& a, const Tokenizer* tokenizer,
   }
   std::vector<int32_t> prompt;
   if (a.tokens) {
-    UNMASK_TRY(prompt, parse_ids(*a.tokens));
+    UNMASK_TRY(prompt, parse_token_ids("--tokens", *a.tokens, config.vocab_size));
   } else if (a.prompt || a.prompt_file) {
     std::string text = a.prompt.value_or("");
     if (a.prompt_file) {
@@ -168,7 +148,7 @@ void print(const std::vector<Generation>& generations, const Tokenizer* tokenize
   }
 }
 
-Status generate(const Arguments& a) {
+Status generate(const GenerateArguments& a) {
   if (a.samples < 1) return usage_error("--samples {}: expected at least 1", a.samples);
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
   UNMASK_TRY(Model model, a.decoding.load(checkpoint));
@@ -224,7 +204,7 @@ Status generate(const Arguments& a) {
 }  // namespace
 
 void add_generate(CLI::App& program, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<GenerateArguments>();
   CLI::App* command = program.add_subcommand("generate", "Write text by unmasking it");
   command
       ->add_option("CHECKPOINT", a->checkpoint,

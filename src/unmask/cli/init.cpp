@@ -17,7 +17,7 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct InitArguments {
   std::string shape;
   std::string out;
   std::string format = "f32";
@@ -47,7 +47,7 @@ Status set_known(nlohmann::json& document, const std::string& setting) {
   return set_value(document, setting);
 }
 
-Result<ModelConfig> shape_of(const Arguments& arguments) {
+Result<ModelConfig> shape_of(const InitArguments& arguments) {
   UNMASK_TRY(ModelConfig config, named_shape(arguments.shape));
   if (arguments.layers) config.layers = *arguments.layers;
   UNMASK_TRY_STATUS(validate(config));
@@ -65,7 +65,7 @@ Status add_tokenizer(const ModelConfig& config, const std::string& directory) {
   return bytes.save(directory);
 }
 
-Status init(const Arguments& arguments) {
+Status init(const InitArguments& arguments) {
   UNMASK_TRY(const ModelConfig config, shape_of(arguments));
   const RandomParameters source(config, arguments.seed, arguments.router_skew);
   UNMASK_TRY(auto staged, stage_model(arguments.out));
@@ -86,7 +86,7 @@ Status init(const Arguments& arguments) {
 }  // namespace
 
 void add_init(CLI::App& program, Run& run) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<InitArguments>();
   CLI::App* command = program.add_subcommand(
       "init", "Write a random model of a given shape, to train from or to measure with");
   command

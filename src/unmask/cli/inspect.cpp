@@ -23,7 +23,7 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-struct Arguments {
+struct InspectArguments {
   std::string path;
   bool tensors = false;
   bool verify = false;
@@ -74,7 +74,7 @@ void print_tensors(const auto& tensors) {
 }
 
 // Of a file alone nothing is known but its header.
-Status inspect_file(const Arguments& arguments) {
+Status inspect_file(const InspectArguments& arguments) {
   if (arguments.verify) {
     return usage_error("--verify: expected the directory of a packed model, found the file {}",
                        arguments.path);
@@ -160,7 +160,7 @@ json to_json(const Inventory& model, const json& tokenizer, bool tensors) {
   return result;
 }
 
-Status inspect_directory(const Arguments& arguments) {
+Status inspect_directory(const InspectArguments& arguments) {
   UNMASK_TRY(const std::string directory, find_checkpoint(arguments.path));
   if (arguments.verify && !is_packed(directory)) {
     return usage_error(
@@ -181,7 +181,7 @@ Status inspect_directory(const Arguments& arguments) {
   return {};
 }
 
-Status inspect(const Arguments& arguments) {
+Status inspect(const InspectArguments& arguments) {
   std::error_code code;
   return fs::is_regular_file(arguments.path, code) ? inspect_file(arguments)
                                                    : inspect_directory(arguments);
@@ -190,7 +190,7 @@ Status inspect(const Arguments& arguments) {
 }  // namespace
 
 void add_inspect(CLI::App& program, Run& run) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<InspectArguments>();
   CLI::App* command = program.add_subcommand(
       "inspect", "Show what a checkpoint, a packed model or a safetensors file holds");
   command->add_option("PATH", arguments->path, "Directory, training run or .safetensors file")

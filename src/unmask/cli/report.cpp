@@ -15,7 +15,7 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct ReportArguments {
   std::vector<std::string> directories;
   std::string out = "report.html";
   bool text = false;
@@ -44,7 +44,7 @@ Result<std::vector<RunLog>> read_runs(const std::vector<std::string>& directorie
   return runs;
 }
 
-Status report(const Arguments& arguments) {
+Status report(const ReportArguments& arguments) {
   UNMASK_TRY(const std::vector<RunLog> runs, read_runs(arguments.directories));
   if (arguments.text) {
     fmt::print("{}", summary_table(runs));
@@ -58,7 +58,7 @@ Status report(const Arguments& arguments) {
 }  // namespace
 
 void add_report(CLI::App& program, Run& run) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<ReportArguments>();
   CLI::App* command = program.add_subcommand("report", "Compare runs in one HTML file");
   command->add_option("RUN", arguments->directories, "Run directories, each with metrics.jsonl")
       ->required();

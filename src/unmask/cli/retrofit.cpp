@@ -15,12 +15,12 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct RetrofitArguments {
   std::string model, out;
   RoutingFlags routing;
 };
 
-Status retrofit_command(const Arguments& a) {
+Status retrofit_command(const RetrofitArguments& a) {
   if (!a.routing.routing) {
     return usage_error("--routing: expected the policy that the new checkpoint is to have");
   }
@@ -37,7 +37,7 @@ Status retrofit_command(const Arguments& a) {
 }  // namespace
 
 void add_retrofit(CLI::App& program, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<RetrofitArguments>();
   CLI::App* command = program.add_subcommand(
       "retrofit", "Give a trained model another routing policy (docs/routing/retrofit.md)");
   command->add_option("MODEL", a->model, "Checkpoint directory, or a training run (its best)")

@@ -26,7 +26,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Arguments {
+struct RouteArguments {
   std::string policy;
   std::vector<std::string> settings;
   std::string in;
@@ -49,7 +49,7 @@ struct Routed {
   RoutingStatistics statistics;
 };
 
-Result<Routed> route(const Arguments& arguments, const std::vector<std::string>& settings,
+Result<Routed> route(const RouteArguments& arguments, const std::vector<std::string>& settings,
                      const LogitsFile& input) {
   Routed routed;
   UNMASK_TRY(routed.policy, read_policy_file(arguments.policy, settings));
@@ -184,7 +184,7 @@ json described(const Routed& routed) {
   return statistics;
 }
 
-Plot load_plot(const Arguments& arguments, const Routed& routed) {
+Plot load_plot(const RouteArguments& arguments, const Routed& routed) {
   std::vector<int32_t> load = routed.statistics.load;
   std::sort(load.rbegin(), load.rend());
   Curve curve = {.label = "tokens", .x = {}, .y = {}, .form = Curve::Form::bars};
@@ -214,7 +214,7 @@ Result<double> number_at(const json& statistics, const std::string& name) {
 }
 
 // One key of the policy through several values: statistics of each, and a figure of some of them.
-Status sweep(const Arguments& arguments, const LogitsFile& input) {
+Status sweep(const RouteArguments& arguments, const LogitsFile& input) {
   const size_t equals = arguments.sweep.find('=');
   if (equals == std::string::npos) {
     return usage_error("--sweep: expected KEY=VALUE,VALUE…, found {}", arguments.sweep);
@@ -250,7 +250,7 @@ Status sweep(const Arguments& arguments, const LogitsFile& input) {
   return write_file_atomically(arguments.plot, render_svg(plot));
 }
 
-Status route_command(const Arguments& arguments) {
+Status route_command(const RouteArguments& arguments) {
   if (arguments.shared_experts < 0) {
     return usage_error("--shared-experts: expected 0 or more, found {}", arguments.shared_experts);
   }
@@ -290,7 +290,7 @@ Status route_command(const Arguments& arguments) {
 }  // namespace
 
 void add_route(CLI::App& program, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<RouteArguments>();
   CLI::App* command =
       program.add_subcommand("route", "Apply a routing policy to logits (docs/routing/route.md)");
   command->add_option("--policy,-p", a->policy, "TOML file, keys as in docs/routing")->required();

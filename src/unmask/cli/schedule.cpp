@@ -26,7 +26,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Arguments {
+struct ScheduleArguments {
   std::vector<std::string> policies;
   std::vector<std::string> settings;
   std::string config;
@@ -67,7 +67,7 @@ Status check_experts(const RoutingPolicy& policy, int32_t experts) {
 }
 
 // The whole model of a training configuration: FLOPs forward and backward.
-Result<Schedule> schedule_of_config(const Arguments& arguments) {
+Result<Schedule> schedule_of_config(const ScheduleArguments& arguments) {
   UNMASK_TRY(json document, read_layered_toml_file(arguments.config));
   for (const std::string& setting : arguments.settings) {
     UNMASK_TRY_STATUS(set_value(document, setting));
@@ -90,7 +90,7 @@ Result<Schedule> schedule_of_config(const Arguments& arguments) {
 }
 
 // A policy file with the sizes that flags give: FLOPs of the routed experts of one layer, forward.
-Result<Schedule> schedule_of_policy(const std::string& path, const Arguments& arguments) {
+Result<Schedule> schedule_of_policy(const std::string& path, const ScheduleArguments& arguments) {
   Schedule schedule = {.name = std::filesystem::path(path).stem().string(),
                        .policy = {},
                        .experts = {},
@@ -200,7 +200,7 @@ Plot plot_of(const std::vector<Schedule>& schedules, const std::string& title) {
   return plot;
 }
 
-Status check(const Arguments& arguments) {
+Status check(const ScheduleArguments& arguments) {
   if (arguments.policies.empty() == arguments.config.empty()) {
     return usage_error("expected either --policy, or --config");
   }
@@ -217,7 +217,7 @@ Status check(const Arguments& arguments) {
   return usage_error("--rows: expected 2 or more, found {}", arguments.rows);
 }
 
-Status schedule_command(const Arguments& arguments) {
+Status schedule_command(const ScheduleArguments& arguments) {
   UNMASK_TRY_STATUS(check(arguments));
   std::vector<Schedule> schedules;
   if (!arguments.config.empty()) {
@@ -250,7 +250,7 @@ Status schedule_command(const Arguments& arguments) {
 }  // namespace
 
 void add_schedule(CLI::App& program, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<ScheduleArguments>();
   CLI::App* command = program.add_subcommand(
       "schedule", "Experts and FLOPs per token over the mask ratio, as a policy spends them");
   command->add_option("--policy,-p", a->policies, "TOML files, keys as in docs/routing")

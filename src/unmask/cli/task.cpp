@@ -14,7 +14,7 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct TaskArguments {
   std::string name, out;
   std::vector<std::string> settings;
   int64_t count = 1000;
@@ -22,7 +22,7 @@ struct Arguments {
   Split split = Split::train;
 };
 
-Status task_command(const Arguments& a) {
+Status task_command(const TaskArguments& a) {
   if (a.count < 1) return usage_error("--count {}: expected at least 1", a.count);
   UNMASK_TRY(const auto task, make_task(a.name, a.settings));
   UNMASK_TRY(const auto examples, draw_examples(*task, a.split, a.count, a.seed));
@@ -32,7 +32,7 @@ Status task_command(const Arguments& a) {
 }  // namespace
 
 void add_task(CLI::App& program, Run& run) {
-  const auto a = std::make_shared<Arguments>();
+  const auto a = std::make_shared<TaskArguments>();
   CLI::App* command = program.add_subcommand(
       "task", "Write examples of a task that answers can be graded for (docs/tasks.md)");
   command->add_option("NAME", a->name, fmt::format("One of {}", fmt::join(task_names(), ", ")))

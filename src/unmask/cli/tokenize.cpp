@@ -1,4 +1,3 @@
-#include <charconv>
 #include <chrono>
 #include <filesystem>
 
@@ -9,6 +8,7 @@
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/token_ids.h"
 #include "unmask/text/corpus.h"
 #include "unmask/text/documents.h"
 #include "unmask/text/sentencepiece_tokenizer.h"
@@ -28,27 +28,6 @@ struct TokenizeOptions {
   bool train = false;
   int32_t vocab_size = 0;
 };
-
-Result<std::vector<int32_t>> parse_ids(std::string_view text, int32_t vocab_size) {
-  std::vector<int32_t> ids;
-  const char* const end = text.data() + text.size();
-  for (const char* at = text.data(); at < end;) {
-    if (*at == ' ' || *at == ',' || *at == '\n' || *at == '\t') {
-      ++at;
-      continue;
-    }
-    int32_t id = -1;
-    const auto [next, error] = std::from_chars(at, end, id);
-    if (error != std::errc() || id < 0 || id >= vocab_size) {
-      return usage_error(
-          "--decode: expected ids below {}, separated by spaces or commas, found \"{}\"",
-          vocab_size, std::string_view(at, end));
-    }
-    ids.push_back(id);
-    at = next;
-  }
-  return ids;
-}
 
 Status write_dataset(const TokenizeOptions& options, const Tokenizer& tokenizer) {
   if (!tokenizer.end_token()) {
@@ -103,7 +82,7 @@ Status tokenize(const TokenizeOptions& options) {
     return {};
   }
   if (options.ids) {
-    UNMASK_TRY(const auto ids, parse_ids(*options.ids, tokenizer->vocab_size()));
+    UNMASK_TRY(const auto ids, parse_token_ids("--decode", *options.ids, tokenizer->vocab_size()));
     fmt::print("{}\n", tokenizer->decode(ids));
     return {};
   }

@@ -18,7 +18,7 @@
 namespace unmask::cli {
 namespace {
 
-struct Arguments {
+struct TrainArguments {
   std::string config;
   std::vector<std::string> settings;
   std::string run;
@@ -34,7 +34,7 @@ void on_signal(int) {
   if (stop_requested.exchange(true)) _exit(130);
 }
 
-Status train_command(const Arguments& arguments) {
+Status train_command(const TrainArguments& arguments) {
   TrainRequest request;
   UNMASK_TRY(request.document, read_layered_toml_file(arguments.config));
   for (const std::string& setting : arguments.settings) {
@@ -67,7 +67,7 @@ Status train_command(const Arguments& arguments) {
 }  // namespace
 
 void add_train(CLI::App& program, Run& run) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<TrainArguments>();
   CLI::App* command = program.add_subcommand("train", "Train a model as a configuration says");
   command->add_option("--config,-c", arguments->config, "TOML file (docs/training.md)")->required();
   command->add_option("--set", arguments->settings, "key=value over the file, repeatable")

@@ -11,6 +11,17 @@ namespace {
 constexpr int32_t kVicinity = 16;
 constexpr int32_t kWholeSteps = 4;
 
+// logits [2n, vocab], c above u: the upper half becomes u + (w + 1) (c - u).
+Matrix guide(Matrix logits, float w) {
+  const int64_t n = logits.rows / 2;
+  for (int64_t i = 0; i < n; ++i) {
+    float* const c = logits.row(i);
+    const float* const u = logits.row(n + i);
+    for (int64_t v = 0; v < logits.cols; ++v) c[v] = u[v] + (w + 1.0f) * (c[v] - u[v]);
+  }
+  return logits.row_range(0, n);
+}
+
 }  // namespace
 
 Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr<Sampler> sampler,
@@ -88,8 +99,16 @@ void Decoding::add_to(const BatchLayout& layout, ForwardBatch& batch, std::vecto
       written_tokens_.push_back(canvas.tokens()[i]);
     }
   }
-  for (const int32_t position : masked_) rows.push_back(position_zero_ + position);
-  for (const int32_t position : written_) rows.push_back(position_zero_ + position);
+  add_logit_rows(position_zero_, rows);
+  if (!guided()) return;
+  undecided_or_given_.assign(masked.begin(), masked.end());
+  for (int32_t i = begin; i < end; ++i) undecided_or_given_[i - begin] |= canvas.given()[i];
+  add_logit_rows(batch.add(layout, tokens, undecided_or_given_) - begin, rows);
+}
+
+void Decoding::add_logit_rows(int32_t position_zero, std::vector<int32_t>& rows) const {
+  for (const int32_t position : masked_) rows.push_back(position_zero + position);
+  for (const int32_t position : written_) rows.push_back(position_zero + position);
 }
 
 void Decoding::advance(const Tape& tape, Matrix logits) {
@@ -104,7 +123,7 @@ void Decoding::advance(const Tape& tape, Matrix logits) {
 
 void Decoding::denoise(Matrix logits) {
   const DenoisingStep step{
-      .logits = logits,
+      .logits = guided() ? guide(logits, options_.guidance) : logits,
       .positions = masked_,
       .written = written_,
       .written_tokens = written_tokens_,

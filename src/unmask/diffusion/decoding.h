@@ -25,10 +25,10 @@ class Decoding {
   // Appends the rows of the next pass to `batch`, and to `rows` those whose logits are needed.
   // That is none when the pass puts finished blocks into the cache, which comes before a block that
   // follows them; else the masked positions of the active block, then, if the sampler edits, its
-  // written ones.
+  // written ones; and with guidance the same of the canvas without what is given.
   void add_to(const BatchLayout& layout, ForwardBatch& batch, std::vector<int32_t>& rows);
   bool denoises() const { return !filling_; }
-  int64_t logit_rows() const { return std::ssize(masked_) + std::ssize(written_); }
+  int64_t logit_rows() const { return candidates() * (guided() ? 2 : 1); }
 
   // The pass is done: keeps what it put into the cache, or lets the sampler choose.
   void advance(const Tape& tape, Matrix logits);
@@ -42,6 +42,9 @@ class Decoding {
     int32_t begin, end;
   };
   Interval next_rows(bool causal);
+  bool guided() const { return options_.guidance > 0.0f; }
+  int64_t candidates() const { return std::ssize(masked_) + std::ssize(written_); }
+  void add_logit_rows(int32_t position_zero, std::vector<int32_t>& rows) const;
   void denoise(Matrix logits);
   void enter_next_block();
   bool block_is_finished(int32_t masked_before) const;
@@ -74,6 +77,7 @@ class Decoding {
   bool filling_ = false;
   int32_t position_zero_ = 0;  // its row, were it there
   std::vector<int32_t> masked_, written_, written_tokens_;
+  std::vector<uint8_t> undecided_or_given_;  // with guidance: what the second run does not see
   Choice choice_;
 };
 

@@ -25,6 +25,14 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
   if (!(options.top_p > 0.0f && options.top_p <= 1.0f)) {
     return usage_error("top-p {}: expected a probability above 0 and at most 1", options.top_p);
   }
+  if (!(options.guidance >= 0.0f && std::isfinite(options.guidance))) {
+    return usage_error("guidance {}: expected 0 (none) or more", options.guidance);
+  }
+  if (options.guidance > 0.0f && options.cache != Cache::automatic && options.cache != Cache::off) {
+    return usage_error(
+        "guidance {}: the canvas without what is given has no cache; expected cache auto or off",
+        options.guidance);
+  }
   if (options.block_length < 0) {
     return usage_error("block length {}: expected 0 (one block) or more", options.block_length);
   }
@@ -67,7 +75,7 @@ Status check_canvas(const Canvas& canvas, const ModelConfig& config) {
 }
 
 bool uses_cache(const GenerateOptions& options, const ModelConfig& config) {
-  if (options.cache == Cache::off) return false;
+  if (options.cache == Cache::off || options.guidance > 0.0f) return false;
   if (config.attention_block == 0) return options.cache != Cache::automatic;
   const int32_t length = options.block_length ? options.block_length : config.attention_block;
   return options.cache == Cache::on || routes_block_by_block(config, length);

@@ -56,8 +56,8 @@ std::vector<Condition> fewer_experts(const Results& results, const std::string& 
   for (const std::string task : kTasks) {
     const std::string original = arm_of(task, "original"), ours = arm_of(task, arm);
     conditions.push_back(
-        {.what = fmt::format("{}: unique experts of the original over {}", task,
-                             results.label(ours)),
+        {.what =
+             fmt::format("{}: unique experts of the original over {}", task, results.label(ours)),
          .value = paired_interval(results.values(original, "task.unique_experts"),
                                   at_value(results, ours, "unique_experts", kTrainedP), ratio),
          .bound = 3});
@@ -84,10 +84,11 @@ std::vector<Condition> better_than(const Results& results, const std::string& ba
     for (size_t seed = 0; seed < std::min(unique.size(), accuracy.size()); ++seed) {
       gain.push_back(accuracy[seed] - accuracy_at(results, theirs, seed, unique[seed]));
     }
-    conditions.push_back({.what = fmt::format("{}: accuracy of {} less that of {} at as many unique "
-                                              "experts",
-                                              task, results.label(ours), results.label(theirs)),
-                          .value = mean_interval(gain)});
+    conditions.push_back(
+        {.what = fmt::format("{}: accuracy of {} less that of {} at as many unique "
+                             "experts",
+                             task, results.label(ours), results.label(theirs)),
+         .value = mean_interval(gain)});
   }
   return conditions;
 }
@@ -142,34 +143,40 @@ std::vector<Condition> weight_is_importance(const Results& results) {
 
 constexpr Claim kClaims[] = {
     {"B", "tables of LLaDA2.0-mini: 70 unique experts to 14, 99.11 % of the accuracy kept",
-     "After self-distillation, a block reads a third of the experts or fewer at 99 % of the accuracy",
+     "After self-distillation, a block reads a third of the experts or fewer at 99 % of the "
+     "accuracy",
      distilled_keeps_accuracy,
-     "The tokens of a block are about the same thing, and the model learns to do with what they agree "
+     "The tokens of a block are about the same thing, and the model learns to do with what they "
+     "agree "
      "on.",
      "With few tokens in a block, or few experts, there is less to agree on than in a large model.",
      "Accuracy, or the number of experts, differs too much between seeds."},
     {"B", "figure of accuracy against unique experts: 53.8 against 71.0 on MATH500",
      "At as many unique experts it is better than DES-Seq", better_than_des_seq,
-     "Each token of DES-Seq brings in its own, so that few unique experts leave every token hardly any.",
+     "Each token of DES-Seq brings in its own, so that few unique experts leave every token hardly "
+     "any.",
      "DES-Seq loses as little here.",
      "Both are too near to all answers right, or seeds too far apart."},
     {"B", "figure of accuracy against unique experts: 53.0 against 71.0 on MATH500",
      "At as many unique experts it is better than DES-Vote", better_than_des_vote,
-     "DES-Vote gives every block the same number of experts, needed or not, and was not trained for it.",
+     "DES-Vote gives every block the same number of experts, needed or not, and was not trained "
+     "for it.",
      "DES-Vote loses as little here.",
      "Both are too near to all answers right, or seeds too far apart."},
-    {"B", "ablation of self-distillation", "Self-distillation improves what block experts alone give",
-     distillation_helps,
+    {"B", "ablation of self-distillation",
+     "Self-distillation improves what block experts alone give", distillation_helps,
      "The model learns which experts it may count on.",
      "The model without distillation does not lose what could be gained.",
      "What is lost without distillation is too little to be seen."},
-    {"B", "latency 1.14 to 1.66 times", "Decoding becomes 1.14 times as fast or more", decodes_faster,
-     "Fewer experts' weights are read for each step.",
-     "All experts of a model of this size lie in the processor's cache, so that reading fewer saves "
+    {"B", "latency 1.14 to 1.66 times", "Decoding becomes 1.14 times as fast or more",
+     decodes_faster, "Fewer experts' weights are read for each step.",
+     "All experts of a model of this size lie in the processor's cache, so that reading fewer "
+     "saves "
      "nothing but the work of small matrices.",
      "Times of the two differ by about as much as runs do."},
     {"B", "motivation", "The router's weight says how much an expert matters", weight_is_importance,
-     "What is multiplied by more changes the sum by more, and the router has learned which that should "
+     "What is multiplied by more changes the sum by more, and the router has learned which that "
+     "should "
      "be.",
      "Leaving out an expert of small weight costs as much.",
      "The rise of the loss differs too much between seeds."},
@@ -177,13 +184,14 @@ constexpr Claim kClaims[] = {
 
 // Accuracy against unique experts of every way, a curve each.
 Figure trade_off(const Results& results, const std::string& task) {
-  Figure figure{.caption = "Each way's settings from few experts to many; mean over seeds, accuracy "
-                           "with its 95 % interval.",
+  Figure figure{.caption =
+                    "Each way's settings from few experts to many; mean over seeds, accuracy "
+                    "with its 95 % interval.",
                 .plot = {.title = "Right answers against unique experts, " + task,
                          .x_label = "unique experts of a block, mean over layers and forwards",
                          .y_label = "share of right answers"}};
-  for (const char* way : {"original", "top-k", "des-seq", "des-vote", "block-experts", "distilled",
-                          "from-start"}) {
+  for (const char* way :
+       {"original", "top-k", "des-seq", "des-vote", "block-experts", "distilled", "from-start"}) {
     const std::string arm = arm_of(task, way);
     Band band = results.band(arm, "task.points", "unique_experts", "accuracy");
     std::vector<size_t> order(band.x.size());
@@ -230,22 +238,23 @@ Figure by_step(const Results& results, const std::string& task) {
                          .y_label = "unique experts of the block"}};
   for (const char* way : {"original", "distilled", "from-start"}) {
     const std::string arm = arm_of(task, way);
-    Curve curve = band_curve(results.label(arm), results.band(arm, "task.denoising", "step",
-                                                              "unique_experts"));
+    Curve curve = band_curve(results.label(arm),
+                             results.band(arm, "task.denoising", "step", "unique_experts"));
     if (!curve.x.empty()) figure.plot.curves.push_back(std::move(curve));
   }
   return figure;
 }
 
 Figure importance(const Results& results) {
-  Figure figure{.caption = "One layer's experts of such a weight are left out at a time; nats for one "
-                           "expert left out of every token.",
+  Figure figure{.caption =
+                    "One layer's experts of such a weight are left out at a time; nats for one "
+                    "expert left out of every token.",
                 .plot = {.title = "Rise of the loss without an expert, by its router weight",
                          .x_label = "weight",
                          .y_label = "nats per token"}};
   for (const std::string task : kTasks) {
-    Curve curve = band_curve(task, results.band(arm_of(task, "original"), "leave-out.weights",
-                                                "weight", "rise"));
+    Curve curve = band_curve(
+        task, results.band(arm_of(task, "original"), "leave-out.weights", "weight", "rise"));
     if (!curve.x.empty()) figure.plot.curves.push_back(std::move(curve));
   }
   return figure;
@@ -259,10 +268,11 @@ Table block_sizes(const Results& results, const std::string& task) {
       arms.push_back(arm);
     }
   }
-  const ValueColumn columns[] = {{"right, %", "task.accuracy", 100},
-                                 {"unique experts", "task.unique_experts"},
-                                 {"KiB of experts a step", "task.expert_bytes_per_step", 1.0 / 1024},
-                                 {"tokens/s", "task.tokens_per_second"}};
+  const ValueColumn columns[] = {
+      {"right, %", "task.accuracy", 100},
+      {"unique experts", "task.unique_experts"},
+      {"KiB of experts a step", "task.expert_bytes_per_step", 1.0 / 1024},
+      {"tokens/s", "task.tokens_per_second"}};
   return arm_table(results, arms, "Block sizes, " + task, columns);
 }
 

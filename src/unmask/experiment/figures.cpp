@@ -73,8 +73,8 @@ Table table_of(const Results& results, std::span<const std::string> arms, const 
 
 }  // namespace
 
-Table arm_table(const Results& results, std::span<const std::string> arms,
-                const std::string& title, std::span<const ValueColumn> columns) {
+Table arm_table(const Results& results, std::span<const std::string> arms, const std::string& title,
+                std::span<const ValueColumn> columns) {
   return table_of(results, arms, title, columns,
                   [&](const std::string& arm, const ValueColumn& column) {
                     std::vector<double> values = results.values(arm, column.value);
@@ -88,12 +88,12 @@ Table difference_table(const Results& results, std::span<const std::string> arms
                        std::span<const ValueColumn> columns) {
   std::vector<std::string> others(arms.begin(), arms.end());
   std::erase(others, baseline);
-  return table_of(results, others, title, columns,
-                  [&](const std::string& arm, const ValueColumn& column) {
-                    return paired_interval(
-                        results.values(arm, column.value), results.values(baseline, column.value),
-                        [&](double a, double b) { return column.factor * (a - b); });
-                  });
+  return table_of(
+      results, others, title, columns, [&](const std::string& arm, const ValueColumn& column) {
+        return paired_interval(results.values(arm, column.value),
+                               results.values(baseline, column.value),
+                               [&](double a, double b) { return column.factor * (a - b); });
+      });
 }
 
 }  // namespace unmask

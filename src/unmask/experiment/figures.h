@@ -29,8 +29,8 @@ struct ValueColumn {
   std::string head, value;
   double factor = 1;
 };
-Table arm_table(const Results& results, std::span<const std::string> arms,
-                const std::string& title, std::span<const ValueColumn> columns);
+Table arm_table(const Results& results, std::span<const std::string> arms, const std::string& title,
+                std::span<const ValueColumn> columns);
 
 // The same less the values of one of the arms, which has no row, seed by seed.
 Table difference_table(const Results& results, std::span<const std::string> arms,

@@ -23,9 +23,9 @@ Result<HeldOut> HeldOut::create(const StageSpec& spec, const StagePlace& place) 
 }
 
 Result<Model> HeldOut::load_model(const nlohmann::json& routing) const {
-  return unmask::load_model(
-      model_,
-      {.adjust = [&](ModelConfig& config) { return change_routing(routing, file_, config); }});
+  return unmask::load_model(model_, {.adjust = [&](ModelConfig& config) {
+                              return change_routing(routing, file_, config);
+                            }});
 }
 
 Result<SequenceBatch> HeldOut::read(const ModelConfig& config) const {

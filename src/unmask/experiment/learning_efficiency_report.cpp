@@ -10,7 +10,7 @@
 namespace unmask {
 namespace {
 
-constexpr const char* kCurve = "train.validation";
+constexpr const char* kValidation = "train.validation";
 
 // From here on: before, every bin learns the frequencies of tokens, which need no context.
 constexpr double kBegin = 0.25;
@@ -20,13 +20,13 @@ std::string bin_name(int32_t bin) {
   return kNames[bin];
 }
 
-std::string column_of(int32_t bin) { return fmt::format("{}.bin_{}", kCurve, bin + 1); }
+std::string column_of(int32_t bin) { return fmt::format("{}.bin_{}", kValidation, bin + 1); }
 
 // eta of a bin behind the beginning, by seed.
 std::vector<double> efficiency(const Results& results, const std::string& arm, int32_t bin) {
   std::vector<double> eta;
   for (size_t seed = 0; seed < results.seeds().size(); ++seed) {
-    const auto step = results.column(arm, std::string(kCurve) + ".step", seed);
+    const auto step = results.column(arm, std::string(kValidation) + ".step", seed);
     const auto loss = results.column(arm, column_of(bin), seed);
     eta.push_back(step.empty() || loss.size() != step.size()
                       ? std::nan("")
@@ -37,16 +37,16 @@ std::vector<double> efficiency(const Results& results, const std::string& arm, i
 
 Interval ratio_of_ends(const Results& results, const std::string& arm) {
   return paired_interval(efficiency(results, arm, 0), efficiency(results, arm, kMaskBins - 1),
-                         [](double low, double high) { return low / high; });
+                         quotient);
 }
 
 std::vector<Condition> faster(const Results& results) {
   std::vector<Condition> conditions;
   for (const std::string& arm : results.arms()) {
-    conditions.push_back({.what = "eta of the lowest quarter over the highest, " +
-                                  results.label(arm),
-                          .value = ratio_of_ends(results, arm),
-                          .bound = 1});
+    conditions.push_back(
+        {.what = "eta of the lowest quarter over the highest, " + results.label(arm),
+         .value = ratio_of_ends(results, arm),
+         .bound = 1});
   }
   return conditions;
 }
@@ -57,17 +57,19 @@ std::vector<Condition> seven_times_faster(const Results& results) {
   return conditions;
 }
 
-constexpr Claim kClaims[] = {
+constexpr Claim kEfficiencyClaims[] = {
     {"A", "section 4, learning efficiency", "Low mask ratios learn faster than high ones", faster,
      "With much context there is more to be learned than how often tokens occur.",
      "High mask ratios fall as fast.",
      "The loss at high mask ratios falls so little that its slope is not known."},
     {"A", "section 4, learning efficiency: 7 to 20 times", "They learn seven times as fast or more",
      seven_times_faster,
-     "The loss at high mask ratios soon stays near the entropy of the tokens' frequencies, while that at "
+     "The loss at high mask ratios soon stays near the entropy of the tokens' frequencies, while "
+     "that at "
      "low ones goes on falling.",
      "Short runs are in the part where context of any length helps: the ratio grows with training.",
-     "The loss at high mask ratios falls so little that its slope, by which is divided, is not known well "
+     "The loss at high mask ratios falls so little that its slope, by which is divided, is not "
+     "known well "
      "enough."},
 };
 
@@ -81,12 +83,11 @@ Figure eta_figure(const Results& results, const std::string& arm) {
     std::vector<std::vector<double>> rows;
     Band band;
     for (size_t seed = 0; seed < results.seeds().size(); ++seed) {
-      const auto step = results.column(arm, std::string(kCurve) + ".step", seed);
+      const auto step = results.column(arm, std::string(kValidation) + ".step", seed);
       const auto loss = results.column(arm, column_of(bin), seed);
       for (size_t i = 0; i + kWindow <= std::min(step.size(), loss.size()); ++i) {
-        const double eta =
-            mean_learning_efficiency(std::span(step).subspan(i, kWindow),
-                                     std::span(loss).subspan(i, kWindow), step[i]);
+        const double eta = mean_learning_efficiency(std::span(step).subspan(i, kWindow),
+                                                    std::span(loss).subspan(i, kWindow), step[i]);
         if (i == rows.size()) {
           rows.emplace_back();
           band.x.push_back(step[i + kWindow / 2]);
@@ -101,15 +102,15 @@ Figure eta_figure(const Results& results, const std::string& arm) {
   return figure;
 }
 
-Figure loss_figure(const Results& results, const std::string& arm) {
+Figure bin_figure(const Results& results, const std::string& arm) {
   Figure figure{.caption = "Mean over seeds and its 95 % interval.",
                 .plot = {.title = "Loss by mask ratio, " + results.label(arm),
                          .x_label = "steps",
                          .y_label = "nats per token",
                          .from_zero = false}};
   for (int32_t bin = 0; bin < kMaskBins; ++bin) {
-    Curve curve = band_curve(bin_name(bin),
-                             results.band(arm, kCurve, "step", fmt::format("bin_{}", bin + 1)));
+    Curve curve = band_curve(
+        bin_name(bin), results.band(arm, kValidation, "step", fmt::format("bin_{}", bin + 1)));
     if (!curve.x.empty()) figure.plot.curves.push_back(std::move(curve));
   }
   return figure;
@@ -117,12 +118,12 @@ Figure loss_figure(const Results& results, const std::string& arm) {
 
 }  // namespace
 
-std::span<const Claim> learning_efficiency_claims() { return kClaims; }
+std::span<const Claim> learning_efficiency_claims() { return kEfficiencyClaims; }
 
 Report learning_efficiency_report(const Results& results) {
-  Table table{.title = "eta behind the first quarter of the steps, 1e-4 per step",
-              .head = {"arm", bin_name(0), bin_name(1), bin_name(2), bin_name(3),
-                       "lowest over highest"}};
+  Table table{
+      .title = "eta behind the first quarter of the steps, 1e-4 per step",
+      .head = {"arm", bin_name(0), bin_name(1), bin_name(2), bin_name(3), "lowest over highest"}};
   Report report;
   for (const std::string& arm : results.arms()) {
     std::vector<std::string> row = {results.label(arm)};
@@ -133,7 +134,7 @@ Report learning_efficiency_report(const Results& results) {
     }
     row.push_back(interval_text(ratio_of_ends(results, arm)));
     table.rows.push_back(std::move(row));
-    report.figures.push_back(loss_figure(results, arm));
+    report.figures.push_back(bin_figure(results, arm));
     report.figures.push_back(eta_figure(results, arm));
   }
   report.tables = {std::move(table)};

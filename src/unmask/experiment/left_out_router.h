@@ -18,8 +18,8 @@ struct WeightRange {
 // What a LeftOutRouter saw and did.
 struct LeftOut {
   int64_t tokens = 0;
-  int64_t slots = 0;       // whose expert was left out
-  double weight_sum = 0;   // of those
+  int64_t slots = 0;      // whose expert was left out
+  double weight_sum = 0;  // of those
 };
 
 // A router whose experts do not count where a token gave them a weight in a range: the weights of

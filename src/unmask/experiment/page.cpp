@@ -15,7 +15,8 @@ std::string section(const std::string& title, const std::string& body) {
 }
 
 std::string table_html(const Table& table) {
-  std::string html = "<div class=\"card table\"><div class=\"scroll\"><table class=\"data\"><thead>";
+  std::string html =
+      "<div class=\"card table\"><div class=\"scroll\"><table class=\"data\"><thead>";
   const auto row = [&](const std::vector<std::string>& cells, const char* cell_tag) {
     html += "<tr>";
     for (size_t i = 0; i < cells.size(); ++i) {
@@ -42,12 +43,14 @@ std::string claims_html(const Experiment& experiment, const Results& results) {
     const auto conditions = claim.conditions(results);
     std::string measured;
     for (const Condition& condition : conditions) {
-      measured += fmt::format("<span class=\"sub\">{}</span>", escape_html(condition_text(condition)));
+      measured +=
+          fmt::format("<span class=\"sub\">{}</span>", escape_html(condition_text(condition)));
     }
-    html += fmt::format("<tr><td class=\"left\">{}<span class=\"sub\">{}</span></td>"
-                        "<td class=\"left\"><b>{}</b></td><td class=\"left\">{}</td></tr>\n",
-                        escape_html(claim.text), escape_html(claim.source),
-                        name_of(verdict_of(conditions)), measured);
+    html += fmt::format(
+        "<tr><td class=\"left\">{}<span class=\"sub\">{}</span></td>"
+        "<td class=\"left\"><b>{}</b></td><td class=\"left\">{}</td></tr>\n",
+        escape_html(claim.text), escape_html(claim.source), name_of(verdict_of(conditions)),
+        measured);
   }
   return "<div class=\"card table\"><div class=\"scroll\"><table class=\"data\"><tbody>\n" + html +
          "</tbody></table></div></div>\n";

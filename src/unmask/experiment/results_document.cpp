@@ -54,15 +54,14 @@ std::string range_text(const Results& results, const std::string& name) {
 std::string scale_text(const Results& results) {
   const auto& document = results.document();
   const auto finished = results.complete() ? "" : ", of which not all are finished";
-  return fmt::format("{} arms, {} seeds{}; {} parameters, {} tokens of training a run; {} on {} ({} "
-                     "threads, {}), unmask {}.",
-                     results.arms().size(), results.seeds().size(), finished,
-                     range_text(results, "parameters"), range_text(results, "tokens"),
-                     readable_duration(document["seconds"]),
-                     document["machine"]["processor"].get<std::string>(),
-                     document["machine"]["threads"].get<int64_t>(),
-                     document["machine"]["isa"].get<std::string>(),
-                     document["version"].get<std::string>());
+  return fmt::format(
+      "{} arms, {} seeds{}; {} parameters, {} tokens of training a run; {} on {} ({} "
+      "threads, {}), unmask {}.",
+      results.arms().size(), results.seeds().size(), finished, range_text(results, "parameters"),
+      range_text(results, "tokens"), readable_duration(document["seconds"]),
+      document["machine"]["processor"].get<std::string>(),
+      document["machine"]["threads"].get<int64_t>(), document["machine"]["isa"].get<std::string>(),
+      document["version"].get<std::string>());
 }
 
 std::string claim_text(const Claim& claim, const std::optional<Results>& results) {
@@ -73,7 +72,8 @@ std::string claim_text(const Claim& claim, const std::optional<Results>& results
     text += fmt::format("- {}\n", condition_text(condition));
   }
   const Verdict verdict = verdict_of(conditions);
-  return text + fmt::format("\n**{}{}.** {}\n", static_cast<char>(std::toupper(name_of(verdict)[0])),
+  return text + fmt::format("\n**{}{}.** {}\n",
+                            static_cast<char>(std::toupper(name_of(verdict)[0])),
                             name_of(verdict).substr(1), claim.why(verdict));
 }
 
@@ -99,10 +99,11 @@ std::string table_text(const Table& table) {
 }
 
 std::string experiment_text(const Experiment& experiment, const std::optional<Results>& results) {
-  std::string text = fmt::format("\n## {}\n\n    scripts/experiment {}\n", experiment.name,
-                                 experiment.name);
+  std::string text =
+      fmt::format("\n## {}\n\n    scripts/experiment {}\n", experiment.name, experiment.name);
   if (results) text += fmt::format("\n{}\n", scale_text(*results));
-  for (const Claim& claim : experiment.claims) text += fmt::format("\n{}", claim_text(claim, results));
+  for (const Claim& claim : experiment.claims)
+    text += fmt::format("\n{}", claim_text(claim, results));
   if (!results) return text;
   for (const Table& table : experiment.report(*results).tables) {
     if (!table.rows.empty()) text += table_text(table);

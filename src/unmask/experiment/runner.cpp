@@ -34,17 +34,16 @@ Status check_needs(const ExperimentSpec& spec) {
 Status write_data(const DataSpec& data, const std::string& directory) {
   const std::string path = directory + "/" + data.name + ".jsonl";
   const std::string record = directory + "/" + data.name + ".json";
-  const nlohmann::json description = {{"task", data.task},
-                                      {"set", data.settings},
-                                      {"count", data.count},
-                                      {"seed", data.seed}};
+  const nlohmann::json description = {
+      {"task", data.task}, {"set", data.settings}, {"count", data.count}, {"seed", data.seed}};
   std::error_code code;
   if (fs::exists(record, code)) {
     UNMASK_TRY(const nlohmann::json before, read_json_file(record));
     if (before == description) return {};
-    return usage_error("{}: was made of {}, expected {}; remove {} to begin anew, or give another "
-                       "--out",
-                       path, before.dump(), description.dump(), directory);
+    return usage_error(
+        "{}: was made of {}, expected {}; remove {} to begin anew, or give another "
+        "--out",
+        path, before.dump(), description.dump(), directory);
   }
   fs::create_directories(directory, code);
   if (code) return failure("{}: cannot create: {}", directory, code.message());

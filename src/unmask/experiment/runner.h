@@ -25,8 +25,8 @@ struct RunProgress {
 std::string stage_directory(const std::string& experiment, const std::string& arm, uint64_t seed,
                             const std::string& stage);
 
-// Does what is not done yet, all arms for seed 1, then for seed 2, so that what is there at any time
-// compares all arms; until `stop` is set. A finished stage is not done again, an interrupted
+// Does what is not done yet, all arms for seed 1, then for seed 2, so that what is there at any
+// time compares all arms; until `stop` is set. A finished stage is not done again, an interrupted
 // training goes on from its newest checkpoint. Fails where a finished stage was done with another
 // configuration than now.
 Result<RunProgress> run_experiment(const ExperimentSpec& spec, const RunRequest& request,

@@ -147,10 +147,10 @@ Result<ExperimentSpec> read_experiment(const std::string& root, const std::strin
                                        bool quick) {
   const std::vector<std::string> names = experiment_names(root);
   if (std::ranges::count(names, name) == 0) {
-    return usage_error("experiment \"{}\": expected one of {} (in {}; run from the root of the "
-                       "repository)",
-                       name, names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")),
-                       root);
+    return usage_error(
+        "experiment \"{}\": expected one of {} (in {}; run from the root of the "
+        "repository)",
+        name, names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")), root);
   }
   ExperimentSpec spec;
   spec.name = name;

@@ -20,8 +20,10 @@ const std::vector<StageEntry>& entries() {
       {"retrofit", make_retrofit_stage, {}},
       {"loss", make_loss_stage, {"set", "data", "draws", "sequences", "routing"}},
       {"leave-out", make_leave_out_stage, {"set", "data", "edges"}},
-      {"task", make_task_stage,
-       {"set", "count", "seed", "routing", "sweep", "checkpoints", "batch", "sampler", "threshold"}},
+      {"task",
+       make_task_stage,
+       {"set", "count", "seed", "routing", "sweep", "checkpoints", "batch", "sampler",
+        "threshold"}},
   };
   return kEntries;
 }

@@ -10,7 +10,8 @@ namespace unmask {
 
 // A mean over seeds, and where the true mean is with 95 % probability if the values are normal:
 // mean ± t s / sqrt(n), t the 97.5 % point of Student's distribution with n - 1 degrees of freedom.
-// Of one value nothing is known but itself: the interval is the whole line. Of none the mean is NaN.
+// Of one value nothing is known but itself: the interval is the whole line. Of none the mean is
+// NaN.
 struct Interval {
   int64_t count = 0;
   double mean = std::numeric_limits<double>::quiet_NaN();
@@ -31,6 +32,9 @@ Interval paired_interval(std::span<const double> a, std::span<const double> b, F
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) values.push_back(f(a[i], b[i]));
   return mean_interval(values);
 }
+
+inline double difference(double a, double b) { return a - b; }
+inline double quotient(double a, double b) { return a / b; }
 
 // Probability that |T| <= t, T Student's with `degrees` >= 1 degrees of freedom (Abramowitz and
 // Stegun 26.7.3 and 26.7.4, exact).

@@ -87,9 +87,15 @@ class TaskStage final : public Stage {
     if (keys_.sampler.threshold) sampler["threshold"] = *keys_.sampler.threshold;
     json sweep = json::object();
     if (!keys_.sweep_key.empty()) sweep[keys_.sweep_key] = keys_.values;
-    return {{"task", keys_.task},       {"set", keys_.settings},    {"count", keys_.count},
-            {"seed", keys_.seed},       {"routing", keys_.routing}, {"sweep", std::move(sweep)},
-            {"batch", keys_.batch},     {"model", model_},          {"sampler", std::move(sampler)},
+    return {{"task", keys_.task},
+            {"set", keys_.settings},
+            {"count", keys_.count},
+            {"seed", keys_.seed},
+            {"routing", keys_.routing},
+            {"sweep", std::move(sweep)},
+            {"batch", keys_.batch},
+            {"model", model_},
+            {"sampler", std::move(sampler)},
             {"all_checkpoints", keys_.all_checkpoints}};
   }
 

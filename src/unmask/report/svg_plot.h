@@ -8,9 +8,9 @@ namespace unmask {
 // One set of points of a figure.
 struct Curve {
   enum class Form {
-    line,   // points joined
-    steps,  // y[i] holds from x[i] to x[i + 1]
-    bars,   // one for each point, from zero
+    line,    // points joined
+    steps,   // y[i] holds from x[i] to x[i + 1]
+    bars,    // one for each point, from zero
     points,  // not joined
   };
   std::string label;
@@ -22,8 +22,8 @@ struct Curve {
 
 struct Plot {
   std::string title, x_label, y_label;
-  std::vector<Curve> curves = {};  // at least one
-  bool from_zero = true;      // the y axis, unless values are below
+  std::vector<Curve> curves = {};         // at least one
+  bool from_zero = true;                  // the y axis, unless values are below
   std::vector<std::string> x_names = {};  // in place of ticks at 0, 1, …
 };
 

@@ -9,6 +9,7 @@ namespace unmask::avx2 {
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"
+#include "unmask/kernels/isa/pairs.inl.h"
 #include "unmask/kernels/isa/vector_exp.inl.h"
 #include "unmask/kernels/isa/swiglu.inl.h"
 #include "unmask/kernels/isa/rows.inl.h"
@@ -20,6 +21,7 @@ namespace unmask::avx2 {
 const PeakKernel kPeak = peak_of<F32Words>();
 const GemmKernel kGemmF32 = Gemm<F32Words>::kernel();
 const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
+const GemmKernel kGemmBf16Pairs = Gemm<SpelledOutPairs>::kernel();
 
 const PeakKernel kPeakInt8 = peak_of<ByteHalvesPeak>();
 const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 4>::kernel();

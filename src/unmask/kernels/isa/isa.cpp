@@ -34,6 +34,11 @@ Isa choose() {
   return best;
 }
 
+bool has_value(const char* variable, std::string_view value) {
+  const char* const found = std::getenv(variable);
+  return found != nullptr && found == value;
+}
+
 }  // namespace
 
 std::string_view name_of(Isa isa) {
@@ -56,21 +61,25 @@ Isa isa_in_use() {
 }
 
 bool use_reference_kernels() {
-  static const bool reference = [] {
-    const char* wish = std::getenv("UNMASK_KERNELS");
-    return wish != nullptr && std::string_view(wish) == "reference";
-  }();
+  static const bool reference = has_value("UNMASK_KERNELS", "reference");
   return reference;
+}
+
+bool spell_out_pairs() {
+  static const bool pairs = has_value("UNMASK_BF16", "pairs");
+  return pairs;
 }
 
 const GemmKernel& gemm_kernel(Precision precision) {
   const bool f32 = precision == Precision::f32;
   switch (isa_in_use()) {
     case Isa::avx2:
-      return f32 ? avx2::kGemmF32 : avx2::kGemmBf16;
+      return f32 ? avx2::kGemmF32 : spell_out_pairs() ? avx2::kGemmBf16Pairs : avx2::kGemmBf16;
     case Isa::avx512:
     case Isa::avx512_vnni:
-      return f32 ? avx512::kGemmF32 : avx512::kGemmBf16;
+      return f32                 ? avx512::kGemmF32
+             : spell_out_pairs() ? avx512::kGemmBf16Pairs
+                                 : avx512::kGemmBf16;
     case Isa::avx512_bf16:
       break;
   }

@@ -16,4 +16,9 @@ Isa isa_in_use();
 // UNMASK_KERNELS=reference: every kernel with a plain twin runs that twin. Read once.
 bool use_reference_kernels();
 
+// UNMASK_BF16=pairs: machines without a bf16 dot instruction multiply bf16 in its layout, spelled
+// out in f32 and so slower, which shows that whole operations are right where there is one. Read
+// once.
+bool spell_out_pairs();
+
 }  // namespace unmask

@@ -57,4 +57,11 @@ inline void transpose(Vec rows[16]) {
   }
 }
 
+// Of 32 consecutive values those at even and at odd places.
+inline void unzip(Vec first, Vec second, Vec& even, Vec& odd) {
+  const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  even = _mm512_permutex2var_ps(first, at, second);
+  odd = _mm512_permutex2var_ps(first, _mm512_add_epi32(at, _mm512_set1_epi32(1)), second);
+}
+
 }  // namespace

@@ -49,4 +49,13 @@ inline void transpose(Vec rows[8]) {
   }
 }
 
+// Of 16 consecutive values those at even and at odd places.
+inline void unzip(Vec first, Vec second, Vec& even, Vec& odd) {
+  const auto in_order = [](Vec v) {
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
+  };
+  even = in_order(_mm256_shuffle_ps(first, second, 0x88));
+  odd = in_order(_mm256_shuffle_ps(first, second, 0xdd));
+}
+
 }  // namespace

@@ -17,6 +17,7 @@ extern const ElementwiseKernel kElementwise;
 extern const NormKernel kNorm;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
+extern const GemmKernel kGemmBf16Pairs;  // UNMASK_BF16=pairs: slower than kGemmBf16
 extern const SoftmaxKernel kSoftmax;
 extern const SwiGluKernel kSwiGlu;
 extern const PeakKernel kPeakInt8;
@@ -31,8 +32,6 @@ extern const ElementwiseKernel kElementwise;
 extern const NormKernel kNorm;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
-// The layout of bf16 pairs with the dot instruction spelled out in f32: shows on any AVX-512
-// machine that the pair format is right (tests), slower than kGemmBf16.
 extern const GemmKernel kGemmBf16Pairs;
 extern const SoftmaxKernel kSoftmax;
 extern const SwiGluKernel kSwiGlu;
