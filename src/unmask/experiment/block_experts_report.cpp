@@ -49,8 +49,6 @@ double accuracy_at(const Results& results, const std::string& arm, size_t seed, 
   return points.back().second;
 }
 
-double ratio(double a, double b) { return a / b; }
-
 std::vector<Condition> fewer_experts(const Results& results, const std::string& arm) {
   std::vector<Condition> conditions;
   for (const std::string task : kTasks) {
@@ -59,12 +57,12 @@ std::vector<Condition> fewer_experts(const Results& results, const std::string& 
         {.what =
              fmt::format("{}: unique experts of the original over {}", task, results.label(ours)),
          .value = paired_interval(results.values(original, "task.unique_experts"),
-                                  at_value(results, ours, "unique_experts", kTrainedP), ratio),
+                                  at_value(results, ours, "unique_experts", kTrainedP), quotient),
          .bound = 3});
     conditions.push_back(
         {.what = fmt::format("{}: accuracy of {} over the original", task, results.label(ours)),
          .value = paired_interval(at_value(results, ours, "accuracy", kTrainedP),
-                                  results.values(original, "task.accuracy"), ratio),
+                                  results.values(original, "task.accuracy"), quotient),
          .bound = 0.99});
   }
   return conditions;
@@ -108,20 +106,19 @@ std::vector<Condition> distillation_helps(const Results& results) {
         {.what = task + ": accuracy with self-distillation less without",
          .value = paired_interval(
              at_value(results, arm_of(task, "distilled"), "accuracy", kTrainedP),
-             at_value(results, arm_of(task, "block-experts"), "accuracy", kTrainedP),
-             [](double a, double b) { return a - b; })});
+             at_value(results, arm_of(task, "block-experts"), "accuracy", kTrainedP), difference)});
   }
   return conditions;
 }
 
-std::vector<Condition> decodes_faster(const Results& results) {
+std::vector<Condition> block_decodes_faster(const Results& results) {
   std::vector<Condition> conditions;
   for (const std::string task : kTasks) {
     conditions.push_back(
         {.what = task + ": tokens/s with block experts over the original",
          .value = paired_interval(
              at_value(results, arm_of(task, "distilled"), "tokens_per_second", kTrainedP),
-             results.values(arm_of(task, "original"), "task.tokens_per_second"), ratio),
+             results.values(arm_of(task, "original"), "task.tokens_per_second"), quotient),
          .bound = 1.14});
   }
   return conditions;
@@ -134,14 +131,14 @@ std::vector<Condition> weight_is_importance(const Results& results) {
     conditions.push_back(
         {.what = task + ": rise of the loss without the heaviest experts less that without the "
                         "lightest",
-         .value = paired_interval(results.values(original, "leave-out.rise_of_heaviest"),
-                                  results.values(original, "leave-out.rise_of_lightest"),
-                                  [](double a, double b) { return a - b; })});
+         .value =
+             paired_interval(results.values(original, "leave-out.rise_of_heaviest"),
+                             results.values(original, "leave-out.rise_of_lightest"), difference)});
   }
   return conditions;
 }
 
-constexpr Claim kClaims[] = {
+constexpr Claim kBlockClaims[] = {
     {"B", "tables of LLaDA2.0-mini: 70 unique experts to 14, 99.11 % of the accuracy kept",
      "After self-distillation, a block reads a third of the experts or fewer at 99 % of the "
      "accuracy",
@@ -169,7 +166,7 @@ constexpr Claim kClaims[] = {
      "The model without distillation does not lose what could be gained.",
      "What is lost without distillation is too little to be seen."},
     {"B", "latency 1.14 to 1.66 times", "Decoding becomes 1.14 times as fast or more",
-     decodes_faster, "Fewer experts' weights are read for each step.",
+     block_decodes_faster, "Fewer experts' weights are read for each step.",
      "All experts of a model of this size lie in the processor's cache, so that reading fewer "
      "saves "
      "nothing but the work of small matrices.",
@@ -278,7 +275,7 @@ Table block_sizes(const Results& results, const std::string& task) {
 
 }  // namespace
 
-std::span<const Claim> block_experts_claims() { return kClaims; }
+std::span<const Claim> block_experts_claims() { return kBlockClaims; }
 
 Report block_experts_report(const Results& results) {
   Report report;

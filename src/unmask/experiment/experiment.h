@@ -42,5 +42,13 @@ const Experiment* find_experiment(std::string_view name);  // null: none of this
 // Claims and reports of each, for the list in experiment.cpp.
 std::span<const Claim> ec_vs_tc_claims();
 Report ec_vs_tc_report(const Results& results);
+std::span<const Claim> capacity_schedules_claims();
+Report capacity_schedules_report(const Results& results);
+std::span<const Claim> learning_efficiency_claims();
+Report learning_efficiency_report(const Results& results);
+std::span<const Claim> retrofit_claims();
+Report retrofit_report(const Results& results);
+std::span<const Claim> block_experts_claims();
+Report block_experts_report(const Results& results);
 
 }  // namespace unmask

@@ -8,9 +8,9 @@
 namespace unmask {
 namespace {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNoSlope = std::numeric_limits<double>::quiet_NaN();
 
-double log_or_nan(double loss) { return loss > 0 ? std::log(loss) : kNone; }
+double log_or_nan(double loss) { return loss > 0 ? std::log(loss) : kNoSlope; }
 
 }  // namespace
 
@@ -38,7 +38,7 @@ double mean_learning_efficiency(std::span<const double> step, std::span<const do
     sum_xy += x * y;
   }
   const double spread = n * sum_xx - sum_x * sum_x;
-  return n >= 2 && spread > 0 ? -(n * sum_xy - sum_x * sum_y) / spread : kNone;
+  return n >= 2 && spread > 0 ? -(n * sum_xy - sum_x * sum_y) / spread : kNoSlope;
 }
 
 }  // namespace unmask

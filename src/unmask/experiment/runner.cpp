@@ -67,6 +67,7 @@ class SeedRun {
       for (const StageSpec& stage : arm.stages) {
         if (!stage.from.empty()) model = models_[stage.from];
         UNMASK_TRY_STATUS(advance(arm, stage, model));
+        models_[fmt::format("{}/{}", arm.name, stage.name)] = model;
       }
       models_[arm.name] = model;
     }
@@ -122,7 +123,7 @@ class SeedRun {
   uint64_t seed_;
   const std::atomic<bool>& stop_;
   RunProgress& progress_;
-  std::map<std::string, std::string> models_;  // of the arms that are done
+  std::map<std::string, std::string> models_;  // by arm, and by arm and stage
 };
 
 }  // namespace

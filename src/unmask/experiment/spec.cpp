@@ -97,9 +97,10 @@ json spread_arms(const json& arms) {
 
 // Every arm and stage has a name of its own, and begins with a model that is there by then.
 Status check_names(const ExperimentSpec& spec, const std::string& file) {
-  std::vector<std::string> arms;
+  std::set<std::string> arms;
+  std::vector<std::string> sources;  // what `from` may say
   for (const ArmSpec& arm : spec.arms) {
-    if (std::ranges::count(arms, arm.name)) {
+    if (!arms.insert(arm.name).second) {
       return usage_error("{}: arm \"{}\": expected a name of its own, found it twice", file,
                          arm.name);
     }
@@ -109,12 +110,15 @@ Status check_names(const ExperimentSpec& spec, const std::string& file) {
         return usage_error("{}: arm \"{}\": stage \"{}\" comes twice; give one a name", file,
                            arm.name, stage.name);
       }
-      if (!stage.from.empty() && std::ranges::count(arms, stage.from) == 0) {
+      if (!stage.from.empty() && std::ranges::count(sources, stage.from) == 0) {
         return usage_error("{}: arm \"{}\": from = \"{}\": expected an earlier arm (nearest: {})",
-                           file, arm.name, stage.from, nearest_name(stage.from, arms));
+                           file, arm.name, stage.from, nearest_name(stage.from, sources));
       }
     }
-    arms.push_back(arm.name);
+    sources.push_back(arm.name);
+    for (const std::string& stage : stages) {
+      sources.push_back(fmt::format("{}/{}", arm.name, stage));
+    }
   }
   return {};
 }

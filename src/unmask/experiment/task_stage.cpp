@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "unmask/base/document.h"
@@ -193,7 +194,9 @@ class TaskStage final : public Stage {
       all.timed_curves["points"][name] = column;
       all.timed_values[name] = column.back();
     }
-    all.curves["denoising"]["unique_experts"] = by_step;
+    std::vector<int64_t> steps(by_step.size());
+    std::iota(steps.begin(), steps.end(), 1);
+    all.curves["denoising"] = {{"step", steps}, {"unique_experts", by_step}};
     return all;
   }
 
