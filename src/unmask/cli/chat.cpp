@@ -19,10 +19,11 @@
 #include "unmask/cli/generation_report.h"
 #include "unmask/cli/interrupt.h"
 #include "unmask/cli/loaded_model.h"
-#include "unmask/cli/stop_strings.h"
 #include "unmask/cli/text_stream.h"
 #include "unmask/diffusion/generate.h"
+#include "unmask/evaluate/written_text.h"
 #include "unmask/text/conversations.h"
+#include "unmask/text/stop_strings.h"
 
 namespace unmask::cli {
 namespace {

@@ -11,6 +11,7 @@
 #include "unmask/cli/loaded_model.h"
 #include "unmask/cli/task_settings.h"
 #include "unmask/evaluate/answers.h"
+#include "unmask/evaluate/written_text.h"
 
 namespace unmask::cli {
 namespace {

@@ -23,9 +23,9 @@
 #include "unmask/cli/generation_report.h"
 #include "unmask/cli/interrupt.h"
 #include "unmask/cli/loaded_model.h"
-#include "unmask/cli/stop_strings.h"
 #include "unmask/cli/token_ids.h"
 #include "unmask/cli/watch.h"
+#include "unmask/evaluate/written_text.h"
 
 namespace unmask::cli {
 namespace {
