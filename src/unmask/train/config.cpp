@@ -71,6 +71,7 @@ void read_objective(Fields& fields, ObjectiveOptions& objective) {
   fields.read_enum(
       "kind", objective.kind,
       {{"elbo", Kind::elbo}, {"plain", Kind::plain}, {"sft", Kind::sft}, {"block", Kind::block}});
+  fields.read_between("confidence", objective.confidence, 0.0f);
   if (objective.kind == Kind::block) objective.mask_ratio = {0.3f, 0.8f};  // dMoE
   fields.read_between("mask_ratio_min", objective.mask_ratio.low, 0.0f, 1.0f);
   fields.read_between("mask_ratio_max", objective.mask_ratio.high, 0.0f, 1.0f);
