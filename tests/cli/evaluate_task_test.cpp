@@ -43,7 +43,7 @@ experts_per_token = 2
 [objective]
 kind = "sft"
 [training]
-steps = 250
+steps = 600
 batch = 32
 [optimizer]
 learning_rate = 3e-3

@@ -26,7 +26,7 @@ std::vector<std::vector<float>> logits_of(Model& model, bool with_prompt) {
   tape.mode = Tape::Mode::inference;
   model.forward(batch.batch(), tape);
   std::vector<int32_t> rows;
-  for (int32_t i = 0; i < kLength; ++i) rows.push_back(first + std::ssize(kPrompt) + i);
+  for (int32_t i = 0; i < kLength; ++i) rows.push_back(first + canvas.size() - kLength + i);
   const Matrix logits = tape.arena.matrix(kLength, kTinyVocab);
   model.head_forward(tape, rows, logits);
   std::vector<std::vector<float>> result;

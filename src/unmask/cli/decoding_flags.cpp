@@ -9,6 +9,7 @@
 
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/loaded_model.h"
+#include "unmask/evaluate/written_text.h"
 
 namespace unmask::cli {
 namespace {
@@ -95,9 +96,7 @@ Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,
       return usage_error(
           "--stop: compares texts, and --tokens works without; expected one of them");
     }
-    result.stop = [tokenizer, &stops](std::span<const int32_t> written) {
-      return stops.tokens_before(written, *tokenizer);
-    };
+    end_at(stops, *tokenizer, result);
   }
   return result;
 }

@@ -16,8 +16,10 @@ Result<std::vector<int32_t>> parse_token_ids(std::string_view flag, std::string_
     int32_t id = -1;
     const auto [next, error] = std::from_chars(at, end, id);
     if (error != std::errc() || id < 0 || id >= vocab_size) {
-      return usage_error("{}: expected ids below {}, separated by spaces or commas, found \"{}\"",
-                         flag, vocab_size, std::string_view(at, end));
+      return usage_error(
+          "{}: expected ids below the vocabulary size {}, separated by spaces or commas, found "
+          "\"{}\"",
+          flag, vocab_size, std::string_view(at, end));
     }
     ids.push_back(id);
     at = next;

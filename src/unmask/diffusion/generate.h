@@ -114,6 +114,9 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
                                          const GenerateOptions& options, Tape& tape,
                                          GenerateReport* report = nullptr);
 
+// Whether a model can decode so; `generate` checks it too.
+Status check_options(const GenerateOptions& options, const ModelConfig& config);
+
 // What `automatic` decides: whether the assignment of a block's tokens depends on that block alone,
 // for blocks of `block_length` positions of a block-causal model.
 bool routes_block_by_block(const ModelConfig& config, int32_t block_length);

@@ -12,7 +12,7 @@ int32_t prompt_length(const Canvas& canvas) {
 
 void end_at(const StopStrings& stops, const Tokenizer& tokenizer, GenerateOptions& options) {
   if (stops.empty()) return;
-  options.stop = [&](std::span<const int32_t> written) {
+  options.stop = [&stops, &tokenizer](std::span<const int32_t> written) {
     return stops.tokens_before(written, tokenizer);
   };
 }

@@ -11,6 +11,7 @@
 #include "unmask/kernels/rope.h"
 #include "unmask/model/batch.h"
 #include "unmask/model/config.h"
+#include "unmask/model/head.h"
 #include "unmask/model/layer_context.h"
 #include "unmask/model/parameters.h"
 #include "unmask/model/tape.h"
@@ -66,6 +67,14 @@ class Model {
   double head_loss(Tape& tape, std::span<const int32_t> rows, std::span<const int32_t> targets,
                    std::span<const float> weight, std::span<float> loss, Matrix d_hidden,
                    Parameters* gradients);
+
+  // The same with the confidence term (head.h): entropy [rows] receives that of the predictions
+  // that are right, 0 for the others.
+  ConfidentLoss confident_head_loss(Tape& tape, std::span<const int32_t> rows,
+                                    std::span<const int32_t> targets, float beta,
+                                    std::span<const float> weight, std::span<float> loss,
+                                    std::span<float> entropy, Matrix d_hidden,
+                                    Parameters* gradients);
 
   // The most slots that any layer of a forward pass over these sequences may have.
   int64_t max_slots(std::span<const int32_t> sequence_begin) const;
