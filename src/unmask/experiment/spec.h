@@ -23,8 +23,8 @@ struct DataSpec {
 struct StageSpec {
   std::string name;  // its directory, and what its numbers are called by
   std::string kind;  // "train", "retrofit", …
-  // Where the model that it begins with is from: "ARM", what an earlier arm came to, or "ARM/STAGE";
-  // empty: the stage before it, if any.
+  // Where the model that it begins with is from: "ARM", what an earlier arm came to, or
+  // "ARM/STAGE"; empty: the stage before it, if any.
   std::string from;
   nlohmann::json keys = nlohmann::json::object();
 };

@@ -17,6 +17,7 @@ struct StageEntry {
 const std::vector<StageEntry>& entries() {
   static const std::vector<StageEntry> kEntries = {
       {"train", make_train_stage, {"set", "data"}},
+      {"distill", make_distill_stage, {"set", "data"}},
       {"retrofit", make_retrofit_stage, {}},
       {"loss", make_loss_stage, {"set", "data", "draws", "sequences", "routing"}},
       {"leave-out", make_leave_out_stage, {"set", "data", "edges"}},

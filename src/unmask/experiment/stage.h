@@ -47,8 +47,8 @@ class Stage {
 
 // Every kind, in a file of its own. Keys that cannot be are usage errors.
 using MakeStage = Result<std::unique_ptr<Stage>>(const StageSpec& spec, const StagePlace& place);
-MakeStage make_train_stage, make_retrofit_stage, make_loss_stage, make_task_stage,
-    make_leave_out_stage;
+MakeStage make_train_stage, make_distill_stage, make_retrofit_stage, make_loss_stage,
+    make_task_stage, make_leave_out_stage;
 
 Result<std::unique_ptr<Stage>> make_stage(const StageSpec& spec, const StagePlace& place);
 

@@ -40,7 +40,11 @@ Result<json> training_document(const StageSpec& spec, const StagePlace& place) {
   }
   if (!data.empty()) {
     UNMASK_TRY(const std::string path, data_file(place, data));
-    document["data"]["paths"] = {path};
+    if (spec.kind == "distill") {
+      document["distill"]["prompts"] = {path};
+    } else {
+      document["data"]["paths"] = {path};
+    }
   }
   document["training"]["seed"] = place.seed;
   if (!place.model.empty()) document["training"]["from"] = place.model;

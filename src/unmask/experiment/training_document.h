@@ -8,7 +8,8 @@
 namespace unmask {
 
 // The training configuration that a stage names, as that place has it: the file of the experiment,
-// the stage's `set`, the quick form's settings, and data, seed and model of the place.
+// the stage's `set`, the quick form's settings, and data (of a distillation, prompts), seed and
+// model of the place.
 Result<nlohmann::json> training_document(const StageSpec& spec, const StagePlace& place);
 
 }  // namespace unmask
