@@ -64,6 +64,21 @@ TEST_F(FilesTest, AFailedWriteKeepsTheOldBytes) {
   EXPECT_FALSE(fs::exists(path + ".partial"));
 }
 
+TEST_F(FilesTest, ReplacesTheTailOfAFile) {
+  const std::string path = directory_.path("file");
+  ASSERT_TRUE(replace_tail(path, 0, "first\n").ok()) << "made where it is not there";
+  ASSERT_TRUE(replace_tail(path, 6, "second\nthi").ok());
+  EXPECT_EQ(content(path), "first\nsecond\nthi");
+  ASSERT_TRUE(replace_tail(path, 13, "3").ok());
+  EXPECT_EQ(content(path), "first\nsecond\n3");
+  ASSERT_TRUE(replace_tail(path, 6, "").ok());
+  EXPECT_EQ(content(path), "first\n");
+  const Status shorter = replace_tail(path, 7, "x");
+  ASSERT_FALSE(shorter.ok());
+  EXPECT_NE(shorter.error().message.find("at least 7 bytes, found 6"), std::string::npos);
+  EXPECT_EQ(content(path), "first\n");
+}
+
 TEST_F(FilesTest, AStagedDirectoryAppearsWhole) {
   const std::string path = directory_.path("run/checkpoint");
   {

@@ -24,9 +24,12 @@ const std::map<std::string, Folders> kMayInclude = {
     {"train",
      {"base", "kernels", "routing", "text", "model", "checkpoint", "diffusion", "evaluate",
       "report"}},
+    {"experiment",
+     {"base", "routing", "text", "model", "checkpoint", "diffusion", "evaluate", "report",
+      "train"}},
     {"cli",
      {"base", "kernels", "routing", "text", "model", "checkpoint", "diffusion", "evaluate",
-      "report", "train"}},
+      "report", "train", "experiment"}},
 };
 
 TEST(Includes, FollowTheArrows) {

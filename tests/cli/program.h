@@ -1,8 +1,15 @@
 #pragma once
 
+#include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+#include <vector>
 
 namespace unmask::test {
 
@@ -26,6 +33,43 @@ inline Outcome run_shell(const std::string& command) {
 // Runs the program with these arguments, as a person would in a shell.
 inline Outcome run_unmask(const std::string& arguments) {
   return run_shell(std::string(UNMASK_BINARY) + " " + arguments);
+}
+
+// Starts the program in a process of its own.
+inline pid_t start_unmask(std::vector<std::string> arguments) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  std::string program = UNMASK_BINARY;
+  std::vector<char*> words = {program.data()};
+  for (std::string& argument : arguments) words.push_back(argument.data());
+  words.push_back(nullptr);
+  execv(UNMASK_BINARY, words.data());
+  _exit(127);
+}
+
+// Kills it at once; whether it was still running.
+inline bool kill_running(pid_t child) {
+  kill(child, SIGKILL);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFSIGNALED(status);
+}
+
+// Until the condition holds, for a minute at most.
+template <class Condition>
+bool wait_for(Condition condition) {
+  for (int i = 0; i < 60'000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
+// The bytes of a file; none where there is none.
+inline std::string slurp(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
 }
 
 }  // namespace unmask::test

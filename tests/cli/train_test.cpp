@@ -1,15 +1,10 @@
 // The program from outside: a run that is killed and resumed, interrupts, and bad input.
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
-#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <sys/wait.h>
-#include <thread>
-#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -21,12 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 using test::run_shell;
 using test::run_unmask;
-
-std::string slurp(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
+using test::slurp;
+using test::wait_for;
 
 class TrainCommand : public testing::Test {
  protected:
@@ -65,14 +56,8 @@ keep = 5
   }
   // Starts training in a process of its own.
   pid_t start(const std::string& run) const {
-    const std::string directory = run_directory(run);
-    const pid_t child = fork();
-    if (child == 0) {
-      execl(UNMASK_BINARY, "unmask", "train", "--quiet", "--config", config_.c_str(), "--run",
-            directory.c_str(), nullptr);
-      _exit(127);
-    }
-    return child;
+    return test::start_unmask(
+        {"train", "--quiet", "--config", config_, "--run", run_directory(run)});
   }
   void expect_same_result(const std::string& a, const std::string& b) const {
     for (const char* file : {"model.safetensors", "training_state/state.safetensors"}) {
@@ -86,29 +71,34 @@ keep = 5
   std::string data_, config_;
 };
 
-template <class Condition>
-bool wait_for(Condition condition) {
-  for (int i = 0; i < 60'000; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return false;
-}
-
 TEST_F(TrainCommand, ResumesAKilledRunBitIdentically) {
   ASSERT_EQ(run_unmask(train("straight")).exit_code, 0);
 
   const pid_t child = start("killed");
   ASSERT_TRUE(wait_for([&] { return fs::exists(checkpoint_path(run_directory("killed"), 10)); }));
-  kill(child, SIGKILL);
-  int status = 0;
-  waitpid(child, &status, 0);
-  ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it could be killed";
+  ASSERT_TRUE(test::kill_running(child)) << "the run ended before it could be killed";
   ASSERT_EQ(latest_checkpoint(run_directory("killed"))->step, 10);
 
   const auto resumed = run_unmask(train("killed") + "--resume");
   ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
   expect_same_result("straight", "killed");
+}
+
+TEST_F(TrainCommand, BeginsAgainWhenKilledBeforeTheFirstCheckpoint) {
+  ASSERT_EQ(run_unmask(train("straight")).exit_code, 0);
+  // What a run has then: its record, and a beginning of its metrics.
+  ASSERT_EQ(run_unmask(train("killed")).exit_code, 0);
+  fs::remove_all(run_directory("killed") + "/checkpoints");
+  fs::remove(run_directory("killed") + "/best");
+  ASSERT_EQ(run_unmask(train("killed") + "--resume").exit_code, 0);
+  expect_same_result("straight", "killed");
+  const auto count = [&](const std::string& run, const std::string& word) {
+    const std::string text = slurp(run_directory(run) + "/metrics.jsonl");
+    size_t found = 0;
+    for (size_t at = text.find(word); at != text.npos; at = text.find(word, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("killed", "\"kind\":\"train\""), count("straight", "\"kind\":\"train\""));
 }
 
 TEST_F(TrainCommand, SavesAndLeavesOnTheFirstInterrupt) {

@@ -2,6 +2,7 @@
 
 #include "tests/diffusion/tiny_model.h"
 #include "tests/support/numeric.h"
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -33,12 +34,13 @@ struct Data {
   CleanBatch all() const { return part(0, kSequences); }
 };
 
-Objective make(Kind kind, const ModelConfig& config = tiny_config()) {
+Objective make(Kind kind, float confidence = 0) {
   ObjectiveOptions options;
   options.kind = kind;
+  options.confidence = confidence;
   options.block_size = 4;
   if (kind == Kind::block) options.mask_ratio = {0.3f, 0.8f};
-  Result<Objective> objective = Objective::create(options, config, 11);
+  Result<Objective> objective = Objective::create(options, tiny_config(), 11);
   UNMASK_CHECK(objective.ok());
   return *objective;
 }
@@ -204,6 +206,7 @@ TEST(Objective, DocumentMaskCutsBehindEndTokens) {
 
 TEST(Objective, RefusesImpossibleOptions) {
   EXPECT_FALSE(Objective::create({.mask_ratio = {0.9f, 0.1f}}, tiny_config(), 1).ok());
+  EXPECT_FALSE(Objective::create({.confidence = -1}, tiny_config(), 1).ok());
   EXPECT_FALSE(Objective::create({.kind = Kind::block, .block_size = 0}, tiny_config(), 1).ok());
   EXPECT_FALSE(
       Objective::create({.kind = Kind::block, .document_mask = true}, tiny_config(), 1).ok());
@@ -250,6 +253,41 @@ TEST(Objective, LossOfHandMadeLogits) {
   }
 }
 
+// A model that predicts one token everywhere: where that stands, the entropy counts.
+TEST(Objective, ConfidenceTermIsTheEntropyOfRightPredictions) {
+  const double sum = std::exp(2.5) + kTinyVocab - 1;
+  const double entropy = std::log(sum) - 2.5 * std::exp(2.5) / sum;
+  const Data data;
+  const CleanBatch clean = data.all();
+  for (const Kind kind : kKinds) {
+    const Objective objective = make(kind, 2.0f), plain = make(kind);
+    const StepTotals totals = objective.totals(clean, 5);
+    PreparedBatch prepared = prepare(objective, clean, totals);
+    PreparedBatch without = prepare(plain, clean, totals);
+    const int32_t predicted = prepared.targets[0];
+    std::vector<float> logits(kTinyVocab, 0.0f);
+    logits[predicted] = 2.5f;
+    Model model = constant_model(logits);
+    Parameters gradients(model.layout());
+    Tape tape;
+
+    double expected = 0;
+    int64_t right = 0;
+    for (size_t i = 0; i < prepared.targets.size(); ++i) {
+      if (prepared.targets[i] != predicted) continue;
+      expected += 2.0 * double{prepared.weight[i]} * entropy;
+      ++right;
+    }
+    ASSERT_LT(right, std::ssize(prepared.targets));
+    const StepLoss loss = train_step_loss(model, prepared, tape, gradients);
+    EXPECT_NEAR(loss.confidence, expected, expected * f32_tolerance(64));
+    EXPECT_EQ(std::ranges::count_if(prepared.entropy, [](float h) { return h > 0; }), right);
+    const StepLoss plain_loss = train_step_loss(model, without, tape, gradients);
+    EXPECT_EQ(plain_loss.confidence, 0);
+    EXPECT_NEAR(loss.total(), plain_loss.total() + expected, 1e-5 * loss.total());
+  }
+}
+
 std::vector<float> gradients_of(Model& model, const Objective& objective, const Data& data,
                                 const std::vector<std::pair<int64_t, int64_t>>& parts,
                                 StepLoss& loss) {
@@ -261,17 +299,30 @@ std::vector<float> gradients_of(Model& model, const Objective& objective, const 
     PreparedBatch prepared = prepare(objective, data.part(begin, count), totals);
     const StepLoss part = train_step_loss(model, prepared, tape, gradients);
     loss.cross_entropy += part.cross_entropy;
+    loss.confidence += part.confidence;
     loss.balance += part.balance;
   }
   return {gradients.flat().begin(), gradients.flat().end()};
 }
 
+// Data of which the model predicts some tokens rightly: every other one is the same.
+Data predictable_data(Model& model, const Objective& objective) {
+  Data data;
+  for (int32_t token = 0; token < kTinyEnd; ++token) {
+    for (size_t i = 0; i < data.tokens.size(); i += 2) data.tokens[i] = token;
+    StepLoss loss;
+    gradients_of(model, objective, data, {{0, 6}}, loss);
+    if (loss.confidence > 0) break;
+  }
+  return data;
+}
+
 TEST(Objective, AccumulatedGradientsEqualThoseOfOneBatch) {
-  const Data data;
   for (const ModelConfig& config : {tiny_config(), tiny_expert_choice()}) {
     Model model = random_model(config);
     for (const Kind kind : kKinds) {
-      const Objective objective = make(kind);
+      const Objective objective = make(kind, 1.5f);
+      const Data data = predictable_data(model, objective);
       StepLoss whole_loss, part_loss;
       const auto whole = gradients_of(model, objective, data, {{0, 6}}, whole_loss);
       const auto parts = gradients_of(model, objective, data, {{0, 1}, {1, 3}, {4, 2}}, part_loss);
@@ -279,18 +330,21 @@ TEST(Objective, AccumulatedGradientsEqualThoseOfOneBatch) {
       EXPECT_TRUE(near(parts, whole, f32_tolerance(1024)));
       EXPECT_NEAR(part_loss.total(), whole_loss.total(), 1e-6 * whole_loss.total());
       EXPECT_GT(whole_loss.cross_entropy, 1.0);
+      EXPECT_GT(whole_loss.confidence, 0.0);
     }
   }
 }
 
 // Along the gradient itself, which every parameter is part of.
 TEST(Objective, GradientIsTheSlopeOfTheLoss) {
-  const Data data;
-  for (const Kind kind : {Kind::elbo, Kind::block}) {
+  for (const Objective& objective :
+       {make(Kind::elbo), make(Kind::block), make(Kind::elbo, 2.0f), make(Kind::block, 2.0f)}) {
     Model model = random_model();
-    const Objective objective = make(kind);
+    const bool confident = objective.options().confidence > 0;
+    const Data data = confident ? predictable_data(model, objective) : Data();
     StepLoss loss;
     const auto gradient = gradients_of(model, objective, data, {{0, 6}}, loss);
+    EXPECT_EQ(loss.confidence > 0, confident);
     double square = 0;
     for (const float g : gradient) square += static_cast<double>(g) * g;
     const std::vector<float> start(model.parameters().flat().begin(),
@@ -302,7 +356,7 @@ TEST(Objective, GradientIsTheSlopeOfTheLoss) {
       }
       StepLoss moved;
       gradients_of(model, objective, data, {{0, 6}}, moved);
-      return moved.cross_entropy;
+      return moved.cross_entropy + moved.confidence;
     };
     const double h = 2e-3;
     const double slope = (loss_at(h) - loss_at(-h)) / (2 * h);

@@ -11,8 +11,11 @@ namespace {
 
 using Selection = std::vector<std::vector<int32_t>>;
 
-Selection selection_of(const Tape& tape) {
-  Selection selection;
+// Everything that is chosen rather than computed: experts of tokens, and which predictions count as
+// right.
+Selection selection_of(const Tape& tape, const StepResult& result) {
+  Selection selection(1);
+  for (const float entropy : result.row_entropy) selection[0].push_back(entropy > 0);
   for (const Tape::Layer& layer : tape.layers) {
     selection.push_back(layer.routing.assignment.expert_begin);
     selection.push_back(layer.routing.assignment.token);
@@ -24,12 +27,19 @@ double norm(std::span<const double> v) {
   return std::sqrt(std::inner_product(v.begin(), v.end(), v.begin(), 0.0));
 }
 
+// Every kind of model; and one with the confidence term.
+std::vector<ModelCase> cases() {
+  std::vector<ModelCase> cases = model_cases();
+  cases.push_back({"confident", cases[0].config, 2.0f});
+  return cases;
+}
+
 class WholeModelGradient : public testing::TestWithParam<ModelCase> {
  protected:
   WholeModelGradient() : model_(random_model(GetParam().config)), gradients_(model_.layout()) {
     choose_firm_batch();
-    step_of(model_, *batch_, tape_, gradients_);
-    selection_ = selection_of(tape_);
+    const StepResult result = step_of(model_, *batch_, tape_, gradients_);
+    selection_ = selection_of(tape_, result);
   }
 
   // The batch, of 32, whose choice of experts bears the largest changes of the parameters, so that
@@ -38,20 +48,32 @@ class WholeModelGradient : public testing::TestWithParam<ModelCase> {
     for (float share = 0x1p-4f; !batch_; share /= 2) {
       for (uint64_t seed = 1; seed <= 32 && !batch_; ++seed) {
         batch_.emplace(GetParam().config, std::vector<int32_t>{13, 8}, seed);
+        if (GetParam().confidence > 0) expect_right_predictions();
         if (!selects_firmly(share)) batch_.reset();
       }
     }
   }
 
-  // Whether the experts stay chosen when every parameter changes by up to `share` of itself.
+  // With the confidence term: every other prediction is right.
+  void expect_right_predictions() {
+    batch_->confidence = GetParam().confidence;
+    model_.forward(batch_->get(), tape_);
+    TestMatrix logits(std::ssize(batch_->loss_rows), GetParam().config.vocab_size);
+    model_.head_forward(tape_, batch_->loss_rows, logits);
+    for (int64_t i = 0; i < logits.rows(); i += 2) {
+      const float* row = logits.view().row(i);
+      batch_->targets[i] = static_cast<int32_t>(std::max_element(row, row + logits.cols()) - row);
+    }
+  }
+
+  // Whether the selection stays as it is when every parameter changes by up to `share` of itself.
   bool selects_firmly(float share) {
-    loss();
-    const Selection base = selection_of(tape_);
+    const Selection base = select();
     for (uint64_t trial = 0; trial < 4; ++trial) {
       const std::vector<float> saved = perturb(share, trial);
-      loss();
+      const Selection perturbed = select();
       restore(saved);
-      if (selection_of(tape_) != base) return false;
+      if (perturbed != base) return false;
     }
     return true;
   }
@@ -71,6 +93,10 @@ class WholeModelGradient : public testing::TestWithParam<ModelCase> {
   }
 
   double loss() { return loss_of(model_, *batch_, tape_).loss; }
+  Selection select() {
+    const StepResult result = loss_of(model_, *batch_, tape_);
+    return selection_of(tape_, result);
+  }
 
   // How far rounding moves the loss: the most that changing every parameter by up to two units in
   // the last place does.
@@ -85,8 +111,8 @@ class WholeModelGradient : public testing::TestWithParam<ModelCase> {
     return worst;
   }
 
-  // Loss at parameter + distance * direction, minus that on the other side; false when an expert
-  // selection flips.
+  // Loss at parameter + distance * direction, minus that on the other side; false when a selection
+  // flips.
   bool difference(std::span<float> parameter, std::span<const double> direction, double distance,
                   double& result) {
     const std::vector<float> saved(parameter.begin(), parameter.end());
@@ -94,8 +120,9 @@ class WholeModelGradient : public testing::TestWithParam<ModelCase> {
       for (size_t i = 0; i < saved.size(); ++i) {
         parameter[i] = static_cast<float>(saved[i] + t * direction[i]);
       }
-      value = loss();
-      return selection_of(tape_) == selection_;
+      const StepResult result = loss_of(model_, *batch_, tape_);
+      value = result.loss;
+      return selection_of(tape_, result) == selection_;
     };
     double above = 0, below = 0;
     const bool same = at(distance, above) && at(-distance, below);
@@ -195,7 +222,7 @@ TEST_P(WholeModelGradient, AgreesWithFiniteDifferences) {
   EXPECT_LE(untold_, checked_ / 20) << "selections flip too easily for this test to tell anything";
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, WholeModelGradient, testing::ValuesIn(model_cases()),
+INSTANTIATE_TEST_SUITE_P(Kinds, WholeModelGradient, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -141,27 +141,36 @@ double balance_of(const Tape& tape) {
   return sum;
 }
 
-}  // namespace
-
-StepResult loss_of(Model& model, const TestBatch& batch, Tape& tape) {
+StepResult judge(Model& model, const TestBatch& batch, Tape& tape, Matrix d_hidden,
+                 Parameters* gradients) {
   StepResult result;
   result.row_loss.resize(batch.loss_rows.size());
-  model.forward(batch.get(), tape);
-  result.loss = model.head_loss(tape, batch.loss_rows, batch.targets, batch.weight, result.row_loss,
-                                {}, nullptr) +
-                double{kBalanceScale} * balance_of(tape);
+  if (batch.confidence > 0) {
+    result.row_entropy.resize(batch.loss_rows.size());
+    const ConfidentLoss loss = model.confident_head_loss(
+        tape, batch.loss_rows, batch.targets, batch.confidence, batch.weight, result.row_loss,
+        result.row_entropy, d_hidden, gradients);
+    result.loss = loss.cross_entropy + loss.confidence;
+  } else {
+    result.loss = model.head_loss(tape, batch.loss_rows, batch.targets, batch.weight,
+                                  result.row_loss, d_hidden, gradients);
+  }
+  result.loss += double{kBalanceScale} * balance_of(tape);
   return result;
 }
 
+}  // namespace
+
+StepResult loss_of(Model& model, const TestBatch& batch, Tape& tape) {
+  model.forward(batch.get(), tape);
+  return judge(model, batch, tape, {}, nullptr);
+}
+
 StepResult step_of(Model& model, const TestBatch& batch, Tape& tape, Parameters& gradients) {
-  StepResult result;
-  result.row_loss.resize(batch.loss_rows.size());
   const Matrix hidden = model.forward(batch.get(), tape);
   const Matrix d_hidden = tape.arena.matrix(hidden.rows, hidden.cols);
   std::fill_n(d_hidden.data, d_hidden.size(), 0.0f);
-  result.loss = model.head_loss(tape, batch.loss_rows, batch.targets, batch.weight, result.row_loss,
-                                d_hidden, &gradients) +
-                double{kBalanceScale} * balance_of(tape);
+  const StepResult result = judge(model, batch, tape, d_hidden, &gradients);
   model.backward(batch.get(), tape, d_hidden, kBalanceScale, gradients);
   return result;
 }

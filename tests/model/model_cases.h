@@ -32,6 +32,7 @@ class TestBatch {
   // Loss: every masked row, each with a weight of its own.
   std::vector<int32_t> loss_rows, targets;
   std::vector<float> weight;
+  float confidence = 0;  // beta of the confidence term
 
  private:
   void build_pattern(int32_t block);
@@ -43,6 +44,7 @@ class TestBatch {
 struct ModelCase {
   std::string name;
   ModelConfig config;
+  float confidence = 0;  // of batches to differentiate
 };
 inline void PrintTo(const ModelCase& model, std::ostream* out) { *out << model.name; }
 std::vector<ModelCase> model_cases();
@@ -51,8 +53,10 @@ std::vector<ModelCase> model_cases();
 Model random_model(const ModelConfig& config, uint64_t seed = 7, ModelOptions options = {});
 
 struct StepResult {
-  double loss = 0;  // cross-entropy plus balance_scale times the auxiliary losses
+  double loss =
+      0;  // cross-entropy (and confidence term) plus balance_scale times the auxiliary losses
   std::vector<float> row_loss;
+  std::vector<float> row_entropy;  // of right predictions, with the confidence term
 };
 inline constexpr float kBalanceScale = 0.7f;
 

@@ -140,6 +140,53 @@ TEST(Conversations, EachAnswerIsASequenceWithItsPrompt) {
   EXPECT_EQ(shorter.value()->read(0, cut)->length, 90);
 }
 
+TEST(Conversations, GivenAnswersAreNotLearned) {
+  ConversationSequences sequences(256, 257);
+  const auto conversation = parse_conversation(
+      R"({"messages": [{"role": "user", "content": "Q"},
+                       {"role": "assistant", "content": "A", "given": true},
+                       {"role": "user", "content": "R"},
+                       {"role": "assistant", "content": "B"}]})");
+  ASSERT_TRUE(conversation);
+  ASSERT_TRUE(sequences.add(*conversation, ByteTokenizer()));
+  ASSERT_EQ(sequences.count(), 1);
+  Ids ids(256);
+  const auto bounds = sequences.read(0, ids);
+  const std::string prompt = ByteTokenizer().decode(std::span(ids).first(bounds->prompt));
+  EXPECT_NE(prompt.find("A<|role_end|>"), std::string::npos) << prompt;
+}
+
+TEST(Conversations, PromptsAreWhatIsToBeAnswered) {
+  const TemporaryDirectory directory;
+  const auto prompts = read_prompts(directory.write(
+      "prompts.jsonl",
+      "{\"prompt\": \"one\"}\n\n"
+      "{\"messages\": [{\"role\": \"user\", \"content\": \"two\"}]}\n"
+      "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", "
+      "\"content\": \"three\"}, {\"role\": \"assistant\", \"content\": \"left out\"}]}\n"));
+  ASSERT_TRUE(prompts) << prompts.error().message;
+  ASSERT_EQ(prompts->size(), 3u);
+  for (const Conversation& prompt : *prompts) EXPECT_EQ(prompt.back().role, "user");
+  EXPECT_EQ((*prompts)[0].back().content, "one");
+  EXPECT_EQ((*prompts)[1].back().content, "two");
+  EXPECT_EQ((*prompts)[2].back().content, "three");
+  EXPECT_EQ((*prompts)[2].size(), 2u);
+
+  const auto error_of = [&](const std::string& line) {
+    const auto read = read_prompts(directory.write("bad.jsonl", "{\"prompt\": \"x\"}\n" + line));
+    return read ? "" : read.error().message;
+  };
+  for (const auto& [line, words] : {
+           std::pair("{\"text\": \"x\"}", "\"prompt\""),
+           std::pair("nonsense", "\"prompt\""),
+           std::pair("{\"messages\": [{\"role\": \"assistant\", \"content\": \"x\"}]}", "answer"),
+           std::pair("{\"messages\": [{\"role\": \"robot\", \"content\": \"x\"}]}", "robot"),
+       }) {
+    EXPECT_NE(error_of(line).find("bad.jsonl:2: "), std::string::npos) << error_of(line);
+    EXPECT_NE(error_of(line).find(words), std::string::npos) << error_of(line);
+  }
+}
+
 TEST(Conversations, BadOnesAreErrors) {
   EXPECT_FALSE(parse_conversation("{}"));
   EXPECT_FALSE(parse_conversation(R"({"messages": []})"));

@@ -9,6 +9,7 @@
 #include "unmask/base/document.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/routing/router.h"
+#include "unmask/train/distill_config.h"
 
 namespace unmask {
 namespace {
@@ -60,6 +61,19 @@ learning_rate = 1e-3
   EXPECT_FLOAT_EQ(c.learning_rate.floor, 1e-4f);
 }
 
+TEST(TrainConfig, StepsDecideTheLearningRate) {
+  auto config = read(kData + "[training]\nepochs = 2\n[optimizer]\nwarmup_share = 0.03\n");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->epochs, 2);
+  set_steps(200, *config);
+  EXPECT_EQ(config->steps, 200);
+  EXPECT_EQ(config->learning_rate.steps, 200);
+  EXPECT_EQ(config->learning_rate.warmup, 6);
+  config = read(kData + "[training]\nsteps = 300\n[optimizer]\nwarmup = 7\n");
+  set_steps(200, *config);
+  EXPECT_EQ(config->learning_rate.warmup, 7);
+}
+
 TEST(TrainConfig, NamesTheMistake) {
   const auto says = [](const std::string& toml, const std::string& words) {
     const std::string message = refusal(toml);
@@ -73,6 +87,10 @@ TEST(TrainConfig, NamesTheMistake) {
   says(kData + "[routing]\nexperts_per_token = 64\n", "experts_per_token");
   says(kData + "[routing]\npolicy = 'expert-choise'\n", "expert-choice");
   says(kData + "[training]\nsteps = 0\n", "training.steps");
+  says(kData + "[training]\nsteps = 5\nepochs = 2\n",
+       "'training.epochs': expected this or 'steps'");
+  says(kData + "[optimizer]\nwarmup = 5\nwarmup_share = 0.1\n", "'optimizer.warmup_share'");
+  says(kData + "[objective]\nconfidence = -1\n", "objective.confidence");
   says(kData + "[training]\nprecision = 'fp16'\n", "precision");
   says(kData + "[objective]\nkind = 'elbow'\n", "elbo");
   says(kData + "[data2]\n", "data");
@@ -154,15 +172,74 @@ TEST_F(FromCheckpoint, NamesContradictions) {
   EXPECT_NE(other.error().message.find("mask token 3"), std::string::npos);
 }
 
+class DistillConfiguration : public FromCheckpoint {
+ protected:
+  Result<DistillConfig> read(const std::string& toml) const {
+    const auto document = parse_toml(toml, "test.toml");
+    EXPECT_TRUE(document.ok());
+    return distill_config_from_json(*document, "test.toml");
+  }
+  const std::string data_ = "[data]\nsequence_length = 64\n";
+  const std::string distill_ = "[distill]\nprompts = ['p.jsonl']\n";
+};
+
+TEST_F(DistillConfiguration, HasTheSettingsOfThePaperForDefaults) {
+  auto config = read(toml(data_ + distill_));
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->prompts, (std::vector<std::string>{"p.jsonl"}));
+  EXPECT_EQ(config->targets.length, 64);
+  EXPECT_EQ(config->targets.generate.steps, 64) << "the threshold alone decides";
+  EXPECT_EQ(config->targets.generate.sampler.policy, "threshold");
+  EXPECT_FLOAT_EQ(*config->targets.generate.sampler.threshold, 0.95f);
+  EXPECT_EQ(config->targets.generate.temperature, 0);
+  EXPECT_EQ(config->train.from, path_);
+
+  config = read(toml(data_ + distill_ +
+                     "count = 7\nlength = 20\nsteps = 5\nblock_length = 32\nthreshold = 0.5\n"
+                     "temperature = 0.7\nbatch = 3\nseed = 9\n"));
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->count, 7);
+  EXPECT_EQ(config->targets.length, 20);
+  EXPECT_EQ(config->targets.batch, 3);
+  EXPECT_EQ(config->targets.seed, 9u);
+  EXPECT_EQ(config->targets.generate.steps, 5);
+  EXPECT_EQ(config->targets.generate.block_length, 32);
+  EXPECT_FLOAT_EQ(config->targets.generate.temperature, 0.7f);
+  EXPECT_FLOAT_EQ(*config->targets.generate.sampler.threshold, 0.5f);
+}
+
+TEST_F(DistillConfiguration, NamesTheMistake) {
+  const auto says = [&](const std::string& toml, const std::string& words) {
+    const auto config = read(toml);
+    ASSERT_FALSE(config.ok()) << words;
+    EXPECT_EQ(config.error().kind, Error::Kind::usage);
+    EXPECT_NE(config.error().message.find(words), std::string::npos) << config.error().message;
+  };
+  says(toml(data_), "expected a table 'distill'");
+  says(toml(data_ + "[distill]\n"), "distill.prompts");
+  says(toml(data_ + distill_ + "lenght = 3\n"), "length");
+  says(toml(data_ + distill_ + "batch = 0\n"), "distill.batch");
+  says(toml(data_ + "paths = ['a.txt']\n" + distill_), "data.paths");
+  says(data_ + distill_, "training.from");
+  says(toml("[data]\nsequence_length = 200\n" + distill_), "at most 100");
+}
+
 // Every configuration that comes with the project describes a run that can be.
-TEST(TrainConfig, ReadsTheConfigurationsOfTheProject) {
+TEST_F(DistillConfiguration, ReadsTheConfigurationsOfTheProject) {
   const auto directory = std::filesystem::path(UNMASK_SOURCE_DIR) / "configs";
-  int read = 0;
+  int read = 0, distillations = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
     if (entry.path().extension() != ".toml") continue;
     SCOPED_TRACE(entry.path().string());
-    const auto document = read_layered_toml_file(entry.path().string());
+    auto document = read_layered_toml_file(entry.path().string());
     ASSERT_TRUE(document.ok()) << document.error().message;
+    if (document->contains("distill")) {
+      (*document)["training"]["from"] = path_;  // in place of a run that has not been made
+      const auto config = distill_config_from_json(*document, entry.path().string());
+      EXPECT_TRUE(config.ok()) << config.error().message;
+      ++distillations;
+      continue;
+    }
     const auto config = train_config_from_json(*document, entry.path().string());
     ASSERT_TRUE(config.ok()) << config.error().message;
     const ModelConfig& model = config->model;
@@ -173,6 +250,7 @@ TEST(TrainConfig, ReadsTheConfigurationsOfTheProject) {
     ++read;
   }
   EXPECT_GT(read, 5);
+  EXPECT_GT(distillations, 0);
 }
 
 }  // namespace

@@ -42,7 +42,7 @@ TrainConfig tiny_config(bool expert_choice, Precision precision = Precision::bf1
   return config;
 }
 
-// Token choice with drops, loss-free; and block experts.
+// Token choice with drops, loss-free; and block experts, with the confidence term.
 TrainConfig dropping_config() {
   TrainConfig config = tiny_config(false);
   config.model.expert_bias = true;
@@ -52,6 +52,7 @@ TrainConfig dropping_config() {
 }
 TrainConfig block_config() {
   TrainConfig config = tiny_config(false);
+  config.objective.confidence = 2;
   config.model.routing.policy = RoutingPolicy::Selection::block_experts;
   config.model.routing.block = {.size = 16, .p = 0.5, .coreset_min = 3};
   return config;

@@ -21,6 +21,16 @@ struct Descriptor {
   }
 };
 
+bool write_all(int file, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(file, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return true;
+}
+
 Status sync_path(const std::string& path) {
   const Descriptor d{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (d.file < 0 || fsync(d.file) != 0) {
@@ -62,16 +72,25 @@ Status write_file_atomically(const std::string& path, std::string_view bytes) {
   {
     const Descriptor d{::open(staging.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
     if (d.file < 0) return failure("{}: cannot create: {}", staging, std::strerror(errno));
-    while (!bytes.empty()) {
-      const ssize_t n = ::write(d.file, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return give_up("write");
-      bytes.remove_prefix(static_cast<size_t>(n));
-    }
+    if (!write_all(d.file, bytes)) return give_up("write");
     if (fsync(d.file) != 0) return give_up("sync");
   }
   if (::rename(staging.c_str(), path.c_str()) != 0) return give_up("rename");
   return sync_path(parent_of(path));
+}
+
+Status replace_tail(const std::string& path, int64_t size, std::string_view bytes) {
+  const Descriptor d{::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666)};
+  if (d.file < 0) return failure("{}: cannot open for writing: {}", path, std::strerror(errno));
+  const off_t found = ::lseek(d.file, 0, SEEK_END);
+  if (found < size) {
+    return failure("{}: expected at least {} bytes, found {}", path, size, found);
+  }
+  if (::ftruncate(d.file, size) != 0 || ::lseek(d.file, size, SEEK_SET) != size ||
+      !write_all(d.file, bytes) || fsync(d.file) != 0) {
+    return failure("{}: cannot write: {}", path, std::strerror(errno));
+  }
+  return {};
 }
 
 Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,10 @@ Result<std::string> read_file(const std::string& path);
 
 // Writes, syncs and renames: after a crash the path holds the old bytes or the new, never a part.
 Status write_file_atomically(const std::string& path, std::string_view bytes);
+
+// Keeps the first `size` bytes of a file, which is made when it is not there, puts `bytes` in place
+// of what stood behind them, and syncs. Failure when the file is shorter.
+Status replace_tail(const std::string& path, int64_t size, std::string_view bytes);
 
 // A directory being built under a temporary name beside its final one. `commit` syncs every file
 // and the directory and renames it into place (replacing an older one); without commit the

@@ -6,11 +6,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/random_weights.h"
 #include "unmask/cli/bench.h"
-#include "unmask/cli/generation_report.h"
-#include "unmask/cli/loaded_model.h"
 #include "unmask/cli/routing_flags.h"
+#include "unmask/diffusion/generation_report.h"
 #include "unmask/diffusion/measure_step.h"
 #include "unmask/model/published_models.h"
 #include "unmask/routing/registry.h"

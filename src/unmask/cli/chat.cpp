@@ -13,16 +13,18 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/log.h"
+#include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
-#include "unmask/cli/generation_report.h"
 #include "unmask/cli/interrupt.h"
-#include "unmask/cli/loaded_model.h"
-#include "unmask/cli/stop_strings.h"
 #include "unmask/cli/text_stream.h"
 #include "unmask/diffusion/generate.h"
+#include "unmask/diffusion/generation_report.h"
+#include "unmask/evaluate/model_tokenizer.h"
+#include "unmask/evaluate/written_text.h"
 #include "unmask/text/conversations.h"
+#include "unmask/text/stop_strings.h"
 
 namespace unmask::cli {
 namespace {

@@ -19,7 +19,9 @@ using Add = void (*)(CLI::App& program, Run& run);
 void add_bench(CLI::App& program, Run& run);
 void add_chat(CLI::App& program, Run& run);
 void add_convert(CLI::App& program, Run& run);
+void add_distill(CLI::App& program, Run& run);
 void add_evaluate(CLI::App& program, Run& run);
+void add_experiment(CLI::App& program, Run& run);
 void add_generate(CLI::App& program, Run& run);
 void add_info(CLI::App& program, Run& run);
 void add_init(CLI::App& program, Run& run);
@@ -33,9 +35,9 @@ void add_tokenize(CLI::App& program, Run& run);
 void add_train(CLI::App& program, Run& run);
 
 inline constexpr Add kCommands[] = {
-    add_bench, add_chat,     add_convert, add_evaluate, add_generate,
-    add_info,  add_init,     add_inspect, add_report,   add_retrofit,
-    add_route, add_schedule, add_task,    add_tokenize, add_train,
+    add_bench,    add_chat,     add_convert, add_distill,  add_evaluate, add_experiment,
+    add_generate, add_info,     add_init,    add_inspect,  add_report,   add_retrofit,
+    add_route,    add_schedule, add_task,    add_tokenize, add_train,
 };
 
 }  // namespace unmask::cli

@@ -8,9 +8,20 @@
 #include <fmt/ranges.h>
 
 #include "unmask/checkpoint/hugging_face.h"
-#include "unmask/cli/loaded_model.h"
+#include "unmask/checkpoint/loaded_model.h"
+#include "unmask/evaluate/written_text.h"
 
 namespace unmask::cli {
+namespace {
+
+// "f32" or "bf16".
+Result<Precision> parse_precision(const std::string& name) {
+  if (name == "f32") return Precision::f32;
+  if (name == "bf16") return Precision::bf16;
+  return usage_error("precision \"{}\": expected f32 or bf16", name);
+}
+
+}  // namespace
 
 void DecodingFlags::add_to(CLI::App& command) {
   CLI::App* const group = command.add_option_group("decoding", "How to decode");
@@ -85,9 +96,7 @@ Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,
       return usage_error(
           "--stop: compares texts, and --tokens works without; expected one of them");
     }
-    result.stop = [tokenizer, &stops](std::span<const int32_t> written) {
-      return stops.tokens_before(written, *tokenizer);
-    };
+    end_at(stops, *tokenizer, result);
   }
   return result;
 }

@@ -7,8 +7,8 @@
 
 #include "unmask/base/result.h"
 #include "unmask/cli/routing_flags.h"
-#include "unmask/cli/stop_strings.h"
 #include "unmask/diffusion/generate.h"
+#include "unmask/text/stop_strings.h"
 
 namespace CLI {
 class App;

@@ -6,7 +6,7 @@
 
 #include "unmask/cli/accuracy_report.h"
 #include "unmask/cli/evaluate_task.h"
-#include "unmask/cli/loaded_model.h"
+#include "unmask/evaluate/model_tokenizer.h"
 #include "unmask/evaluate/multiple_choice.h"
 
 namespace unmask::cli {

@@ -7,10 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/cli/accuracy_report.h"
-#include "unmask/cli/generation_report.h"
-#include "unmask/cli/loaded_model.h"
 #include "unmask/cli/task_settings.h"
+#include "unmask/diffusion/generation_report.h"
 #include "unmask/evaluate/answers.h"
+#include "unmask/evaluate/model_tokenizer.h"
+#include "unmask/evaluate/written_text.h"
 
 namespace unmask::cli {
 namespace {

@@ -17,15 +17,17 @@
 
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
+#include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
-#include "unmask/cli/generation_report.h"
 #include "unmask/cli/interrupt.h"
-#include "unmask/cli/loaded_model.h"
-#include "unmask/cli/stop_strings.h"
 #include "unmask/cli/token_ids.h"
 #include "unmask/cli/watch.h"
+#include "unmask/diffusion/generation_report.h"
+#include "unmask/evaluate/model_tokenizer.h"
+#include "unmask/evaluate/written_text.h"
+#include "unmask/text/stop_strings.h"
 
 namespace unmask::cli {
 namespace {

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <unistd.h>
 
 namespace unmask::cli {
 namespace {
@@ -16,6 +17,15 @@ const std::atomic<bool>& cancel_on_interrupt() {
   action.sa_handler = [](int) { interrupted = true; };
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, nullptr);
+  return interrupted;
+}
+
+const std::atomic<bool>& stop_on_signal() {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    std::signal(signal, [](int) {
+      if (interrupted.exchange(true)) _exit(130);
+    });
+  }
   return interrupted;
 }
 

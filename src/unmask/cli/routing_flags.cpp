@@ -16,18 +16,6 @@ namespace {
 using nlohmann::json;
 using Selection = RoutingPolicy::Selection;
 
-// The policy by that name with the keys of the present one that it has too.
-void change_policy(json& table, const PolicyEntry& entry) {
-  table["policy"] = entry.name;
-  if (entry.chooser == Chooser::expert) {
-    table.erase("groups");
-    table.erase("drop");
-  } else {
-    table.erase("selection");
-    table.erase("capacity");
-  }
-}
-
 Result<json> policy_table(const std::string& routing, json table) {
   if (const PolicyEntry* entry = find_policy(routing)) {
     change_policy(table, *entry);

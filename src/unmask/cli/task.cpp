@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
 #include "unmask/cli/commands.h"
@@ -27,14 +26,7 @@ Status task_command(const TaskArguments& a) {
   if (a.count < 1) return usage_error("--count {}: expected at least 1", a.count);
   UNMASK_TRY(const auto task, make_task(a.name, a.settings));
   UNMASK_TRY(const auto examples, draw_examples(*task, a.split, a.count, a.seed));
-  std::string lines;
-  for (const TaskExample& example : examples) {
-    const nlohmann::ordered_json line = {{"messages",
-                                          {{{"role", "user"}, {"content", example.prompt}},
-                                           {{"role", "assistant"}, {"content", example.answer}}}}};
-    lines += line.dump() + "\n";
-  }
-  return write_file_atomically(a.out, lines);
+  return write_file_atomically(a.out, conversation_lines(examples));
 }
 
 }  // namespace

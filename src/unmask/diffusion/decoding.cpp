@@ -188,14 +188,19 @@ std::optional<int32_t> Decoding::end_of_text() const {
 
 void Decoding::count_unique_experts(const Tape& tape) {
   const int32_t begin = position_zero_ + block_begin_, end = position_zero_ + block_end_;
+  int32_t used = 0;
   for (int32_t l = config_.dense_layers; l < config_.layers; ++l) {
     const Assignment& assignment = tape.layers[l].routing.assignment;
     for (int32_t e = 0; e < assignment.experts; ++e) {
       const auto tokens = assignment.tokens_of(e);
       const auto first = std::ranges::lower_bound(tokens, begin);
-      if (first != tokens.end() && *first < end) result_.unique_experts[l] += 1;
+      if (first == tokens.end() || *first >= end) continue;
+      result_.unique_experts[l] += 1;
+      ++used;
     }
   }
+  const int32_t routed = std::max(config_.layers - config_.dense_layers, 1);
+  result_.unique_experts_by_step.push_back(static_cast<float>(used) / static_cast<float>(routed));
 }
 
 Generation Decoding::finish() {

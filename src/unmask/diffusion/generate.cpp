@@ -14,49 +14,6 @@ namespace {
 
 using Cache = GenerateOptions::Cache;
 
-Status check_options(const GenerateOptions& options, const ModelConfig& config) {
-  if (options.steps < 1) return usage_error("steps {}: expected at least 1", options.steps);
-  if (!(options.temperature >= 0.0f && std::isfinite(options.temperature))) {
-    return usage_error("temperature {}: expected 0 or more", options.temperature);
-  }
-  if (options.top_k < 0) {
-    return usage_error("top-k {}: expected 0 (all tokens) or more", options.top_k);
-  }
-  if (!(options.top_p > 0.0f && options.top_p <= 1.0f)) {
-    return usage_error("top-p {}: expected a probability above 0 and at most 1", options.top_p);
-  }
-  if (!(options.guidance >= 0.0f && std::isfinite(options.guidance))) {
-    return usage_error("guidance {}: expected 0 (none) or more", options.guidance);
-  }
-  if (options.guidance > 0.0f && options.cache != Cache::automatic && options.cache != Cache::off) {
-    return usage_error(
-        "guidance {}: the canvas without what is given has no cache; expected cache auto or off",
-        options.guidance);
-  }
-  if (options.block_length < 0) {
-    return usage_error("block length {}: expected 0 (one block) or more", options.block_length);
-  }
-  if (config.attention_block > 0 && options.block_length % config.attention_block != 0) {
-    return usage_error(
-        "block length {}: this model attends in blocks of {}, expected a multiple of that",
-        options.block_length, config.attention_block);
-  }
-  if (options.cache == Cache::on && config.attention_block == 0) {
-    return usage_error(
-        "cache on: this model attends to the whole canvas, so keys and values change at every "
-        "step; expected auto, off, prefix, dual or vicinity");
-  }
-  const bool approximate = options.cache == Cache::prefix || options.cache == Cache::dual ||
-                           options.cache == Cache::vicinity;
-  if (approximate && config.attention_block > 0) {
-    return usage_error(
-        "cache prefix, dual, vicinity: for models that attend to the whole canvas; this one "
-        "attends "
-        "in blocks, expected auto, on or off");
-  }
-  return {};
-}
-
 Status check_canvas(const Canvas& canvas, const ModelConfig& config) {
   if (canvas.size() == 0) return usage_error("nothing to generate: the canvas is empty");
   if (canvas.size() > config.max_positions) {
@@ -99,6 +56,50 @@ int64_t peak_memory() {
 }
 
 }  // namespace
+
+Status check_options(const GenerateOptions& options, const ModelConfig& config) {
+  if (options.steps < 1) return usage_error("steps {}: expected at least 1", options.steps);
+  if (!(options.temperature >= 0.0f && std::isfinite(options.temperature))) {
+    return usage_error("temperature {}: expected 0 or more", options.temperature);
+  }
+  if (options.top_k < 0) {
+    return usage_error("top-k {}: expected 0 (all tokens) or more", options.top_k);
+  }
+  if (!(options.top_p > 0.0f && options.top_p <= 1.0f)) {
+    return usage_error("top-p {}: expected a probability above 0 and at most 1", options.top_p);
+  }
+  if (!(options.guidance >= 0.0f && std::isfinite(options.guidance))) {
+    return usage_error("guidance {}: expected 0 (none) or more", options.guidance);
+  }
+  if (options.guidance > 0.0f && options.cache != Cache::automatic && options.cache != Cache::off) {
+    return usage_error(
+        "guidance {}: the canvas without what is given has no cache; expected cache auto or off",
+        options.guidance);
+  }
+  if (options.block_length < 0) {
+    return usage_error("block length {}: expected 0 (one block) or more", options.block_length);
+  }
+  if (config.attention_block > 0 && options.block_length % config.attention_block != 0) {
+    return usage_error(
+        "block length {}: this model attends in blocks of {}, expected a multiple of that",
+        options.block_length, config.attention_block);
+  }
+  if (options.cache == Cache::on && config.attention_block == 0) {
+    return usage_error(
+        "cache on: this model attends to the whole canvas, so keys and values change at every "
+        "step; expected auto, off, prefix, dual or vicinity");
+  }
+  const bool approximate = options.cache == Cache::prefix || options.cache == Cache::dual ||
+                           options.cache == Cache::vicinity;
+  if (approximate && config.attention_block > 0) {
+    return usage_error(
+        "cache prefix, dual, vicinity: for models that attend to the whole canvas; this one "
+        "attends "
+        "in blocks, expected auto, on or off");
+  }
+  if (const auto sampler = make_sampler(options.sampler); !sampler) return sampler.error();
+  return {};
+}
 
 bool routes_block_by_block(const ModelConfig& config, int32_t block_length) {
   const RoutingPolicy& policy = config.routing;

@@ -82,6 +82,8 @@ struct Generation {
   // Distinct experts over all positions of the active block, mean over denoising forwards (dMoE,
   // arXiv 2605.30876, "unique experts"); [layers], 0 in dense layers.
   std::vector<double> unique_experts;
+  // The same for each denoising forward, mean over the routed layers; [forwards].
+  std::vector<float> unique_experts_by_step;
 
   double tokens_per_forward() const {
     return forwards ? static_cast<double>(committed) / forwards : 0.0;
@@ -111,6 +113,9 @@ struct GenerateReport {
 Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateRequest> requests,
                                          const GenerateOptions& options, Tape& tape,
                                          GenerateReport* report = nullptr);
+
+// Whether a model can decode so; `generate` checks it too.
+Status check_options(const GenerateOptions& options, const ModelConfig& config);
 
 // What `automatic` decides: whether the assignment of a block's tokens depends on that block alone,
 // for blocks of `block_length` positions of a block-causal model.

@@ -26,6 +26,7 @@ void PreparedBatch::reserve(const BatchLayout& layout, int64_t sequences, int64_
   targets.reserve(count);
   weight.reserve(count);
   loss.reserve(count);
+  entropy.reserve(count);
   masked_begin.reserve(static_cast<size_t>(sequences + 1));
 }
 
@@ -44,6 +45,7 @@ void PreparedBatch::finish(const BatchLayout& layout) {
   forward.finish(layout);
   weight.assign(rows.size(), 0.0f);
   loss.assign(rows.size(), 0.0f);
+  entropy.assign(rows.size(), 0.0f);
 }
 
 Result<Objective> Objective::create(const ObjectiveOptions& options, const ModelConfig& config,
@@ -52,6 +54,9 @@ Result<Objective> Objective::create(const ObjectiveOptions& options, const Model
   const bool block = options.kind == ObjectiveOptions::Kind::block;
   if (block && options.block_size < 1) {
     return usage_error("block size {}: the block objective needs at least 1", options.block_size);
+  }
+  if (!(options.confidence >= 0.0f)) {
+    return usage_error("confidence {}: expected a weight of 0 (off) or more", options.confidence);
   }
   if (block && options.document_mask) {
     return usage_error("the block objective has no document mask: switch one of them off");
@@ -116,6 +121,7 @@ void Objective::prepare(const CleanBatch& clean, uint64_t step, const StepTotals
     std::fill_n(prepared.weight.begin() + prepared.masked_begin[b], prepared.masked(b),
                 static_cast<float>(weight));
   }
+  prepared.confidence = options_.confidence;
   prepared.balance_scale =
       static_cast<float>(static_cast<double>(clean.sequences()) / step_sequences);
 }
@@ -127,8 +133,16 @@ StepLoss train_step_loss(Model& model, PreparedBatch& prepared, Tape& tape, Para
   const Matrix d_hidden = tape.arena.matrix(tape.hidden.rows, tape.hidden.cols);
   std::fill_n(d_hidden.data, d_hidden.size(), 0.0f);
   StepLoss loss;
-  loss.cross_entropy = model.head_loss(tape, prepared.rows, prepared.targets, prepared.weight,
-                                       prepared.loss, d_hidden, &gradients);
+  if (prepared.confidence > 0) {
+    const ConfidentLoss judged = model.confident_head_loss(
+        tape, prepared.rows, prepared.targets, prepared.confidence, prepared.weight, prepared.loss,
+        prepared.entropy, d_hidden, &gradients);
+    loss.cross_entropy = judged.cross_entropy;
+    loss.confidence = judged.confidence;
+  } else {
+    loss.cross_entropy = model.head_loss(tape, prepared.rows, prepared.targets, prepared.weight,
+                                         prepared.loss, d_hidden, &gradients);
+  }
   for (const Tape::Layer& layer : tape.layers) loss.balance += layer.routing.balance.total();
   loss.balance *= prepared.balance_scale;
   model.backward(batch, tape, d_hidden, prepared.balance_scale, gradients);

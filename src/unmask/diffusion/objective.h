@@ -41,6 +41,11 @@ struct ObjectiveOptions {
     block,  // sft on the noisy half of [noisy | clean] (dMoE, arXiv 2605.30876)
   };
   Kind kind = Kind::elbo;
+  // beta of the confidence term: each CE becomes CE + beta r H, r = 1 where the prediction is right
+  // (no logit above the target's), H its entropy, in the same weighted sum; 0 = off. dParallel
+  // (arXiv 2509.26488; LLaDA2's CAP, beta 2) divides the sum of r H by that of r instead of by the
+  // masked positions: known only after the forward pass, so that micro-batches would not add up.
+  float confidence = 0.0f;
   MaskRatioRange mask_ratio = {};
   int32_t block_size = 32;     // of `block`
   bool document_mask = false;  // attention stays inside documents; not with `block`
@@ -63,6 +68,8 @@ struct PreparedBatch {
   std::vector<int32_t> targets;       // [masked] their clean tokens
   std::vector<float> weight;          // [masked] factor of each cross-entropy in the loss
   std::vector<float> loss;            // [masked] each cross-entropy, filled by the loss
+  float confidence = 0.0f;            // beta of the confidence term, 0 = off
+  std::vector<float> entropy;         // [masked] of right predictions, filled by that term
   std::vector<int32_t> masked_begin;  // [sequences + 1] which of those belong to sequence b
   float balance_scale = 0.0f;         // share of the step in the auxiliary losses
 
@@ -113,8 +120,9 @@ class Objective {
 // The part of a step's loss that one batch contributes.
 struct StepLoss {
   double cross_entropy = 0;  // nats, weighted
+  double confidence = 0;     // beta times the entropies, in nats, weighted alike
   double balance = 0;        // auxiliary losses of all layers times the batch's share
-  double total() const { return cross_entropy + balance; }
+  double total() const { return cross_entropy + confidence + balance; }
 };
 
 // Forward, loss and backward of a prepared batch: gradients +=.

@@ -8,19 +8,52 @@
 
 namespace unmask {
 
-void cross_entropy(Matrix logits, std::span<const int32_t> targets, std::span<const float> weight,
-                   std::span<float> loss) {
-  UNMASK_CHECK(std::ssize(targets) == logits.rows && std::ssize(loss) == logits.rows);
-  UNMASK_CHECK(weight.empty() || std::ssize(weight) == logits.rows);
-  if (use_reference_kernels()) return reference::cross_entropy(logits, targets, weight, loss);
+namespace {
 
-  const ElementwiseKernel& kernel = elementwise_kernel();
+void check_sizes(Matrix logits, std::span<const int32_t> targets, std::span<const float> weight,
+                 std::span<float> result) {
+  UNMASK_CHECK(std::ssize(targets) == logits.rows && std::ssize(result) == logits.rows);
+  UNMASK_CHECK(weight.empty() || std::ssize(weight) == logits.rows);
+}
+
+// row(r, weight of the row or null) for every row.
+template <class Row>
+void for_rows(Matrix logits, std::span<const int32_t> targets, std::span<const float> weight,
+              Row&& row) {
   parallel_pieces(logits.rows, rows_per_piece(logits.cols), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       UNMASK_CHECK(targets[r] >= 0 && targets[r] < logits.cols);
-      loss[r] = kernel.cross_entropy_row(logits.cols, logits.row(r), targets[r],
-                                         weight.empty() ? nullptr : &weight[r]);
+      row(r, weight.empty() ? nullptr : &weight[r]);
     }
+  });
+}
+
+}  // namespace
+
+void cross_entropy(Matrix logits, std::span<const int32_t> targets, std::span<const float> weight,
+                   std::span<float> loss) {
+  check_sizes(logits, targets, weight, loss);
+  if (use_reference_kernels()) return reference::cross_entropy(logits, targets, weight, loss);
+
+  const ElementwiseKernel& kernel = elementwise_kernel();
+  for_rows(logits, targets, weight, [&](int64_t r, const float* row_weight) {
+    loss[r] = kernel.cross_entropy_row(logits.cols, logits.row(r), targets[r], row_weight);
+  });
+}
+
+void confident_cross_entropy(Matrix logits, std::span<const int32_t> targets, float beta,
+                             std::span<const float> weight, std::span<float> loss,
+                             std::span<float> entropy) {
+  check_sizes(logits, targets, weight, loss);
+  check_sizes(logits, targets, weight, entropy);
+  if (use_reference_kernels()) {
+    return reference::confident_cross_entropy(logits, targets, beta, weight, loss, entropy);
+  }
+
+  const ElementwiseKernel& kernel = elementwise_kernel();
+  for_rows(logits, targets, weight, [&](int64_t r, const float* row_weight) {
+    loss[r] = kernel.confident_cross_entropy_row(logits.cols, logits.row(r), targets[r], beta,
+                                                 row_weight, &entropy[r]);
   });
 }
 

@@ -26,4 +26,18 @@ double head_loss(ConstMatrix hidden, std::span<const int32_t> rows,
                  const Weight& head, std::span<float> loss, Matrix d_hidden, Matrix d_head,
                  Arena& scratch, Precision precision);
 
+// The loss of predictions with the confidence term of dParallel (cross_entropy.h).
+struct ConfidentLoss {
+  double cross_entropy = 0;  // sum over i of weight[i] * CE_i
+  double confidence = 0;     // beta * sum over i of weight[i] * entropy[i]
+};
+
+// As head_loss; also entropy[i] = that of the prediction where it is right, else 0. Gradients are
+// those of the sum of both parts.
+ConfidentLoss confident_head_loss(ConstMatrix hidden, std::span<const int32_t> rows,
+                                  std::span<const int32_t> targets, float beta,
+                                  std::span<const float> weight, const Weight& head,
+                                  std::span<float> loss, std::span<float> entropy, Matrix d_hidden,
+                                  Matrix d_head, Arena& scratch, Precision precision);
+
 }  // namespace unmask

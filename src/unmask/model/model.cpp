@@ -178,4 +178,15 @@ double Model::head_loss(Tape& tape, std::span<const int32_t> rows, std::span<con
                            d_head, tape.scratch, options_.precision);
 }
 
+ConfidentLoss Model::confident_head_loss(Tape& tape, std::span<const int32_t> rows,
+                                         std::span<const int32_t> targets, float beta,
+                                         std::span<const float> weight, std::span<float> loss,
+                                         std::span<float> entropy, Matrix d_hidden,
+                                         Parameters* gradients) {
+  const ProfileScope total(tape.profile.total), time(tape.profile.head);
+  const Matrix d_head = gradients ? (*gradients)[layout_->head] : Matrix();
+  return unmask::confident_head_loss(tape.hidden, rows, targets, beta, weight, weights_.head, loss,
+                                     entropy, d_hidden, d_head, tape.scratch, options_.precision);
+}
+
 }  // namespace unmask

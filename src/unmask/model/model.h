@@ -1,13 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "unmask/base/check.h"
 #include "unmask/kernels/rope.h"
 #include "unmask/model/batch.h"
 #include "unmask/model/config.h"
+#include "unmask/model/head.h"
 #include "unmask/model/layer_context.h"
 #include "unmask/model/parameters.h"
 #include "unmask/model/tape.h"
@@ -30,6 +34,12 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   const ParameterLayout& layout() const { return *layout_; }
+  // Puts into a routed layer what `make` makes of its router.
+  void change_router(int32_t layer,
+                     const std::function<std::unique_ptr<Router>(std::unique_ptr<Router>)>& make) {
+    UNMASK_CHECK(routers_[layer] != nullptr);
+    routers_[layer] = make(std::move(routers_[layer]));
+  }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
   ModelOptions& options() { return options_; }
@@ -57,6 +67,14 @@ class Model {
   double head_loss(Tape& tape, std::span<const int32_t> rows, std::span<const int32_t> targets,
                    std::span<const float> weight, std::span<float> loss, Matrix d_hidden,
                    Parameters* gradients);
+
+  // The same with the confidence term (head.h): entropy [rows] receives that of the predictions
+  // that are right, 0 for the others.
+  ConfidentLoss confident_head_loss(Tape& tape, std::span<const int32_t> rows,
+                                    std::span<const int32_t> targets, float beta,
+                                    std::span<const float> weight, std::span<float> loss,
+                                    std::span<float> entropy, Matrix d_hidden,
+                                    Parameters* gradients);
 
   // The most slots that any layer of a forward pass over these sequences may have.
   int64_t max_slots(std::span<const int32_t> sequence_begin) const;

@@ -37,7 +37,8 @@ struct TrainEvent {
   int64_t step = 0;
   int64_t tokens = 0;
   double seconds = 0;
-  double loss = kNotMeasured;  // nats per token, of the objective, without the balance losses
+  double loss = kNotMeasured;  // nats per token, of the objective, without the losses below
+  double confidence_loss = 0;  // the confidence term, with its weight
   double switch_loss = 0;      // balance losses as they enter the sum
   double sequence_loss = 0;
   double z_loss = 0;

@@ -56,6 +56,7 @@ template <class Fields>
 void visit_fields(EventOf<TrainEvent> auto& event, Fields&& field) {
   visit_clock(event, field);
   field("loss", event.loss);
+  field("confidence_loss", event.confidence_loss);
   field("switch_loss", event.switch_loss);
   field("sequence_loss", event.sequence_loss);
   field("z_loss", event.z_loss);

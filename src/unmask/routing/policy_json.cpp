@@ -212,4 +212,15 @@ nlohmann::json to_json(const RoutingPolicy& policy) {
   return table;
 }
 
+void change_policy(nlohmann::json& table, const PolicyEntry& entry) {
+  table["policy"] = entry.name;
+  if (entry.chooser == Chooser::expert) {
+    table.erase("groups");
+    table.erase("drop");
+  } else {
+    table.erase("selection");
+    table.erase("capacity");
+  }
+}
+
 }  // namespace unmask

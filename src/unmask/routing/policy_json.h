@@ -17,4 +17,8 @@ Result<RoutingPolicy> policy_from_json(const nlohmann::json& table, const std::s
                                        const std::string& file = "");
 nlohmann::json to_json(const RoutingPolicy& policy);
 
+// Gives the table of a policy another one, with the keys of the present that it has too.
+struct PolicyEntry;
+void change_policy(nlohmann::json& table, const PolicyEntry& entry);
+
 }  // namespace unmask

@@ -30,8 +30,9 @@ Result<Conversation> parse_conversation(std::string_view text) {
   try {
     const auto line = nlohmann::json::parse(text);
     for (const auto& message : line.at("messages")) {
-      conversation.push_back(
-          {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
+      conversation.push_back({message.at("role").get<std::string>(),
+                              message.at("content").get<std::string>(),
+                              message.value("given", false)});
     }
   } catch (const nlohmann::json::exception& e) {
     return failure("expected {{\"messages\": [{{\"role\": …, \"content\": …}}]}}: {}", e.what());
@@ -40,10 +41,26 @@ Result<Conversation> parse_conversation(std::string_view text) {
   return conversation;
 }
 
+Result<Conversation> parse_prompt(std::string_view text) {
+  const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Conversation conversation;
+  if (line.is_object() && line.contains("prompt") && line["prompt"].is_string()) {
+    conversation.push_back({"user", line["prompt"].get<std::string>()});
+  } else if (line.is_object() && line.contains("messages")) {
+    UNMASK_TRY(conversation, parse_conversation(text));
+    if (conversation.back().role == "assistant") conversation.pop_back();
+  } else {
+    return failure("expected {{\"prompt\": text}} or {{\"messages\": [{{\"role\": …, …}}]}}");
+  }
+  if (conversation.empty()) return failure("expected a message to answer, found only an answer");
+  if (const auto rendered = render_prompt(conversation); !rendered) return rendered.error();
+  return conversation;
+}
+
 Status ConversationSequences::add(const Conversation& conversation, const Tokenizer& tokenizer) {
   const auto room = static_cast<size_t>(length_);
   for (size_t turn = 0; turn < conversation.size(); ++turn) {
-    if (conversation[turn].role != "assistant") continue;
+    if (conversation[turn].role != "assistant" || conversation[turn].given) continue;
     UNMASK_TRY(const std::string prompt, render_prompt(std::span(conversation).first(turn)));
     UNMASK_TRY(auto tokens, tokenizer.encode(prompt));
     if (tokens.size() >= room) {

@@ -16,6 +16,7 @@ namespace unmask {
 struct Message {
   std::string role;  // "system", "user" or "assistant"
   std::string content;
+  bool given = false;  // an answer that is not to be learned, part of later prompts only
 };
 using Conversation = std::vector<Message>;
 
@@ -26,12 +27,17 @@ inline constexpr std::string_view kRoleEnd = "<|role_end|>";
 // The text a model is given to answer: all messages and the beginning of the next answer.
 Result<std::string> render_prompt(std::span<const Message> messages);
 
-// {"messages": [{"role": …, "content": …}, …]}, as the text of one line.
+// {"messages": [{"role": …, "content": …}, …]}, as the text of one line; a message may say
+// "given": true.
 Result<Conversation> parse_conversation(std::string_view json);
 
-// One sequence for each answer of the conversations: what precedes it is the prompt, the answer
-// with its <|role_end|> and end token the response, filled up with end tokens. An answer that does
-// not fit is cut; one whose prompt fills the sequence is left out.
+// A conversation that is to be answered: {"prompt": …}, or {"messages": …}, of which an answer at
+// the end is left out. Fails where there is nothing to answer, or on unknown roles.
+Result<Conversation> parse_prompt(std::string_view json);
+
+// One sequence for each answer of the conversations that is not `given`: what precedes it is the
+// prompt, the answer with its <|role_end|> and end token the response, filled up with end tokens.
+// An answer that does not fit is cut; one whose prompt fills the sequence is left out.
 class ConversationSequences final : public SequenceSource {
  public:
   ConversationSequences(int32_t length, int32_t end_token)

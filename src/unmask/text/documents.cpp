@@ -58,6 +58,18 @@ class LineReader {
   int64_t number_ = 0;
 };
 
+// handle(text) for every line that is not blank; errors name the line.
+template <class Handle>
+Status for_lines(const MappedFile& file, Handle&& handle) {
+  LineReader reader(text_of(file));
+  while (const auto line = reader.next()) {
+    if (const Status status = handle(line->text); !status) {
+      return failure("{}:{}: {}", file.path(), line->number, status.error().message);
+    }
+  }
+  return {};
+}
+
 Result<std::string> text_in(std::string_view line) {
   try {
     return nlohmann::json::parse(line).at("text").get<std::string>();
@@ -161,29 +173,32 @@ Result<std::vector<std::string>> read_texts(const std::string& path) {
   UNMASK_TRY(const MappedFile file, MappedFile::open(path));
   if (form == TextForm::plain) return std::vector<std::string>{std::string(text_of(file))};
   std::vector<std::string> texts;
-  LineReader reader(text_of(file));
-  while (const auto line = reader.next()) {
-    Result<std::string> text = text_in(line->text);
-    if (!text) return failure("{}:{}: {}", path, line->number, text.error().message);
-    texts.push_back(std::move(text).value());
-  }
+  UNMASK_TRY_STATUS(for_lines(file, [&](std::string_view line) -> Status {
+    UNMASK_TRY(std::string text, text_in(line));
+    texts.push_back(std::move(text));
+    return {};
+  }));
   return texts;
 }
 
 Status read_conversations(const std::string& path, const Tokenizer& tokenizer,
                           ConversationSequences& sequences) {
   UNMASK_TRY(const MappedFile file, MappedFile::open(path));
-  LineReader reader(text_of(file));
-  while (const auto line = reader.next()) {
-    Result<Conversation> conversation = parse_conversation(line->text);
-    if (!conversation) {
-      return failure("{}:{}: {}", path, line->number, conversation.error().message);
-    }
-    if (const Status added = sequences.add(conversation.value(), tokenizer); !added) {
-      return failure("{}:{}: {}", path, line->number, added.error().message);
-    }
-  }
-  return {};
+  return for_lines(file, [&](std::string_view line) -> Status {
+    UNMASK_TRY(const Conversation conversation, parse_conversation(line));
+    return sequences.add(conversation, tokenizer);
+  });
+}
+
+Result<std::vector<Conversation>> read_prompts(const std::string& path) {
+  UNMASK_TRY(const MappedFile file, MappedFile::open(path));
+  std::vector<Conversation> prompts;
+  UNMASK_TRY_STATUS(for_lines(file, [&](std::string_view line) -> Status {
+    UNMASK_TRY(Conversation prompt, parse_prompt(line));
+    prompts.push_back(std::move(prompt));
+    return {};
+  }));
+  return prompts;
 }
 
 }  // namespace unmask

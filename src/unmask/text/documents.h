@@ -27,6 +27,9 @@ Status tokenize_documents(const std::string& path, const Tokenizer& tokenizer, D
 Status read_conversations(const std::string& path, const Tokenizer& tokenizer,
                           ConversationSequences& sequences);
 
+// Reads a file of prompts, JSON lines of any name (parse_prompt).
+Result<std::vector<Conversation>> read_prompts(const std::string& path);
+
 // The documents of a file as texts.
 Result<std::vector<std::string>> read_texts(const std::string& path);
 

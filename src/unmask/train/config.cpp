@@ -1,5 +1,7 @@
 #include "unmask/train/config.h"
 
+#include <cmath>
+
 #include "unmask/base/document.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/retention.h"
@@ -71,6 +73,7 @@ void read_objective(Fields& fields, ObjectiveOptions& objective) {
   fields.read_enum(
       "kind", objective.kind,
       {{"elbo", Kind::elbo}, {"plain", Kind::plain}, {"sft", Kind::sft}, {"block", Kind::block}});
+  fields.read_between("confidence", objective.confidence, 0.0f);
   if (objective.kind == Kind::block) objective.mask_ratio = {0.3f, 0.8f};  // dMoE
   fields.read_between("mask_ratio_min", objective.mask_ratio.low, 0.0f, 1.0f);
   fields.read_between("mask_ratio_max", objective.mask_ratio.high, 0.0f, 1.0f);
@@ -82,6 +85,9 @@ void read_objective(Fields& fields, ObjectiveOptions& objective) {
 void read_training(Fields& fields, TrainConfig& config) {
   fields.find("from");  // read before all else
   fields.read_between("steps", config.steps, 1);
+  if (fields.read_between("epochs", config.epochs, 0.0) && fields.has("steps")) {
+    fields.refuse("epochs", "this or 'steps', not both");
+  }
   fields.read_between("batch", config.batch, 1);
   fields.read_between("accumulation", config.accumulation, 1);
   fields.read_enum("precision", config.options.precision,
@@ -119,6 +125,9 @@ void read_optimizer(Fields& fields, TrainConfig& config) {
   fields.read_enum("schedule", rate.shape,
                    {{"constant", Shape::constant}, {"cosine", Shape::cosine}, {"wsd", Shape::wsd}});
   fields.read_between("warmup", rate.warmup, 0);
+  if (fields.read_between("warmup_share", config.warmup_share, 0.0, 1.0) && fields.has("warmup")) {
+    fields.refuse("warmup_share", "this or 'warmup', not both");
+  }
   fields.read_between("decay", rate.decay, 0.0, 1.0);
   fields.read_between("beta1", config.beta1, 0.0f, 0.9999999f);
   fields.read_between("beta2", config.beta2, 0.0f, 0.9999999f);
@@ -131,6 +140,7 @@ void read_evaluation(Fields& fields, TrainConfig::Evaluation& evaluation) {
   fields.read_between("every", evaluation.every, 0);
   fields.read_between("sequences", evaluation.sequences, 1);
   fields.read_between("draws", evaluation.draws, 1);
+  fields.read("levels", evaluation.levels);
   fields.read_between("sample_every", evaluation.sample_every, 0);
   fields.read_between("sample_length", evaluation.sample_length, 1);
 }
@@ -182,7 +192,7 @@ Result<TrainConfig> train_config_from_json(const nlohmann::json& document,
     UNMASK_TRY(config.model.routing, policy_from_json(*routing, "routing", file));
   }
 
-  config.learning_rate.steps = config.steps;
+  set_steps(config.steps, config);
   const int32_t rows = config.data.sequence_length;
   if (config.model.max_positions < rows) {
     if (!fresh) {
@@ -196,6 +206,13 @@ Result<TrainConfig> train_config_from_json(const nlohmann::json& document,
   config.model.attention_block =
       config.objective.kind == ObjectiveOptions::Kind::block ? config.objective.block_size : 0;
   return config;
+}
+
+void set_steps(int64_t steps, TrainConfig& config) {
+  config.steps = config.learning_rate.steps = steps;
+  if (config.warmup_share > 0) {
+    config.learning_rate.warmup = std::lround(config.warmup_share * static_cast<double>(steps));
+  }
 }
 
 Status adopt_tokenizer(const Tokenizer& tokenizer, TrainConfig& config) {

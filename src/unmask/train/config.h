@@ -37,11 +37,13 @@ struct TrainConfig {
 
   Trainable trainable = Trainable::all;
   int64_t steps = 1000;
+  double epochs = 0;         // above 0: passes over the data, in place of `steps`
   int32_t batch = 16;        // sequences of one forward pass
   int32_t accumulation = 1;  // forward passes of one step
   uint64_t seed = 0;         // of initialisation, data order and noise
 
   LearningRate learning_rate;
+  double warmup_share = 0;  // above 0: of the steps, in place of learning_rate.warmup
   float beta1 = 0.9f;
   float beta2 = 0.95f;
   float epsilon = 1e-8f;
@@ -52,6 +54,7 @@ struct TrainConfig {
     int64_t every = 0;         // steps; 0 = at the end only
     int32_t sequences = 64;    // of the held-out part, at most
     int32_t draws = 1;         // mask ratios for each
+    std::vector<float> levels = {0.1f, 0.3f, 0.5f, 0.7f, 0.9f};  // mask ratios measured besides
     int64_t sample_every = 0;  // steps between samples; 0 = at the end only
     int32_t sample_length = 256;
   } evaluation;
@@ -71,6 +74,9 @@ struct TrainConfig {
 // the checkpoint it starts from. What depends on the tokenizer (vocabulary, special tokens) is left
 // for `adopt_tokenizer`.
 Result<TrainConfig> train_config_from_json(const nlohmann::json& document, const std::string& file);
+
+// The run has this many steps: the learning rate follows them.
+void set_steps(int64_t steps, TrainConfig& config);
 
 // Takes vocabulary size and special tokens over into config.model, or, where the run starts from a
 // checkpoint, checks that they are the checkpoint's; and validates the whole.

@@ -58,6 +58,7 @@ Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
     objective_.prepare(micro_batch(data, i), noise_step, totals, prepared_);
     const StepLoss loss = train_step_loss(model_, prepared_, tape_, gradients_);
     report.loss.cross_entropy += loss.cross_entropy;
+    report.loss.confidence += loss.confidence;
     report.loss.balance += loss.balance;
     for (const Tape::Layer& layer : tape_.layers) {
       const BalanceLoss& balance = layer.routing.balance;

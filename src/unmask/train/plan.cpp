@@ -50,9 +50,13 @@ std::string describe(const MemoryPlan& plan, const TrainConfig& config) {
   line("active per token", readable_count(active_parameters(config.model, length)));
   line("FLOPs per token", readable_count(flops));
   line("tokens per step", readable_integer(config.step_tokens()));
-  line("steps", readable_integer(config.steps));
-  line("FLOPs of the run",
-       readable_count(flops * static_cast<double>(config.step_tokens() * config.steps)));
+  if (config.epochs > 0) {  // how many steps that is, the data say
+    line("epochs", fmt::format("{}", config.epochs));
+  } else {
+    line("steps", readable_integer(config.steps));
+    line("FLOPs of the run",
+         readable_count(flops * static_cast<double>(config.step_tokens() * config.steps)));
+  }
   line("weights", mebibytes(plan.weights));
   line("gradients", mebibytes(plan.gradients));
   line("moments", mebibytes(plan.moments));

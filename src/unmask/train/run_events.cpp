@@ -46,6 +46,14 @@ LayerRouting layer_routing(int64_t layer, const RoutingStatistics& s) {
 
 }  // namespace
 
+Machine this_machine() {
+  return {.processor = processor_name(),
+          .isa = std::string(name_of(isa_in_use())),
+          .threads = thread_count(),
+          .ranks = 1,
+          .memory_bytes = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)};
+}
+
 ConfigEvent config_event(const TrainConfig& config, const nlohmann::json& document) {
   const int32_t length = config.data.sequence_length;
   return {.version = std::string(version()),
@@ -53,11 +61,7 @@ ConfigEvent config_event(const TrainConfig& config, const nlohmann::json& docume
           .parameters = ParameterLayout(config.model).size,
           .active_parameters = static_cast<int64_t>(active_parameters(config.model, length)),
           .flops_per_token = flops_per_token(config.model, length),
-          .machine = {.processor = processor_name(),
-                      .isa = std::string(name_of(isa_in_use())),
-                      .threads = thread_count(),
-                      .ranks = 1,
-                      .memory_bytes = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)}};
+          .machine = this_machine()};
 }
 
 TrainEvent train_event(const TrainingState& state, const StepReport& report,
@@ -66,6 +70,7 @@ TrainEvent train_event(const TrainingState& state, const StepReport& report,
           .tokens = state.tokens,
           .seconds = state.seconds,
           .loss = report.loss.cross_entropy,
+          .confidence_loss = report.loss.confidence,
           .switch_loss = report.balance.switch_loss,
           .sequence_loss = report.balance.sequence_loss,
           .z_loss = report.balance.z_loss,

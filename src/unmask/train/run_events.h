@@ -10,6 +10,9 @@
 
 namespace unmask {
 
+// The machine this process runs on.
+Machine this_machine();
+
 // What the metrics of a run say about a moment of it.
 ConfigEvent config_event(const TrainConfig& config, const nlohmann::json& document);
 TrainEvent train_event(const TrainingState& state, const StepReport& report,

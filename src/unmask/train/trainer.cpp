@@ -1,12 +1,11 @@
 #include "unmask/train/trainer.h"
 
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <optional>
 
-#include "unmask/base/document.h"
-#include "unmask/base/files.h"
 #include "unmask/base/log.h"
 #include "unmask/base/progress.h"
 #include "unmask/checkpoint/retention.h"
@@ -16,6 +15,7 @@
 #include "unmask/text/corpus.h"
 #include "unmask/train/learner.h"
 #include "unmask/train/run_events.h"
+#include "unmask/train/run_record.h"
 #include "unmask/train/samples.h"
 #include "unmask/train/step_reader.h"
 
@@ -25,26 +25,6 @@ namespace {
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// What a run may change when it is resumed; all else decides what is computed.
-constexpr std::string_view kMayChange[] = {"/evaluation", "/checkpoint", "/training/log_every",
-                                           "/name"};
-
-Status check_same_run(const nlohmann::json& before, const nlohmann::json& now,
-                      const std::string& record) {
-  for (const auto& change : nlohmann::json::diff(before, now)) {
-    const std::string path = change.at("path");
-    bool allowed = false;
-    for (const std::string_view prefix : kMayChange) allowed |= path.starts_with(prefix);
-    if (!allowed) {
-      return usage_error(
-          "{}: the run was started with another value of {}; resume with the same configuration, "
-          "or start a new run with --run",
-          record, path);
-    }
-  }
-  return {};
 }
 
 class Trainer {
@@ -91,41 +71,30 @@ Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
   UNMASK_TRY(auto tokenizer, Tokenizer::load(config.data.tokenizer, config.data.special));
   UNMASK_TRY_STATUS(adopt_tokenizer(*tokenizer, config));
 
-  const std::string record = request.run_directory + "/config.json";
+  UNMASK_TRY_STATUS(check_record(request.run_directory, request.document, request.resume));
   std::optional<CheckpointEntry> resumed;
-  if (request.resume) {
-    resumed = latest_checkpoint(request.run_directory);
-    if (!resumed) {
-      return usage_error(
-          "{}: expected a checkpoint to resume from, found none; start the run "
-          "without --resume",
-          request.run_directory);
-    }
-    UNMASK_TRY(const nlohmann::json before, read_json_file(record));
-    UNMASK_TRY_STATUS(check_same_run(before, request.document, record));
-  } else if (fs::exists(record)) {
-    return usage_error(
-        "{}: a run is already there; go on with --resume, or choose another "
-        "directory with --run",
-        request.run_directory);
-  }
+  if (request.resume) resumed = latest_checkpoint(request.run_directory);
 
   UNMASK_TRY(auto source, open_corpus(config.data.paths, *tokenizer, config.data.sequence_length));
   UNMASK_TRY(auto sequences,
              TrainingSequences::create(
                  std::move(source),
                  {.validation_fraction = config.data.validation_fraction, .seed = config.seed}));
+  if (config.epochs > 0) {
+    const double steps = config.epochs * static_cast<double>(sequences.train_count()) /
+                         static_cast<double>(config.step_sequences());
+    set_steps(static_cast<int64_t>(std::ceil(steps)), config);
+  }
   UNMASK_TRY(auto learner, Learner::create(config));
   if (!resumed && !config.from.empty()) {
     UNMASK_TRY_STATUS(load_parameters(config.from, config.model, learner.model().parameters()));
   }
 
-  std::error_code code;
-  fs::create_directories(request.run_directory, code);
-  if (code) return failure("{}: cannot create: {}", request.run_directory, code.message());
-  UNMASK_TRY_STATUS(write_file_atomically(record, request.document.dump(2) + "\n"));
-  UNMASK_TRY(auto metrics, resumed ? MetricsWriter::resume(request.run_directory, resumed->step)
-                                   : MetricsWriter::create(request.run_directory));
+  UNMASK_TRY_STATUS(write_record(request.run_directory, request.document));
+  const int64_t first_step = resumed ? resumed->step : 0;
+  UNMASK_TRY(auto metrics, request.resume ? MetricsWriter::resume(request.run_directory, first_step)
+                                          : MetricsWriter::create(request.run_directory));
+  if (request.resume) drop_samples_after(request.run_directory, first_step);
   std::unique_ptr<Trainer> trainer(new Trainer(std::move(request), std::move(tokenizer),
                                                std::move(sequences), std::move(learner),
                                                std::move(metrics)));
@@ -133,7 +102,6 @@ Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
     UNMASK_TRY_STATUS(
         load_checkpoint(resumed->path, trainer->learner_.model().config(), trainer->state_));
     trainer->saved_step_ = trainer->state_.step;
-    drop_samples_after(trainer->request_.run_directory, trainer->state_.step);
   }
   UNMASK_TRY_STATUS(read_validation(trainer->sequences_, trainer->config().evaluation.sequences,
                                     trainer->held_out_));
@@ -154,7 +122,7 @@ Result<StepReport> Trainer::step() {
 Status Trainer::evaluate() {
   if (held_out_.sequences() == 0) return {};
   const EvaluateOptions options = {.draws = config().evaluation.draws,
-                                   .levels = {0.1f, 0.3f, 0.5f, 0.7f, 0.9f},
+                                   .levels = config().evaluation.levels,
                                    .batch_sequences = config().batch,
                                    .seed = config().seed};
   UNMASK_TRY(const Evaluation evaluation,

@@ -14,7 +14,7 @@ struct TrainRequest {
   TrainConfig config;
   nlohmann::json document;    // the configuration as it was read, for the run's records
   std::string run_directory;  // metrics.jsonl, config.json, samples.jsonl, checkpoints/
-  bool resume = false;        // go on from the newest checkpoint
+  bool resume = false;        // go on from the newest checkpoint, or from the beginning without one
   bool show_progress = true;
 };
 

@@ -1,5 +1,9 @@
 #include "unmask/evaluate/tasks/registry.h"
 
+#include <fmt/ranges.h>
+
+#include "unmask/base/document.h"
+
 namespace unmask {
 namespace {
 
@@ -28,6 +32,16 @@ const TaskEntry* find_task(std::string_view name) {
     if (entry.name == name) return &entry;
   }
   return nullptr;
+}
+
+Result<std::unique_ptr<Task>> make_task(std::string_view name, const nlohmann::json& settings) {
+  const TaskEntry* const entry = find_task(name);
+  if (entry == nullptr) {
+    return usage_error("task \"{}\": expected one of {} (nearest: {})", name,
+                       fmt::join(task_names(), ", "),
+                       nearest_name(std::string(name), task_names()));
+  }
+  return entry->make(settings);
 }
 
 }  // namespace unmask

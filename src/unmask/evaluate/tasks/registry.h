@@ -27,4 +27,7 @@ std::span<const TaskEntry> tasks();
 std::vector<std::string> task_names();
 const TaskEntry* find_task(std::string_view name);  // null = unknown
 
+// The task by its name; an unknown one is an error that names the nearest.
+Result<std::unique_ptr<Task>> make_task(std::string_view name, const nlohmann::json& settings);
+
 }  // namespace unmask

@@ -1,5 +1,7 @@
 #include "unmask/evaluate/tasks/task.h"
 
+#include <nlohmann/json.hpp>
+
 namespace unmask {
 namespace {
 
@@ -58,6 +60,17 @@ Result<std::vector<TaskExample>> draw_examples(const Task& task, Split split, in
     }
   }
   return examples;
+}
+
+std::string conversation_lines(std::span<const TaskExample> examples) {
+  std::string lines;
+  for (const TaskExample& example : examples) {
+    const nlohmann::ordered_json line = {{"messages",
+                                          {{{"role", "user"}, {"content", example.prompt}},
+                                           {{"role", "assistant"}, {"content", example.answer}}}}};
+    lines += line.dump() + "\n";
+  }
+  return lines;
 }
 
 }  // namespace unmask

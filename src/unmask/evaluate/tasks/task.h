@@ -80,4 +80,8 @@ Split split_of(const TaskExample& example);
 Result<std::vector<TaskExample>> draw_examples(const Task& task, Split split, int64_t count,
                                                uint64_t seed);
 
+// The examples to train on: JSON lines of conversations (text/conversations.h), the question the
+// user's, the answer the assistant's.
+std::string conversation_lines(std::span<const TaskExample> examples);
+
 }  // namespace unmask

@@ -16,19 +16,25 @@ inline Vec first_lanes(Vec v, int64_t n) {
   return lane < static_cast<int32_t>(n) ? v : Vec{};
 }
 
-float cross_entropy_row(int64_t n, float* logits, int64_t target, const float* weight) {
-  const float target_logit = logits[target];
-
-  Vec running = broadcast(target_logit);
+// `any` is one of them.
+float largest_logit(int64_t n, const float* logits, float any) {
+  Vec running = broadcast(any);
   for (int64_t i = 0; i + kLanes <= n; i += kLanes) {
     const Vec z = load(logits + i);
     running = z > running ? z : running;
   }
   float largest = largest_lane(running);
   for (int64_t i = n - n % kLanes; i < n; ++i) largest = logits[i] > largest ? logits[i] : largest;
+  return largest;
+}
 
-  // f32 lanes for a while, then f64: a vocabulary of any size costs no accuracy.
-  constexpr int64_t kWhile = 64 * kLanes;
+// f32 lanes for a while, then f64: a vocabulary of any size costs no accuracy.
+constexpr int64_t kWhile = 64 * kLanes;
+
+float cross_entropy_row(int64_t n, float* logits, int64_t target, const float* weight) {
+  const float target_logit = logits[target];
+  const float largest = largest_logit(n, logits, target_logit);
+
   double sum = 0;
   for (int64_t begin = 0; begin < n; begin += kWhile) {
     const int64_t end = begin + kWhile < n ? begin + kWhile : n;
@@ -51,6 +57,47 @@ float cross_entropy_row(int64_t n, float* logits, int64_t target, const float* w
   return static_cast<float>(__builtin_log(sum) + (static_cast<double>(largest) - target_logit));
 }
 
+// With z the logits less the largest, e = exp(z), S = sum e, M = sum e z / S, the mean of z:
+//   H = log S - M,   log p_j + H = z_j - M,
+//   gradient_j = weight (p_j (1 - beta (z_j - M)) - onehot_j),   p_j = e_j / S.
+float confident_cross_entropy_row(int64_t n, float* logits, int64_t target, float beta,
+                                  const float* weight, float* entropy) {
+  const float largest = logits[target];
+  if (largest_logit(n, logits, largest) > largest) {
+    *entropy = 0;
+    return cross_entropy_row(n, logits, target, weight);
+  }
+
+  double sum = 0, weighted = 0;
+  for (int64_t begin = 0; begin < n; begin += kWhile) {
+    const int64_t end = begin + kWhile < n ? begin + kWhile : n;
+    Vec partial = zero(), partial_weighted = zero();
+    for (int64_t i = begin; i < end; i += kLanes) {
+      const Vec z = load_up_to(logits + i, n - i) - largest;
+      const Vec e = n - i >= kLanes ? vector_exp(z) : first_lanes(vector_exp(z), n - i);
+      partial += e;
+      partial_weighted += e == 0.0f ? e : e * z;  // z may be -infinity
+    }
+    sum += static_cast<double>(sum_of_lanes(partial));
+    weighted += static_cast<double>(sum_of_lanes(partial_weighted));
+  }
+  const double mean = weighted / sum, log_sum = __builtin_log(sum);
+  *entropy = static_cast<float>(log_sum - mean);
+
+  if (weight != nullptr) {
+    const Vec scale = broadcast(static_cast<float>(static_cast<double>(*weight) / sum));
+    const auto center = static_cast<float>(mean);
+    for (int64_t i = 0; i < n; i += kLanes) {
+      const Vec z = load_up_to(logits + i, n - i) - largest;
+      const Vec e = vector_exp(z);
+      const Vec gradient = scale * e * (1.0f - beta * (z - center));
+      store_up_to(logits + i, e == 0.0f ? e : gradient, n - i);
+    }
+    logits[target] -= *weight;
+  }
+  return static_cast<float>(log_sum);
+}
+
 void adamw(const AdamWStep& step, int64_t n, float* parameter, float* gradient, float* first_moment,
            float* second_moment) {
   for (int64_t i = 0; i < n; i += kLanes) {
@@ -69,4 +116,4 @@ void adamw(const AdamWStep& step, int64_t n, float* parameter, float* gradient, 
 
 }  // namespace
 
-const ElementwiseKernel kElementwise = {&cross_entropy_row, &adamw};
+const ElementwiseKernel kElementwise = {&cross_entropy_row, &confident_cross_entropy_row, &adamw};

@@ -23,6 +23,11 @@ struct ElementwiseKernel {
   // *weight * (softmax(logits) - onehot(target)).
   float (*cross_entropy_row)(int64_t n, float* logits, int64_t target, const float* weight);
 
+  // The same loss; *entropy = that of softmax(logits) where no logit is above the target's, else 0.
+  // With `weight`, the logits become the gradient of *weight * (loss + beta * *entropy).
+  float (*confident_cross_entropy_row)(int64_t n, float* logits, int64_t target, float beta,
+                                       const float* weight, float* entropy);
+
   // Also zeroes the gradient.
   void (*adamw)(const AdamWStep& step, int64_t n, float* parameter, float* gradient,
                 float* first_moment, float* second_moment);

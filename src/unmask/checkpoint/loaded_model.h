@@ -1,18 +1,13 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 
 #include "unmask/base/result.h"
 #include "unmask/model/model.h"
-#include "unmask/text/tokenizer.h"
 
-namespace unmask::cli {
-
-// "f32" or "bf16".
-Result<Precision> parse_precision(const std::string& name);
+namespace unmask {
 
 struct LoadOptions {
   Precision precision = Precision::f32;
@@ -24,9 +19,4 @@ struct LoadOptions {
 // Configuration and parameters of a checkpoint directory; of a packed model the mapped file.
 Result<Model> load_model(const std::string& directory, const LoadOptions& options);
 
-// The tokenizer beside the model. Refuses one that has no mask token, or another than the model's,
-// or ids that the model has no embedding for.
-Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& directory,
-                                                  const ModelConfig& config);
-
-}  // namespace unmask::cli
+}  // namespace unmask

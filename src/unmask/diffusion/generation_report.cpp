@@ -1,4 +1,4 @@
-#include "unmask/cli/generation_report.h"
+#include "unmask/diffusion/generation_report.h"
 
 #include <algorithm>
 #include <numeric>
@@ -7,7 +7,7 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
-namespace unmask::cli {
+namespace unmask {
 namespace {
 
 struct Totals {
@@ -122,4 +122,4 @@ std::string report_text(const GenerateReport& report, std::span<const Generation
   return text;
 }
 
-}  // namespace unmask::cli
+}  // namespace unmask

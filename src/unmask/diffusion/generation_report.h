@@ -7,7 +7,7 @@
 
 #include "unmask/diffusion/generate.h"
 
-namespace unmask::cli {
+namespace unmask {
 
 // What generating took (docs/decoding.md, "What is reported").
 nlohmann::json report_json(const GenerateReport& report, std::span<const Generation> generations,
@@ -19,4 +19,4 @@ std::string report_text(const GenerateReport& report, std::span<const Generation
 nlohmann::json expert_cache_json(const ExpertCache::Counts& counts);
 std::string expert_cache_text(const ExpertCache::Counts& counts);
 
-}  // namespace unmask::cli
+}  // namespace unmask

@@ -1,11 +1,12 @@
-#include "unmask/cli/loaded_model.h"
+#include "unmask/checkpoint/loaded_model.h"
 
+#include <memory>
 #include <utility>
 
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_file.h"
 
-namespace unmask::cli {
+namespace unmask {
 namespace {
 
 Result<Model> map_model(const std::string& directory, const LoadOptions& options) {
@@ -20,12 +21,6 @@ Result<Model> map_model(const std::string& directory, const LoadOptions& options
 }
 
 }  // namespace
-
-Result<Precision> parse_precision(const std::string& name) {
-  if (name == "f32") return Precision::f32;
-  if (name == "bf16") return Precision::bf16;
-  return usage_error("precision \"{}\": expected f32 or bf16", name);
-}
 
 Result<Model> load_model(const std::string& directory, const LoadOptions& options) {
   if (is_packed(directory)) return map_model(directory, options);
@@ -42,24 +37,4 @@ Result<Model> load_model(const std::string& directory, const LoadOptions& option
   return model;
 }
 
-Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& directory,
-                                                  const ModelConfig& config) {
-  UNMASK_TRY(auto tokenizer, Tokenizer::load(directory));
-  const std::optional<int32_t> mask = tokenizer->mask_token();
-  if (!mask) {
-    return failure("{}: the tokenizer has no mask token, without which nothing can be unmasked",
-                   directory);
-  }
-  if (*mask != config.mask_token) {
-    return failure(
-        "{}: the tokenizer's mask token is {}, that of config.json {}: expected the same",
-        directory, *mask, config.mask_token);
-  }
-  if (tokenizer->vocab_size() > config.vocab_size) {
-    return failure("{}: the tokenizer has {} ids, the model embeddings for {}", directory,
-                   tokenizer->vocab_size(), config.vocab_size);
-  }
-  return tokenizer;
-}
-
-}  // namespace unmask::cli
+}  // namespace unmask

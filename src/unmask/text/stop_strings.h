@@ -7,10 +7,9 @@
 #include <vector>
 
 #include "unmask/base/result.h"
-#include "unmask/diffusion/generate.h"
 #include "unmask/text/tokenizer.h"
 
-namespace unmask::cli {
+namespace unmask {
 
 // Texts at which a generated text ends; they are no part of it.
 class StopStrings {
@@ -24,8 +23,8 @@ class StopStrings {
   // Bytes at the end of a growing text that may turn out to begin one.
   size_t held_back() const;
 
-  // GenerateOptions::stop: the tokens that hold the text before the first of them. The last may
-  // hold more than that text.
+  // GenerateOptions::stop: the tokens that hold the text before the first of them, -1 without any.
+  // The last may hold more than that text.
   int32_t tokens_before(std::span<const int32_t> written, const Tokenizer& tokenizer) const;
 
  private:
@@ -41,11 +40,4 @@ struct AnswerEnds {
   AnswerEnds(const Tokenizer& tokenizer, std::vector<std::string> stop);
 };
 
-// What a continuation has written, without the prompt, as text: up to a stop string, an end token
-// or the first masked position.
-std::string written_text(const Generation& generation, const Tokenizer& tokenizer,
-                         const StopStrings& stops);
-// Tokens of the prompt: all that is given up to the first position that is not.
-int32_t prompt_length(const Canvas& canvas);
-
-}  // namespace unmask::cli
+}  // namespace unmask

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "unmask/diffusion/generate.h"
+#include "unmask/text/stop_strings.h"
+#include "unmask/text/tokenizer.h"
+
+namespace unmask {
+
+// What a continuation has written, without the prompt, as text: up to a stop string, an end token
+// or the first masked position.
+std::string written_text(const Generation& generation, const Tokenizer& tokenizer,
+                         const StopStrings& stops);
+
+// Lets answers end at the texts; all outlive `options`.
+void end_at(const StopStrings& stops, const Tokenizer& tokenizer, GenerateOptions& options);
+
+// Tokens of the prompt: all that is given up to the first position that is not.
+int32_t prompt_length(const Canvas& canvas);
+
+}  // namespace unmask

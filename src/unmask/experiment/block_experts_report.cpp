@@ -1,0 +1,304 @@
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "unmask/experiment/figures.h"
+
+namespace unmask {
+namespace {
+
+constexpr const char* kTasks[] = {"addition", "sorting"};
+constexpr double kTrainedP = 0.6;
+
+std::string arm_of(const std::string& task, const std::string& rest) {
+  return fmt::format("{}-{}", task, rest);
+}
+
+// One number of a sweep where the swept key has this value, by seed.
+std::vector<double> at_value(const Results& results, const std::string& arm,
+                             const std::string& column, double value) {
+  std::vector<double> numbers;
+  for (size_t seed = 0; seed < results.seeds().size(); ++seed) {
+    const auto x = results.column(arm, "task.points.x", seed);
+    const auto y = results.column(arm, "task.points." + column, seed);
+    double number = std::nan("");
+    for (size_t i = 0; i < std::min(x.size(), y.size()); ++i) {
+      if (std::abs(x[i] - value) < 1e-6) number = y[i];
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+// Accuracy of a baseline's sweep at a number of unique experts, between its points; beyond them
+// that of the nearest.
+double accuracy_at(const Results& results, const std::string& arm, size_t seed, double unique) {
+  const auto x = results.column(arm, "task.points.unique_experts", seed);
+  const auto y = results.column(arm, "task.points.accuracy", seed);
+  if (x.empty() || x.size() != y.size() || !std::isfinite(unique)) return std::nan("");
+  std::vector<std::pair<double, double>> points;
+  for (size_t i = 0; i < x.size(); ++i) points.emplace_back(x[i], y[i]);
+  std::ranges::sort(points);
+  if (unique <= points.front().first) return points.front().second;
+  for (size_t i = 1; i < points.size(); ++i) {
+    const auto [x0, y0] = points[i - 1];
+    const auto [x1, y1] = points[i];
+    if (unique <= x1) return x1 > x0 ? y0 + (y1 - y0) * (unique - x0) / (x1 - x0) : y1;
+  }
+  return points.back().second;
+}
+
+std::vector<Condition> fewer_experts(const Results& results, const std::string& arm) {
+  std::vector<Condition> conditions;
+  for (const std::string task : kTasks) {
+    const std::string original = arm_of(task, "original"), ours = arm_of(task, arm);
+    conditions.push_back(
+        {.what =
+             fmt::format("{}: unique experts of the original over {}", task, results.label(ours)),
+         .value = paired_interval(results.values(original, "task.unique_experts"),
+                                  at_value(results, ours, "unique_experts", kTrainedP), quotient),
+         .bound = 3});
+    conditions.push_back(
+        {.what = fmt::format("{}: accuracy of {} over the original", task, results.label(ours)),
+         .value = paired_interval(at_value(results, ours, "accuracy", kTrainedP),
+                                  results.values(original, "task.accuracy"), quotient),
+         .bound = 0.99});
+  }
+  return conditions;
+}
+
+std::vector<Condition> distilled_keeps_accuracy(const Results& results) {
+  return fewer_experts(results, "distilled");
+}
+
+std::vector<Condition> better_than(const Results& results, const std::string& baseline) {
+  std::vector<Condition> conditions;
+  for (const std::string task : kTasks) {
+    const std::string ours = arm_of(task, "distilled"), theirs = arm_of(task, baseline);
+    const auto unique = at_value(results, ours, "unique_experts", kTrainedP);
+    const auto accuracy = at_value(results, ours, "accuracy", kTrainedP);
+    std::vector<double> gain;
+    for (size_t seed = 0; seed < std::min(unique.size(), accuracy.size()); ++seed) {
+      gain.push_back(accuracy[seed] - accuracy_at(results, theirs, seed, unique[seed]));
+    }
+    conditions.push_back(
+        {.what = fmt::format("{}: accuracy of {} less that of {} at as many unique "
+                             "experts",
+                             task, results.label(ours), results.label(theirs)),
+         .value = mean_interval(gain)});
+  }
+  return conditions;
+}
+
+std::vector<Condition> better_than_des_seq(const Results& results) {
+  return better_than(results, "des-seq");
+}
+
+std::vector<Condition> better_than_des_vote(const Results& results) {
+  return better_than(results, "des-vote");
+}
+
+std::vector<Condition> distillation_helps(const Results& results) {
+  std::vector<Condition> conditions;
+  for (const std::string task : kTasks) {
+    conditions.push_back(
+        {.what = task + ": accuracy with self-distillation less without",
+         .value = paired_interval(
+             at_value(results, arm_of(task, "distilled"), "accuracy", kTrainedP),
+             at_value(results, arm_of(task, "block-experts"), "accuracy", kTrainedP), difference)});
+  }
+  return conditions;
+}
+
+std::vector<Condition> block_decodes_faster(const Results& results) {
+  std::vector<Condition> conditions;
+  for (const std::string task : kTasks) {
+    conditions.push_back(
+        {.what = task + ": tokens/s with block experts over the original",
+         .value = paired_interval(
+             at_value(results, arm_of(task, "distilled"), "tokens_per_second", kTrainedP),
+             results.values(arm_of(task, "original"), "task.tokens_per_second"), quotient),
+         .bound = 1.14});
+  }
+  return conditions;
+}
+
+std::vector<Condition> weight_is_importance(const Results& results) {
+  std::vector<Condition> conditions;
+  for (const std::string task : kTasks) {
+    const std::string original = arm_of(task, "original");
+    conditions.push_back(
+        {.what = task + ": rise of the loss without the heaviest experts less that without the "
+                        "lightest",
+         .value =
+             paired_interval(results.values(original, "leave-out.rise_of_heaviest"),
+                             results.values(original, "leave-out.rise_of_lightest"), difference)});
+  }
+  return conditions;
+}
+
+constexpr Claim kBlockClaims[] = {
+    {"B", "tables of LLaDA2.0-mini: 70 unique experts to 14, 99.11 % of the accuracy kept",
+     "After self-distillation, a block reads a third of the experts or fewer at 99 % of the "
+     "accuracy",
+     distilled_keeps_accuracy,
+     "The tokens of a block are about the same thing, and the model learns to do with what they "
+     "agree "
+     "on.",
+     "With few tokens in a block, or few experts, there is less to agree on than in a large model.",
+     "Accuracy, or the number of experts, differs too much between seeds."},
+    {"B", "figure of accuracy against unique experts: 53.8 against 71.0 on MATH500",
+     "At as many unique experts it is better than DES-Seq", better_than_des_seq,
+     "Each token of DES-Seq brings in its own, so that few unique experts leave every token hardly "
+     "any.",
+     "DES-Seq loses as little here.",
+     "Both are too near to all answers right, or seeds too far apart."},
+    {"B", "figure of accuracy against unique experts: 53.0 against 71.0 on MATH500",
+     "At as many unique experts it is better than DES-Vote", better_than_des_vote,
+     "DES-Vote gives every block the same number of experts, needed or not, and was not trained "
+     "for it.",
+     "DES-Vote loses as little here.",
+     "Both are too near to all answers right, or seeds too far apart."},
+    {"B", "ablation of self-distillation",
+     "Self-distillation improves what block experts alone give", distillation_helps,
+     "The model learns which experts it may count on.",
+     "The model without distillation does not lose what could be gained.",
+     "What is lost without distillation is too little to be seen."},
+    {"B", "latency 1.14 to 1.66 times", "Decoding becomes 1.14 times as fast or more",
+     block_decodes_faster, "Fewer experts' weights are read for each step.",
+     "All experts of a model of this size lie in the processor's cache, so that reading fewer "
+     "saves "
+     "nothing but the work of small matrices.",
+     "Times of the two differ by about as much as runs do."},
+    {"B", "motivation", "The router's weight says how much an expert matters", weight_is_importance,
+     "What is multiplied by more changes the sum by more, and the router has learned which that "
+     "should "
+     "be.",
+     "Leaving out an expert of small weight costs as much.",
+     "The rise of the loss differs too much between seeds."},
+};
+
+// Accuracy against unique experts of every way, a curve each.
+Figure trade_off(const Results& results, const std::string& task) {
+  Figure figure{.caption =
+                    "Each way's settings from few experts to many; mean over seeds, accuracy "
+                    "with its 95 % interval.",
+                .plot = {.title = "Right answers against unique experts, " + task,
+                         .x_label = "unique experts of a block, mean over layers and forwards",
+                         .y_label = "share of right answers"}};
+  for (const char* way :
+       {"original", "top-k", "des-seq", "des-vote", "block-experts", "distilled", "from-start"}) {
+    const std::string arm = arm_of(task, way);
+    Band band = results.band(arm, "task.points", "unique_experts", "accuracy");
+    std::vector<size_t> order(band.x.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::ranges::sort(order, {}, [&](size_t i) { return band.x[i]; });
+    Band sorted;
+    for (const size_t i : order) {
+      sorted.x.push_back(band.x[i]);
+      sorted.y.push_back(band.y[i]);
+    }
+    Curve curve = band_curve(results.label(arm), sorted);
+    if (std::string_view(way) == "original") curve.form = Curve::Form::points;
+    if (!curve.x.empty()) figure.plot.curves.push_back(std::move(curve));
+  }
+  return figure;
+}
+
+// Arms "TASK-p-P": trained at P, asked at every p of the sweep.
+Table grid(const Results& results, const std::string& task, const std::string& column,
+           const std::string& what, double factor) {
+  Table table{.title = fmt::format("{}, {}: p in training (rows) and in test", what, task),
+              .head = {"trained at"}};
+  for (const std::string& arm : results.arms()) {
+    if (!arm.starts_with(task + "-p-")) continue;
+    const Band band = results.band(arm, "task.points", "x", column);
+    if (band.x.empty()) continue;
+    if (table.head.size() == 1) {
+      for (const double p : band.x) table.head.push_back(fmt::format("p = {:.2g}", p));
+    }
+    std::vector<std::string> row = {arm.substr(task.size() + 1)};
+    for (const Interval& y : band.y) {
+      row.push_back(std::isfinite(y.mean) ? fmt::format("{:.1f}", factor * y.mean) : "-");
+    }
+    row.resize(table.head.size(), "-");
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+Figure by_step(const Results& results, const std::string& task) {
+  Figure figure{.caption = "Mean over the answers that have so many steps, and over seeds.",
+                .plot = {.title = "Unique experts over the denoising steps, " + task,
+                         .x_label = "step of an answer",
+                         .y_label = "unique experts of the block"}};
+  for (const char* way : {"original", "distilled", "from-start"}) {
+    const std::string arm = arm_of(task, way);
+    Curve curve = band_curve(results.label(arm),
+                             results.band(arm, "task.denoising", "step", "unique_experts"));
+    if (!curve.x.empty()) figure.plot.curves.push_back(std::move(curve));
+  }
+  return figure;
+}
+
+Figure importance(const Results& results) {
+  Figure figure{.caption =
+                    "One layer's experts of such a weight are left out at a time; nats for one "
+                    "expert left out of every token.",
+                .plot = {.title = "Rise of the loss without an expert, by its router weight",
+                         .x_label = "weight",
+                         .y_label = "nats per token"}};
+  for (const std::string task : kTasks) {
+    Curve curve = band_curve(
+        task, results.band(arm_of(task, "original"), "leave-out.weights", "weight", "rise"));
+    if (!curve.x.empty()) figure.plot.curves.push_back(std::move(curve));
+  }
+  return figure;
+}
+
+// Arms "TASK-block-B".
+Table block_sizes(const Results& results, const std::string& task) {
+  std::vector<std::string> arms;
+  for (const std::string& arm : results.arms()) {
+    if (arm.starts_with(task + "-block-") && arm != arm_of(task, "block-experts")) {
+      arms.push_back(arm);
+    }
+  }
+  const ValueColumn columns[] = {
+      {"right, %", "task.accuracy", 100},
+      {"unique experts", "task.unique_experts"},
+      {"KiB of experts a step", "task.expert_bytes_per_step", 1.0 / 1024},
+      {"tokens/s", "task.tokens_per_second"}};
+  return arm_table(results, arms, "Block sizes, " + task, columns);
+}
+
+}  // namespace
+
+std::span<const Claim> block_experts_claims() { return kBlockClaims; }
+
+Report block_experts_report(const Results& results) {
+  Report report;
+  for (const std::string task : kTasks) {
+    std::vector<std::string> arms;
+    for (const std::string& arm : results.arms()) {
+      if (arm.starts_with(task)) arms.push_back(arm);
+    }
+    const ValueColumn columns[] = {
+        {"right, %", "at-0.6.accuracy", 100},
+        {"unique experts", "at-0.6.unique_experts"},
+        {"KiB of experts a step", "at-0.6.expert_bytes_per_step", 1.0 / 1024},
+        {"tokens/s", "at-0.6.tokens_per_second"},
+        {"ms per forward", "at-0.6.ms_per_forward"}};
+    report.tables.push_back(arm_table(results, arms, "As trained, " + task, columns));
+    report.tables.push_back(grid(results, task, "accuracy", "Right answers, %", 100));
+    report.tables.push_back(grid(results, task, "unique_experts", "Unique experts", 1));
+    report.tables.push_back(block_sizes(results, task));
+    report.figures.push_back(trade_off(results, task));
+    report.figures.push_back(by_step(results, task));
+  }
+  report.figures.push_back(importance(results));
+  return report;
+}
+
+}  // namespace unmask

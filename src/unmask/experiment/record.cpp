@@ -1,0 +1,57 @@
+#include "unmask/experiment/record.h"
+
+#include <filesystem>
+
+#include "unmask/base/document.h"
+#include "unmask/base/files.h"
+
+namespace unmask {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string path_of(const std::string& directory) { return directory + "/stage.json"; }
+
+// visit(key, member) for every part of what is measured.
+template <class Of, class Visit>
+void visit_measured(Of& measured, Visit&& visit) {
+  visit("values", measured.values);
+  visit("curves", measured.curves);
+  visit("timed_values", measured.timed_values);
+  visit("timed_curves", measured.timed_curves);
+}
+
+}  // namespace
+
+Status write_stage_record(const std::string& directory, const StageRecord& record) {
+  std::error_code code;
+  fs::create_directories(directory, code);
+  if (code) return failure("{}: cannot create: {}", directory, code.message());
+  json document = {{"description", record.description}, {"seconds", record.seconds}};
+  visit_measured(record.measured,
+                 [&](const char* key, const json& member) { document[key] = member; });
+  return write_file_atomically(path_of(directory), document.dump(1) + "\n");
+}
+
+Result<std::optional<StageRecord>> read_stage_record(const std::string& directory) {
+  const std::string path = path_of(directory);
+  std::error_code code;
+  if (!fs::exists(path, code)) return std::optional<StageRecord>();
+  UNMASK_TRY(const json document, read_json_file(path));
+  StageRecord record;
+  bool whole = document.is_object() && document.contains("description") &&
+               document.contains("seconds") && document["seconds"].is_number();
+  visit_measured(record.measured, [&](const char* key, json& member) {
+    whole = whole && document.contains(key) && document[key].is_object();
+    if (whole) member = document[key];
+  });
+  if (!whole) {
+    return failure("{}: expected the record of a stage; remove {} to do it again", path, directory);
+  }
+  record.description = document["description"];
+  record.seconds = document["seconds"];
+  return std::optional(std::move(record));
+}
+
+}  // namespace unmask

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/result.h"
+#include "unmask/experiment/stage.h"
+
+namespace unmask {
+
+// What a finished stage leaves in its directory: its description and what it measured. It is
+// written last, and whole or not at all: a stage without one is not finished.
+struct StageRecord {
+  nlohmann::json description;
+  Measured measured;
+  double seconds = 0;  // of the run that finished it
+};
+
+Status write_stage_record(const std::string& directory, const StageRecord& record);
+// Nothing where the stage is not finished.
+Result<std::optional<StageRecord>> read_stage_record(const std::string& directory);
+
+}  // namespace unmask

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "unmask/base/result.h"
+#include "unmask/experiment/spec.h"
+
+namespace unmask {
+
+struct RunRequest {
+  std::string out = "runs/experiments";  // OUT/NAME/ARM/seed-S/STAGE
+  int32_t seeds = 0;                     // 1 to this; 0: the experiment's own
+};
+
+// What is done of an experiment, and what is not.
+struct RunProgress {
+  int64_t stages = 0;
+  int64_t finished = 0;
+  std::vector<std::string> remaining;  // "seed 2, expert-choice: train"
+};
+
+// The directory of a stage, and that of the experiment (OUT/NAME).
+std::string stage_directory(const std::string& experiment, const std::string& arm, uint64_t seed,
+                            const std::string& stage);
+
+// Does what is not done yet, all arms for seed 1, then for seed 2, so that what is there at any
+// time compares all arms; until `stop` is set. A finished stage is not done again, an interrupted
+// training goes on from its newest checkpoint. Fails where a finished stage was done with another
+// configuration than now.
+Result<RunProgress> run_experiment(const ExperimentSpec& spec, const RunRequest& request,
+                                   const std::atomic<bool>& stop);
+
+}  // namespace unmask

@@ -1,0 +1,54 @@
+#include "unmask/experiment/training_document.h"
+
+#include <algorithm>
+
+#include "unmask/base/document.h"
+
+namespace unmask {
+namespace {
+
+using nlohmann::json;
+
+// The file of the data that a stage, or the quick form, names.
+Result<std::string> data_file(const StagePlace& place, const std::string& name) {
+  const auto& data = place.experiment.data;
+  if (std::ranges::find(data, name, &DataSpec::name) == data.end()) {
+    std::vector<std::string> names;
+    for (const DataSpec& d : data) names.push_back(d.name);
+    return usage_error("{}: data = \"{}\": expected a name of [[data]] (nearest: {})",
+                       place.experiment.directory, name, nearest_name(name, names));
+  }
+  return place.data + "/" + name + ".jsonl";
+}
+
+}  // namespace
+
+Result<json> training_document(const StageSpec& spec, const StagePlace& place) {
+  std::string file, data = place.experiment.quick_data;
+  std::vector<std::string> settings;
+  Fields fields(spec.keys, spec.name, place.experiment.directory);
+  fields.require("what", file);
+  fields.read("set", settings);
+  fields.read("data", data);
+  for (const auto& [key, value] : spec.keys.items()) fields.find(key);
+  UNMASK_TRY_STATUS(fields.finish());
+
+  UNMASK_TRY(json document, read_layered_toml_file(place.experiment.directory + "/" + file));
+  for (const std::string& setting : settings) UNMASK_TRY_STATUS(set_value(document, setting));
+  for (const std::string& setting : place.experiment.settings) {
+    UNMASK_TRY_STATUS(set_value(document, setting));
+  }
+  if (!data.empty()) {
+    UNMASK_TRY(const std::string path, data_file(place, data));
+    if (spec.kind == "distill") {
+      document["distill"]["prompts"] = {path};
+    } else {
+      document["data"]["paths"] = {path};
+    }
+  }
+  document["training"]["seed"] = place.seed;
+  if (!place.model.empty()) document["training"]["from"] = place.model;
+  return document;
+}
+
+}  // namespace unmask

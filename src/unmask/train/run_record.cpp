@@ -1,0 +1,64 @@
+#include "unmask/train/run_record.h"
+
+#include <filesystem>
+#include <string_view>
+
+#include "unmask/base/document.h"
+#include "unmask/base/files.h"
+
+namespace unmask {
+namespace fs = std::filesystem;
+namespace {
+
+// What a run may change when it is resumed; all else decides what is computed.
+constexpr std::string_view kMayChange[] = {"/evaluation", "/checkpoint", "/training/log_every",
+                                           "/name"};
+
+std::string record_path(const std::string& run_directory) { return run_directory + "/config.json"; }
+
+Status check_same_run(const nlohmann::json& before, const nlohmann::json& now,
+                      const std::string& record) {
+  for (const auto& change : nlohmann::json::diff(before, now)) {
+    const std::string path = change.at("path");
+    bool allowed = false;
+    for (const std::string_view prefix : kMayChange) allowed |= path.starts_with(prefix);
+    if (!allowed) {
+      return usage_error(
+          "{}: the run was started with another value of {}; resume with the same configuration, "
+          "or start a new run with --run",
+          record, path);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status check_record(const std::string& run_directory, const nlohmann::json& document, bool resume) {
+  const std::string record = record_path(run_directory);
+  const bool found = fs::exists(record);
+  if (resume && !found) {
+    return usage_error(
+        "{}: expected a run to resume, with its config.json and checkpoints, found none; start the "
+        "run without --resume",
+        run_directory);
+  }
+  if (!resume && found) {
+    return usage_error(
+        "{}: a run is already there; go on with --resume, or choose another "
+        "directory with --run",
+        run_directory);
+  }
+  if (!resume) return {};
+  UNMASK_TRY(const nlohmann::json before, read_json_file(record));
+  return check_same_run(before, document, record);
+}
+
+Status write_record(const std::string& run_directory, const nlohmann::json& document) {
+  std::error_code code;
+  fs::create_directories(run_directory, code);
+  if (code) return failure("{}: cannot create: {}", run_directory, code.message());
+  return write_file_atomically(record_path(run_directory), document.dump(2) + "\n");
+}
+
+}  // namespace unmask

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/result.h"
+
+namespace unmask {
+
+// The record of a run: config.json in its directory, the configuration as it was read.
+
+// A new run needs a directory without a record. A run that goes on (`resume`) needs one that says
+// the same, except where that changes nothing that is computed: evaluation, checkpoints, the name
+// and how often metrics are written.
+Status check_record(const std::string& run_directory, const nlohmann::json& document, bool resume);
+
+// Makes the directory where it is not there.
+Status write_record(const std::string& run_directory, const nlohmann::json& document);
+
+}  // namespace unmask

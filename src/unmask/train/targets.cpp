@@ -1,0 +1,159 @@
+#include "unmask/train/targets.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/document.h"
+#include "unmask/base/files.h"
+#include "unmask/base/progress.h"
+#include "unmask/evaluate/written_text.h"
+#include "unmask/text/stop_strings.h"
+
+namespace unmask {
+namespace fs = std::filesystem;
+namespace {
+
+using nlohmann::ordered_json;
+
+// What a file of targets holds. It is recorded behind each batch, so whatever the file has beyond
+// `bytes` belongs to a batch that was not finished.
+struct Written {
+  TargetCounts counts;
+  int64_t bytes = 0;
+};
+
+std::string counts_path(const std::string& path) {
+  return fs::path(path).replace_extension(".json").string();
+}
+
+Status write_counts(const std::string& path, const Written& written, int64_t prompts) {
+  const ordered_json counts = {{"prompts", prompts},
+                       {"answered", written.counts.prompts},
+                       {"kept", written.counts.kept},
+                       {"unfinished", written.counts.unfinished},
+                       {"bytes", written.bytes}};
+  return write_file_atomically(counts_path(path), counts.dump(2) + "\n");
+}
+
+// Nothing, where no answers have been written yet.
+Result<Written> read_counts(const std::string& path, int64_t prompts) {
+  const std::string counts = counts_path(path);
+  if (!fs::exists(counts)) {
+    if (!fs::exists(path)) return Written();
+    return failure(
+        "{}: expected no file there, or one with its {}, found one without; move it away", path,
+        counts);
+  }
+  UNMASK_TRY(const nlohmann::json document, read_json_file(counts));
+  Written written;
+  int64_t of = 0;
+  Fields fields(document, "", counts);
+  fields.require("prompts", of);
+  fields.require("answered", written.counts.prompts);
+  fields.require("kept", written.counts.kept);
+  fields.require("unfinished", written.counts.unfinished);
+  fields.require("bytes", written.bytes);
+  UNMASK_TRY_STATUS(fields.finish());
+  if (of != prompts) {
+    return failure(
+        "{}: expected answers to {} prompts, found a file for {}; go on with the same prompts, or "
+        "begin a new one",
+        path, prompts, of);
+  }
+  return written;
+}
+
+std::string line_of(const Conversation& prompt, const std::string& answer) {
+  ordered_json messages = ordered_json::array();
+  for (const Message& message : prompt) {
+    messages.push_back({{"role", message.role}, {"content", message.content}});
+    if (message.role == "assistant") messages.back()["given"] = true;
+  }
+  messages.push_back({{"role", "assistant"}, {"content", answer}});
+  const ordered_json line = {{"messages", messages}};
+  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+Result<std::vector<std::vector<int32_t>>> encode_prompts(std::span<const Conversation> prompts,
+                                                         const Tokenizer& tokenizer,
+                                                         int32_t limit) {
+  std::vector<std::vector<int32_t>> encoded;
+  for (const Conversation& prompt : prompts) {
+    UNMASK_TRY(const std::string text, render_prompt(prompt));
+    UNMASK_TRY(auto tokens, tokenizer.encode(text));
+    if (std::ssize(tokens) >= limit) {
+      return failure(
+          "prompt {} has {} tokens: expected fewer than {}, so that an answer has room; leave it "
+          "out or shorten it",
+          encoded.size() + 1, tokens.size(), limit);
+    }
+    encoded.push_back(std::move(tokens));
+  }
+  return encoded;
+}
+
+Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
+                                   std::span<const Conversation> prompts,
+                                   const TargetOptions& options, const std::string& path,
+                                   const std::atomic<bool>& stop) {
+  if (options.length < 1 || options.batch < 1) {
+    return usage_error("length {} and batch {} of targets: expected at least 1 of each",
+                       options.length, options.batch);
+  }
+  const ModelConfig& config = model.config();
+  const int64_t count = std::ssize(prompts);
+  UNMASK_TRY(const auto encoded, encode_prompts(prompts, tokenizer, config.max_positions));
+  UNMASK_TRY(Written written, read_counts(path, count));
+  UNMASK_TRY_STATUS(write_counts(path, written, count));
+
+  const AnswerEnds ends(tokenizer, {});
+  UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
+  GenerateOptions generate_options = options.generate;
+  generate_options.stop_tokens = ends.tokens;
+  end_at(stops, tokenizer, generate_options);
+  generate_options.cancel = &stop;
+
+  std::optional<Progress> progress;
+  if (options.show_progress) progress.emplace("targets", count, written.counts.prompts);
+  Tape tape;
+  while (written.counts.prompts < count) {
+    const int64_t begin = written.counts.prompts;
+    const int64_t end = std::min(begin + options.batch, count);
+    std::vector<GenerateRequest> requests;
+    for (int64_t i = begin; i < end; ++i) {
+      const auto room = config.max_positions - static_cast<int32_t>(encoded[i].size());
+      requests.push_back(
+          {Canvas::continuation(encoded[i], std::min(options.length, room), config.mask_token),
+           options.seed + static_cast<uint64_t>(i)});
+    }
+    UNMASK_TRY(const auto generations, generate(model, requests, generate_options, tape));
+    if (std::ranges::any_of(generations, &Generation::cancelled)) break;
+
+    std::string lines;
+    for (int64_t i = begin; i < end; ++i) {
+      const Generation& generation = generations[i - begin];
+      ++written.counts.prompts;
+      ++(generation.ended ? written.counts.kept : written.counts.unfinished);
+      if (generation.ended) {
+        lines += line_of(prompts[i], written_text(generation, tokenizer, stops));
+      }
+    }
+    UNMASK_TRY_STATUS(replace_tail(path, written.bytes, lines));
+    written.bytes += std::ssize(lines);
+    UNMASK_TRY_STATUS(write_counts(path, written, count));
+    if (progress) progress->update({.step = written.counts.prompts});
+  }
+  return written.counts;
+}
+
+Result<std::optional<TargetCounts>> finished_targets(const std::string& path, int64_t prompts) {
+  UNMASK_TRY(const Written written, read_counts(path, prompts));
+  if (written.counts.prompts < prompts) return std::optional<TargetCounts>();
+  return std::optional(written.counts);
+}
+
+}  // namespace unmask
