@@ -18,8 +18,10 @@ class ResultsTest : public testing::Test {
     spec_.name = "test";
     spec_.title = "A test";
     spec_.seeds = 2;
-    spec_.arms = {{.name = "a", .label = "arm a", .stages = {{.name = "train", .kind = "train"}}},
-                  {.name = "b", .label = "arm b", .stages = {{.name = "train", .kind = "train"}}}};
+    StageSpec train;
+    train.name = train.kind = "train";
+    spec_.arms = {{.name = "a", .label = "arm a", .stages = {train}},
+                  {.name = "b", .label = "arm b", .stages = {train}}};
   }
   void finish(const std::string& arm, uint64_t seed, double loss, std::vector<double> curve) {
     StageRecord record;
