@@ -75,7 +75,7 @@ block_size = 4
 confidence = 1.0
 [training]
 from = ')" + path("teacher") + R"('
-epochs = 2
+epochs = 3
 batch = 4
 [optimizer]
 learning_rate = 1e-3
@@ -144,10 +144,10 @@ TEST_F(DistillCommand, TrainsAModelOnItsOwnAnswers) {
   EXPECT_EQ(found, kept);
 
   const auto held_out = static_cast<int64_t>(std::ceil(0.05 * static_cast<double>(kept)));
-  const int64_t steps = (2 * (kept - held_out) + 3) / 4;
+  const int64_t steps = (3 * (kept - held_out) + 3) / 4;
   const auto last = latest_checkpoint(path("straight"));
   ASSERT_TRUE(last);
-  EXPECT_EQ(last->step, steps) << "two epochs in batches of 4";
+  EXPECT_EQ(last->step, steps) << "three epochs in batches of 4";
 
   // The teacher keeps its routing, the student has that of the configuration.
   using Selection = RoutingPolicy::Selection;

@@ -329,7 +329,7 @@ TEST(Objective, AccumulatedGradientsEqualThoseOfOneBatch) {
       // Sums over the 62 rows (124 doubled), through two layers of up to 16 x 4 terms each.
       EXPECT_TRUE(near(parts, whole, f32_tolerance(1024)));
       EXPECT_NEAR(part_loss.total(), whole_loss.total(), 1e-6 * whole_loss.total());
-      EXPECT_GT(whole_loss.cross_entropy, 1.0);
+      EXPECT_GT(whole_loss.cross_entropy, 0.5);
       EXPECT_GT(whole_loss.confidence, 0.0);
     }
   }
@@ -358,7 +358,7 @@ TEST(Objective, GradientIsTheSlopeOfTheLoss) {
       gradients_of(model, objective, data, {{0, 6}}, moved);
       return moved.cross_entropy + moved.confidence;
     };
-    const double h = 2e-3;
+    const double h = 5e-4;  // no choice of an expert flips on the way
     const double slope = (loss_at(h) - loss_at(-h)) / (2 * h);
     // Truncation of order h^2, rounding of the loss (f32 sums) over h.
     EXPECT_NEAR(slope, std::sqrt(square), 1e-3 * std::sqrt(square) + 4e-7 * loss.total() / h);

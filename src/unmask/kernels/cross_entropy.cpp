@@ -16,14 +16,14 @@ void check_sizes(Matrix logits, std::span<const int32_t> targets, std::span<cons
   UNMASK_CHECK(weight.empty() || std::ssize(weight) == logits.rows);
 }
 
-// row(r, weight of the row or null) for every row.
-template <class Row>
-void for_rows(Matrix logits, std::span<const int32_t> targets, std::span<const float> weight,
-              Row&& row) {
+// judge(r, weight of the row or null) for every row.
+template <class Judge>
+void for_predictions(Matrix logits, std::span<const int32_t> targets, std::span<const float> weight,
+                     Judge&& judge) {
   parallel_pieces(logits.rows, rows_per_piece(logits.cols), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       UNMASK_CHECK(targets[r] >= 0 && targets[r] < logits.cols);
-      row(r, weight.empty() ? nullptr : &weight[r]);
+      judge(r, weight.empty() ? nullptr : &weight[r]);
     }
   });
 }
@@ -36,7 +36,7 @@ void cross_entropy(Matrix logits, std::span<const int32_t> targets, std::span<co
   if (use_reference_kernels()) return reference::cross_entropy(logits, targets, weight, loss);
 
   const ElementwiseKernel& kernel = elementwise_kernel();
-  for_rows(logits, targets, weight, [&](int64_t r, const float* row_weight) {
+  for_predictions(logits, targets, weight, [&](int64_t r, const float* row_weight) {
     loss[r] = kernel.cross_entropy_row(logits.cols, logits.row(r), targets[r], row_weight);
   });
 }
@@ -51,7 +51,7 @@ void confident_cross_entropy(Matrix logits, std::span<const int32_t> targets, fl
   }
 
   const ElementwiseKernel& kernel = elementwise_kernel();
-  for_rows(logits, targets, weight, [&](int64_t r, const float* row_weight) {
+  for_predictions(logits, targets, weight, [&](int64_t r, const float* row_weight) {
     loss[r] = kernel.confident_cross_entropy_row(logits.cols, logits.row(r), targets[r], beta,
                                                  row_weight, &entropy[r]);
   });
