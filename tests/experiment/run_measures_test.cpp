@@ -29,8 +29,13 @@ TEST(CoarseBinLoss, WeighsFineBinsByWhatTheyAreMadeOf) {
 TEST(MeasureRun, AveragesLoadsOverBatchesBeforeItJudgesThem) {
   RunLog run;
   // Each batch overloads another expert; together they are balanced, in the second layer not.
-  run.routing.push_back({.step = 1, .layers = {layer(0, {8, 0}), layer(1, {6, 2})}});
-  run.routing.push_back({.step = 2, .layers = {layer(0, {0, 8}), layer(1, {6, 2})}});
+  RoutingEvent event;
+  event.step = 1;
+  event.layers = {layer(0, {8, 0}), layer(1, {6, 2})};
+  run.routing.push_back(event);
+  event.step = 2;
+  event.layers = {layer(0, {0, 8}), layer(1, {6, 2})};
+  run.routing.push_back(event);
   const Measured measured = measure_run(run);
   EXPECT_DOUBLE_EQ(measured.values["load_max_over_mean"], (1 + 1.5) / 2);
   // Times add up: 1 and 1.5 of the balanced one.
