@@ -207,6 +207,17 @@ TEST_F(DistillCommand, TakesAnyTeacherAndAnyObjective) {
       << "the teacher is the same";
 }
 
+// At a temperature at which answers depend on every logit.
+TEST_F(DistillCommand, TheTeacherKeepsItsOwnRouting) {
+  for (const std::string policy : {"block-experts", "expert-choice"}) {
+    const auto outcome = run_unmask(distill("hot-" + policy) + "--set routing.policy=" + policy +
+                                    " --set distill.temperature=2 --set distill.count=60");
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  }
+  EXPECT_EQ(slurp(path("hot-block-experts/targets.jsonl")),
+            slurp(path("hot-expert-choice/targets.jsonl")));
+}
+
 TEST_F(DistillCommand, NamesWhatIsWrong) {
   const std::string none = directory_->write("none.jsonl", "\n");
   const std::string other = directory_->write("other.jsonl", "{\"text\": \"x\"}\n");
