@@ -4,9 +4,9 @@
 namespace unmask {
 namespace {
 
-constexpr std::string_view kNames[] = {"Anna",  "Ben",   "Clara", "David", "Emma", "Felix",
+constexpr std::string_view kPeople[] = {"Anna",  "Ben",   "Clara", "David", "Emma", "Felix",
                                        "Greta", "Henry", "Ida",   "Jonas", "Lena", "Max"};
-constexpr std::string_view kThings[] = {"apples",  "books", "cards", "coins",   "eggs",
+constexpr std::string_view kCountables[] = {"apples",  "books", "cards", "coins",   "eggs",
                                         "flowers", "keys",  "nuts",  "pencils", "stamps"};
 
 // A story told up to some event, and its solution so far.
@@ -58,11 +58,11 @@ class WordProblems final : public Task {
 
   TaskExample draw(TaskRandom& random) const override {
     Story story;
-    story.name = random.pick(kNames);
+    story.name = random.pick(kPeople);
     do {
-      story.other = random.pick(kNames);
+      story.other = random.pick(kPeople);
     } while (story.other == story.name);
-    story.things = random.pick(kThings);
+    story.things = random.pick(kCountables);
     story.count = random.between(2, most_);
     story.problem = fmt::format("{} has {} {}.", story.name, story.count, story.things);
     constexpr decltype(&buys) kEvents[] = {buys, gives, finds_boxes, is_doubled};
