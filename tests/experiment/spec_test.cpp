@@ -42,6 +42,7 @@ stages = [{ retrofit = { policy = "{each}" }, from = "base/train" }]
 seeds = 1
 data = "sorting"
 count = 2
+examples = 7
 set = ["training.steps=2"]
 )";
 
@@ -67,6 +68,7 @@ TEST_F(SpecTest, TheQuickFormIsSmallerAndNeedsNoCorpus) {
   ASSERT_TRUE(spec) << spec.error().message;
   EXPECT_EQ(spec->seeds, 1);
   EXPECT_EQ(spec->quick_count, 2);
+  EXPECT_EQ(spec->data[0].count, 7);
   EXPECT_EQ(spec->settings, (std::vector<std::string>{"training.steps=2"}));
   EXPECT_TRUE(spec->needs.empty());
 }

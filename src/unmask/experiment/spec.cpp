@@ -127,16 +127,20 @@ void read_quick(Fields& fields, ExperimentSpec& spec) {
   int32_t seeds = spec.seeds;
   std::vector<std::string> settings;
   std::string data;
-  int64_t count = 0;
+  int64_t count = 0, examples = 0;
   fields.read_between("seeds", seeds, 1);
   fields.read("set", settings);
   fields.read("data", data);
   fields.read_between("count", count, 1);
+  fields.read_between("examples", examples, 1);
   if (!spec.quick) return;
   spec.seeds = seeds;
   spec.settings = std::move(settings);
   spec.quick_data = std::move(data);
   spec.quick_count = count;
+  for (DataSpec& data : spec.data) {
+    if (examples > 0) data.count = std::min(data.count, examples);
+  }
   if (!spec.quick_data.empty()) spec.needs.clear();
 }
 

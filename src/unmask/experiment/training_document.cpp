@@ -40,8 +40,9 @@ Result<json> training_document(const StageSpec& spec, const StagePlace& place) {
   }
   if (!data.empty()) {
     UNMASK_TRY(const std::string path, data_file(place, data));
-    if (spec.kind == "distill") {
+    if (spec.kind == "distill") {  // its data are the targets
       document["distill"]["prompts"] = {path};
+      document["data"].erase("paths");
     } else {
       document["data"]["paths"] = {path};
     }

@@ -5,9 +5,9 @@ namespace unmask {
 namespace {
 
 constexpr std::string_view kPeople[] = {"Anna",  "Ben",   "Clara", "David", "Emma", "Felix",
-                                        "Greta", "Henry", "Ida",   "Jonas", "Lena", "Max"};
-constexpr std::string_view kGoods[] = {"apples",  "books", "cards", "coins",   "eggs",
-                                       "flowers", "keys",  "nuts",  "pencils", "stamps"};
+                                       "Greta", "Henry", "Ida",   "Jonas", "Lena", "Max"};
+constexpr std::string_view kCountables[] = {"apples",  "books", "cards", "coins",   "eggs",
+                                        "flowers", "keys",  "nuts",  "pencils", "stamps"};
 
 // A story told up to some event, and its solution so far.
 struct Story {
@@ -62,7 +62,7 @@ class WordProblems final : public Task {
     do {
       story.other = random.pick(kPeople);
     } while (story.other == story.name);
-    story.things = random.pick(kGoods);
+    story.things = random.pick(kCountables);
     story.count = random.between(2, most_);
     story.problem = fmt::format("{} has {} {}.", story.name, story.count, story.things);
     constexpr decltype(&buys) kEvents[] = {buys, gives, finds_boxes, is_doubled};
