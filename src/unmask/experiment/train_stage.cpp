@@ -31,10 +31,9 @@ class RunStage final : public Stage {
     std::error_code code;
     const bool resume = std::filesystem::exists(directory_ + "/config.json", code);
     UNMASK_TRY_STATUS(start_(resume, stop));
-    // A distillation that was stopped while it wrote answers has no log yet.
-    if (!latest_checkpoint(directory_)) return std::optional<Measured>();
+    // What was stopped may have logged nothing yet; what was just done is measured when it goes on.
+    if (stop.load()) return std::optional<Measured>();
     UNMASK_TRY(const RunLog log, read_run(directory_));
-    if (!log.end || log.end->reason != "finished") return std::optional<Measured>();
     return std::optional(measure_run(log));
   }
 
