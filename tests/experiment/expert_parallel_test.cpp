@@ -23,7 +23,7 @@ TEST(ExpertParallel, ALayerTakesAsLongAsItsBusiestRank) {
   EXPECT_DOUBLE_EQ(throughput({4, 0, 0, 0}, 4), 0.25);
   EXPECT_DOUBLE_EQ(throughput({4, 0, 0, 0}, 2), 0.5);
   EXPECT_DOUBLE_EQ(throughput({4, 0, 0, 0}, 1), 1);
-  EXPECT_DOUBLE_EQ(throughput({6, 2, 3, 1}, 4), 0.5);  // 3 / 6
+  EXPECT_DOUBLE_EQ(throughput({6, 2, 3, 1}, 4), 0.5);   // 3 / 6
   EXPECT_DOUBLE_EQ(throughput({6, 2, 3, 1}, 2), 0.75);  // 6 / 8
 }
 

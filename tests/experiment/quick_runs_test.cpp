@@ -1,5 +1,5 @@
-// The quick form of every experiment, through the program: whole, killed and resumed, and stopped by
-// its budget.
+// The quick form of every experiment, through the program: whole, killed and resumed, and stopped
+// by its budget.
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
 #include <chrono>
@@ -140,8 +140,9 @@ TEST(Runner, RefusesAFinishedStageOfAnotherConfiguration) {
                         steps + "\n[evaluation]\nsequences = 2\nsample_length = 4\nlevels = []\n");
   };
   directory.write("text.txt", std::string(4000, 'x') + "some text at the end of it");
-  directory.write("experiments/small/experiment.toml",
-                  "title = 'x'\nseeds = 1\n[[arms]]\nname = 'a'\nstages = [{ train = 'a.toml' }]\n");
+  directory.write(
+      "experiments/small/experiment.toml",
+      "title = 'x'\nseeds = 1\n[[arms]]\nname = 'a'\nstages = [{ train = 'a.toml' }]\n");
   write("2");
   const auto go = [&]() -> Result<RunProgress> {
     const auto spec = read_experiment(directory.path("experiments"), "small", false);

@@ -41,7 +41,8 @@ TEST(Experiments, EveryOneHasAFileAndEveryFileAnExperiment) {
 
 TEST(Experiments, CommittedResultsAreSmall) {
   for (const Experiment& experiment : experiments()) {
-    const auto path = kRepository + "/experiments/" + std::string(experiment.name) + "/results.json";
+    const auto path =
+        kRepository + "/experiments/" + std::string(experiment.name) + "/results.json";
     if (!fs::exists(path)) continue;
     EXPECT_LT(fs::file_size(path), 200'000u) << path;
   }

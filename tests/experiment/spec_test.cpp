@@ -85,8 +85,7 @@ TEST_F(SpecTest, SaysWhatIsWrong) {
             std::string::npos);
   EXPECT_NE(error_of(arm + "stages = [{ train = 'x', from = 'b' }]").find("earlier"),
             std::string::npos);
-  EXPECT_NE(error_of(arm + "stages = []\n[[arms]]\nname = 'a'\n").find("twice"),
-            std::string::npos);
+  EXPECT_NE(error_of(arm + "stages = []\n[[arms]]\nname = 'a'\n").find("twice"), std::string::npos);
   EXPECT_NE(error_of(arm + "stages = 5").find("array"), std::string::npos);
   EXPECT_NE(read_experiment(directory_.path(), "tset", false).error().message.find("test"),
             std::string::npos);

@@ -13,10 +13,9 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 TEST(Student, QuantilesAreThoseOfTheTables) {
   // Two-sided 95 %, then 99 %, 90 %.
-  const std::pair<int64_t, double> tables[] = {{1, 12.7062047362}, {2, 4.30265272991},
-                                               {3, 3.18244630528}, {4, 2.77644510520},
-                                               {5, 2.57058183564}, {9, 2.26215716280},
-                                               {30, 2.04227245630}, {120, 1.97993040505}};
+  const std::pair<int64_t, double> tables[] = {
+      {1, 12.7062047362}, {2, 4.30265272991}, {3, 3.18244630528},  {4, 2.77644510520},
+      {5, 2.57058183564}, {9, 2.26215716280}, {30, 2.04227245630}, {120, 1.97993040505}};
   for (const auto& [degrees, t] : tables) {
     EXPECT_NEAR(student_quantile(0.95, degrees), t, 1e-9) << degrees;
   }

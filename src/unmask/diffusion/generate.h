@@ -40,8 +40,9 @@ struct GenerateOptions {
   float top_p = 1.0f;
   SamplerOptions sampler = {};
   // Classifier-free guidance w >= 0 (Nie et al., arXiv 2410.18514): every step runs the canvas a
-  // second time with all given tokens masked, and the sampler sees u + (w + 1) (c - u), u the logits
-  // without and c those with what is given. 0: the logits c, in one run. Without a cache only.
+  // second time with all given tokens masked, and the sampler sees u + (w + 1) (c - u), u the
+  // logits without and c those with what is given. 0: the logits c, in one run. Without a cache
+  // only.
   float guidance = 0.0f;
 
   // Keep keys and values of finished blocks (KvCache), with block-causal models. Routing then sees

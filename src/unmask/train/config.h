@@ -51,9 +51,9 @@ struct TrainConfig {
   float clip = 1.0f;  // largest gradient norm; 0 = never clipped
 
   struct Evaluation {
-    int64_t every = 0;         // steps; 0 = at the end only
-    int32_t sequences = 64;    // of the held-out part, at most
-    int32_t draws = 1;         // mask ratios for each
+    int64_t every = 0;                                           // steps; 0 = at the end only
+    int32_t sequences = 64;                                      // of the held-out part, at most
+    int32_t draws = 1;                                           // mask ratios for each
     std::vector<float> levels = {0.1f, 0.3f, 0.5f, 0.7f, 0.9f};  // mask ratios measured besides
     int64_t sample_every = 0;  // steps between samples; 0 = at the end only
     int32_t sample_length = 256;

@@ -30,10 +30,10 @@ std::string counts_path(const std::string& path) {
 
 Status write_counts(const std::string& path, const Written& written, int64_t prompts) {
   const ordered_json counts = {{"prompts", prompts},
-                       {"answered", written.counts.prompts},
-                       {"kept", written.counts.kept},
-                       {"unfinished", written.counts.unfinished},
-                       {"bytes", written.bytes}};
+                               {"answered", written.counts.prompts},
+                               {"kept", written.counts.kept},
+                               {"unfinished", written.counts.unfinished},
+                               {"bytes", written.bytes}};
   return write_file_atomically(counts_path(path), counts.dump(2) + "\n");
 }
 

@@ -5,9 +5,9 @@ namespace unmask {
 namespace {
 
 constexpr std::string_view kPeople[] = {"Anna",  "Ben",   "Clara", "David", "Emma", "Felix",
-                                       "Greta", "Henry", "Ida",   "Jonas", "Lena", "Max"};
+                                        "Greta", "Henry", "Ida",   "Jonas", "Lena", "Max"};
 constexpr std::string_view kCountables[] = {"apples",  "books", "cards", "coins",   "eggs",
-                                        "flowers", "keys",  "nuts",  "pencils", "stamps"};
+                                            "flowers", "keys",  "nuts",  "pencils", "stamps"};
 
 // A story told up to some event, and its solution so far.
 struct Story {
