@@ -179,6 +179,43 @@ constexpr Claim kBlockClaims[] = {
      "The rise of the loss differs too much between seeds."},
 };
 
+// A way to decode: its arm is "TASK-NAME", its sweep is over `key`.
+struct Way {
+  const char* name;
+  const char* key;
+};
+constexpr Way kWays[] = {{"original", ""},     {"top-k", "k"},         {"des-seq", "k_vote"},
+                         {"des-vote", "beta"}, {"block-experts", "p"}, {"distilled", "p"},
+                         {"from-start", "p"}};
+
+// A row for every setting of every way.
+Table ways_table(const Results& results, const std::string& task) {
+  Table table{.title = "Every way to decode, " + task,
+              .head = {"way", "right, %", "unique experts", "KiB of experts a step", "tokens/s",
+                       "ms per forward"}};
+  const std::pair<const char*, double> columns[] = {{"accuracy", 100},
+                                                    {"unique_experts", 1},
+                                                    {"expert_bytes_per_step", 1.0 / 1024},
+                                                    {"tokens_per_second", 1},
+                                                    {"ms_per_forward", 1}};
+  for (const Way& way : kWays) {
+    const std::string arm = arm_of(task, way.name);
+    for (const double x : results.band(arm, "task.points", "x", "x").x) {
+      const bool swept = *way.key != '\0';
+      std::vector<std::string> row = {
+          swept ? fmt::format("{}, {} = {:.2g}", results.label(arm), way.key, x)
+                : results.label(arm)};
+      for (const auto& [column, factor] : columns) {
+        std::vector<double> values = at_value(results, arm, column, x);
+        for (double& value : values) value *= factor;
+        row.push_back(interval_text(mean_interval(values)));
+      }
+      table.rows.push_back(std::move(row));
+    }
+  }
+  return table;
+}
+
 // Accuracy against unique experts of every way, a curve each.
 Figure trade_off(const Results& results, const std::string& task) {
   Figure figure{.caption =
@@ -187,9 +224,8 @@ Figure trade_off(const Results& results, const std::string& task) {
                 .plot = {.title = "Right answers against unique experts, " + task,
                          .x_label = "unique experts of a block, mean over layers and forwards",
                          .y_label = "share of right answers"}};
-  for (const char* way :
-       {"original", "top-k", "des-seq", "des-vote", "block-experts", "distilled", "from-start"}) {
-    const std::string arm = arm_of(task, way);
+  for (const Way& way : kWays) {
+    const std::string arm = arm_of(task, way.name);
     Band band = results.band(arm, "task.points", "unique_experts", "accuracy");
     std::vector<size_t> order(band.x.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -200,7 +236,7 @@ Figure trade_off(const Results& results, const std::string& task) {
       sorted.y.push_back(band.y[i]);
     }
     Curve curve = band_curve(results.label(arm), sorted);
-    if (std::string_view(way) == "original") curve.form = Curve::Form::points;
+    if (*way.key == '\0') curve.form = Curve::Form::points;
     if (!curve.x.empty()) figure.plot.curves.push_back(std::move(curve));
   }
   return figure;
@@ -280,17 +316,7 @@ std::span<const Claim> block_experts_claims() { return kBlockClaims; }
 Report block_experts_report(const Results& results) {
   Report report;
   for (const std::string task : kTasks) {
-    std::vector<std::string> arms;
-    for (const std::string& arm : results.arms()) {
-      if (arm.starts_with(task)) arms.push_back(arm);
-    }
-    const ValueColumn columns[] = {
-        {"right, %", "at-0.6.accuracy", 100},
-        {"unique experts", "at-0.6.unique_experts"},
-        {"KiB of experts a step", "at-0.6.expert_bytes_per_step", 1.0 / 1024},
-        {"tokens/s", "at-0.6.tokens_per_second"},
-        {"ms per forward", "at-0.6.ms_per_forward"}};
-    report.tables.push_back(arm_table(results, arms, "As trained, " + task, columns));
+    report.tables.push_back(ways_table(results, task));
     report.tables.push_back(grid(results, task, "accuracy", "Right answers, %", 100));
     report.tables.push_back(grid(results, task, "unique_experts", "Unique experts", 1));
     report.tables.push_back(block_sizes(results, task));

@@ -171,6 +171,12 @@ Result<Results> Results::read(const std::string& path) {
 
 std::string Results::text() const { return document_.dump() + "\n"; }
 
+Results Results::brief() const {
+  Results results = *this;
+  for (json& arm : results.document_["arms"]) arm.erase("means");
+  return results;
+}
+
 std::vector<int64_t> Results::seeds() const { return document_["seeds"]; }
 
 std::vector<std::string> Results::arms() const {

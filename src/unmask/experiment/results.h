@@ -28,6 +28,7 @@ class Results {
 
   const nlohmann::json& document() const { return document_; }
   std::string text() const;  // of results.json
+  Results brief() const;     // without what is computed from the rest
 
   bool quick() const { return document_["quick"]; }
   bool complete() const { return document_["remaining"].empty(); }

@@ -1,7 +1,8 @@
 #include "unmask/experiment/results_document.h"
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
-#include <map>
 #include <optional>
 
 #include <fmt/format.h>
@@ -36,13 +37,13 @@ std::string path_of(const std::string& root, const std::string& name) {
   return fmt::format("{}/{}/results.json", root, name);
 }
 
-// Of a number that every arm has, the smallest and largest mean.
+// Of a number that the trainings of all arms have, the smallest and the largest.
 std::string range_text(const Results& results, const std::string& name) {
   double low = 0, high = 0;
-  for (const auto& arm : results.document()["arms"]) {
-    for (const auto& [full, interval] : arm["means"].items()) {
-      if (full.substr(full.find('.') + 1) != name || !interval["mean"].is_number()) continue;
-      const double mean = interval["mean"];
+  for (const std::string& arm : results.arms()) {
+    for (const char* stage : {"train", "distill"}) {
+      const double mean = results.interval(arm, fmt::format("{}.{}", stage, name)).mean;
+      if (!std::isfinite(mean)) continue;
       low = low > 0 ? std::min(low, mean) : mean;
       high = std::max(high, mean);
     }
@@ -147,7 +148,7 @@ Result<std::vector<std::string>> adopt_results(const std::string& out, const std
     if (!found || found->quick()) continue;
     UNMASK_TRY(const auto kept, read_results(path_of(root, name)));
     if (kept && stages_done(*kept) > stages_done(*found)) continue;
-    UNMASK_TRY_STATUS(write_file_atomically(path_of(root, name), found->text()));
+    UNMASK_TRY_STATUS(write_file_atomically(path_of(root, name), found->brief().text()));
     adopted.push_back(name);
   }
   return adopted;

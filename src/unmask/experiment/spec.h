@@ -25,7 +25,7 @@ struct StageSpec {
   std::string kind;  // "train", "retrofit", …
   // Where the model that it begins with is from: "ARM", what an earlier arm came to, or
   // "ARM/STAGE"; empty: the stage before it, if any.
-  std::string from;
+  std::string from = "";
   nlohmann::json keys = nlohmann::json::object();
 };
 
