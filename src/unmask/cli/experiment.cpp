@@ -69,13 +69,12 @@ Status run_command(const Arguments& a) {
     return usage_error("--seeds {} --budget {}: expected 0 or more", a.seeds, a.budget.value_or(0));
   }
   UNMASK_TRY(const ExperimentSpec spec, read_experiment(kRoot, a.name, a.quick));
-  const std::atomic<bool>& interrupted = cancel_on_interrupt();
-  const Deadline deadline(a.budget ? std::optional(*a.budget * 60) : std::nullopt, interrupted);
+  const Deadline deadline(a.budget ? std::optional(*a.budget * 60) : std::nullopt,
+                          stop_on_signal());
   UNMASK_TRY(const RunProgress progress,
              run_experiment(spec, {.out = a.directory(), .seeds = a.seeds}, deadline.stop()));
   UNMASK_TRY_STATUS(report(spec, a.directory()));
   if (!progress.remaining.empty()) print_remaining(progress);
-  if (interrupted.load()) end_by_interrupt();
   return {};
 }
 

@@ -8,7 +8,7 @@
 namespace unmask {
 namespace {
 
-constexpr const char* kTasks[] = {"addition", "sorting"};
+constexpr const char* kTasks[] = {"sorting", "sudoku"};
 constexpr double kTrainedP = 0.6;
 
 std::string arm_of(const std::string& task, const std::string& rest) {
