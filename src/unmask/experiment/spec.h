@@ -48,7 +48,7 @@ struct ExperimentSpec {
 
   // The quick form: every stage at toy size.
   bool quick = false;
-  std::vector<std::string> settings;  // key=value over every training configuration
+  std::vector<std::string> settings;  // key=value over every training configuration that has it
   std::string quick_data;             // data of the stages that name none
   int64_t quick_count = 0;            // questions of a task, at most; 0: as the stage says
 

@@ -36,6 +36,7 @@ Result<json> training_document(const StageSpec& spec, const StagePlace& place) {
   UNMASK_TRY(json document, read_layered_toml_file(place.experiment.directory + "/" + file));
   for (const std::string& setting : settings) UNMASK_TRY_STATUS(set_value(document, setting));
   for (const std::string& setting : place.experiment.settings) {
+    if (setting.starts_with("distill.") && spec.kind != "distill") continue;
     UNMASK_TRY_STATUS(set_value(document, setting));
   }
   if (!data.empty()) {
