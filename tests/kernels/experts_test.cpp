@@ -21,9 +21,10 @@ struct Case {
 };
 
 const Case kCases[] = {
-    {1, 1, 1, 16, 16, Skew::even},     {17, 4, 2, 33, 21, Skew::even},
-    {40, 16, 3, 64, 48, Skew::ragged}, {300, 6, 2, 40, 70, Skew::one_hot},
-    {12, 8, 2, 32, 32, Skew::empty},   {1300, 3, 2, 24, 40, Skew::one_hot},
+    {1, 1, 1, 16, 16, Skew::even},      {17, 4, 2, 33, 21, Skew::even},
+    {40, 16, 3, 64, 48, Skew::ragged},  {300, 6, 2, 40, 70, Skew::one_hot},
+    {12, 8, 2, 32, 32, Skew::empty},    {1300, 3, 2, 24, 40, Skew::one_hot},
+    {30, 3, 2, 301, 345, Skew::ragged},
 };
 
 Assignment make_assignment(const Case& c) {

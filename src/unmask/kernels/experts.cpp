@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "unmask/base/parallel.h"
+#include "unmask/kernels/coming.h"
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/isa/swiglu_kernel.h"
 #include "unmask/kernels/packed.h"
@@ -16,6 +17,9 @@ namespace {
 constexpr int64_t kRowsPerTask = 512;
 // Tokens summed at a time into a weight gradient: the packed inputs stay in the second-level cache.
 constexpr int64_t kTokensPerBlock = 256;
+// Columns packed together, as panels and as tiles: rows are then read in pieces of several cache
+// lines, not of one or less.
+constexpr int64_t kPanelsAtOnce = 4, kTilesAtOnce = 8;
 // Results of one wave of experts, in bytes a thread: they stay in the last-level cache until the
 // combine has read them, and memory does not grow with the number of slots.
 constexpr int64_t kWaveBytesPerThread = int64_t{8} << 20;
@@ -86,6 +90,16 @@ int32_t* start_cursors(const Assignment& a) {
   return cursor;
 }
 
+// Rows and columns [begin, begin + count), as far as there are any.
+ConstMatrix some_rows(ConstMatrix m, int64_t begin, int64_t count) {
+  begin = std::min(begin, m.rows);
+  return m.row_range(begin, std::min(count, m.rows - begin));
+}
+ConstMatrix some_columns(ConstMatrix m, int64_t begin, int64_t count) {
+  begin = std::min(begin, m.cols);
+  return m.col_range(begin, std::min(count, m.cols - begin));
+}
+
 // x of the task's tokens through one expert. gate, up: [rows, ffn]; y: [rows, hidden] = the
 // expert's output times the combine weight.
 void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
@@ -109,7 +123,11 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
       Operand{.data = weight.data, .stride = weight.stride}.pack(kernel, col, width, kernel.cols, 0,
                                                                  s.hidden, to);
     }
+    Coming gate_next(some_rows(gate_weight, col + kernel.cols, kernel.cols), tiles.count);
+    Coming up_next(some_rows(up_weight, col + kernel.cols, kernel.cols), tiles.count);
     for (int64_t i = 0; i < tiles.count; ++i) {
+      gate_next.bring_share();
+      up_next.bring_share();
       const int64_t row = tiles.first(i), rows = tiles.height(i);
       const float* rows_packed = packed + row * in_words;
       run_tile(kernel, rows, width, in_words, rows_packed, panel, gate.row(row) + col, gate.stride,
@@ -129,11 +147,20 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
     const int64_t col = j * kernel.cols, width = panel_width(kernel, s.hidden, j);
     Operand{.data = down_weight.data, .stride = down_weight.stride}.pack(
         kernel, col, width, kernel.cols, 0, s.ffn, panel);
+    Coming next(some_rows(down_weight, col + kernel.cols, kernel.cols), tiles.count);
     for (int64_t i = 0; i < tiles.count; ++i) {
+      next.bring_share();
       run_tile(kernel, tiles.height(i), width, out_words, packed + tiles.first(i) * out_words,
                panel, y.row(tiles.first(i)) + col, y.stride, false);
     }
   }
+}
+
+// The next kPanelsAtOnce panels, or as many as there are, from column `col` on.
+void pack_transposed(const GemmKernel& kernel, ConstMatrix weight, int64_t col, float* panels) {
+  Operand{.data = weight.data, .stride = weight.stride, .k_contiguous = false}.pack(
+      kernel, col, std::min(kPanelsAtOnce * kernel.cols, weight.cols - col), kernel.cols, 0,
+      weight.rows, panels);
 }
 
 // From dy of the task's tokens: gradients before and after the SwiGLU, and dx of each slot.
@@ -146,19 +173,33 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
   const RowTiles tiles(kernel, task.rows);
   const int64_t in_words = kernel.words(s.hidden), out_words = kernel.words(s.ffn);
   float* packed = scratch.take<float>(tiles.rows * std::max(in_words, 2 * out_words) + kPackSlack);
-  float* panel = scratch.take<float>(std::max(in_words, 2 * out_words) * kernel.cols + kPackSlack);
+  const int64_t in_panel = kernel.panel_stride(s.hidden, kernel.cols);
+  const int64_t out_panel = kernel.panel_stride(s.ffn, kernel.cols);
+  float* panels = scratch.take<float>(kPanelsAtOnce * std::max(in_panel, 2 * out_panel));
   float* dh = scratch.take<float>(kernel.max_rows * kernel.cols);
 
   pack_tiles(kernel, {.data = dy.data, .stride = dy.stride, .index = &a.token[task.slot]}, 0, tiles,
              0, s.hidden, packed);
   const ConstMatrix down_weight = expert_rows(weights.down, task.expert, s.hidden);
   std::fill(d_weight.begin(), d_weight.end(), 0.0f);
+  const int64_t group = kPanelsAtOnce * kernel.cols, shares = kPanelsAtOnce * tiles.count;
+  Coming next({}, shares);
   for (int64_t j = 0; j < panel_count(kernel, s.ffn); ++j) {
     const int64_t col = j * kernel.cols, width = panel_width(kernel, s.ffn, j);
-    Operand{.data = down_weight.data, .stride = down_weight.stride, .k_contiguous = false}.pack(
-        kernel, col, width, kernel.cols, 0, s.hidden, panel);
+    const int64_t place = j % kPanelsAtOnce;
+    if (place == 0) {
+      pack_transposed(kernel, down_weight, col, panels);
+      next = Coming(some_columns(down_weight, col + group, group), shares);
+    }
+    const float* panel = panels + place * in_panel;
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t row = tiles.first(i);
+      next.bring_share();
+      for (int64_t r = row; r < row + tiles.height(i); ++r) {
+        for (ConstMatrix m : {gate, up, ConstMatrix(d_gate), ConstMatrix(d_up), ConstMatrix(h)}) {
+          __builtin_prefetch(m.row(r) + col);
+        }
+      }
       kernel.tile(tiles.height(i), in_words, packed + row * in_words, panel, dh, kernel.cols,
                   false);
       for (int64_t r = row; r < row + tiles.height(i); ++r) {
@@ -174,15 +215,23 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
   pack_tiles(kernel, {.data = d_up.data, .stride = d_up.stride}, 0, tiles, 0, s.ffn, packed_up);
   const ConstMatrix gate_weight = expert_rows(weights.gate, task.expert, s.ffn);
   const ConstMatrix up_weight = expert_rows(weights.up, task.expert, s.ffn);
-  float* up_panel = panel + out_words * kernel.cols;
+  Coming gate_next({}, shares), up_next({}, shares);
+  float* up_panels = panels + kPanelsAtOnce * out_panel;
   for (int64_t j = 0; j < panel_count(kernel, s.hidden); ++j) {
     const int64_t col = j * kernel.cols, width = panel_width(kernel, s.hidden, j);
-    for (auto [weight, to] : {std::pair(gate_weight, panel), std::pair(up_weight, up_panel)}) {
-      Operand{.data = weight.data, .stride = weight.stride, .k_contiguous = false}.pack(
-          kernel, col, width, kernel.cols, 0, s.ffn, to);
+    const int64_t place = j % kPanelsAtOnce;
+    if (place == 0) {
+      pack_transposed(kernel, gate_weight, col, panels);
+      pack_transposed(kernel, up_weight, col, up_panels);
+      gate_next = Coming(some_columns(gate_weight, col + group, group), shares);
+      up_next = Coming(some_columns(up_weight, col + group, group), shares);
     }
+    const float* panel = panels + place * out_panel;
+    const float* up_panel = up_panels + place * out_panel;
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t row = tiles.first(i), rows = tiles.height(i);
+      gate_next.bring_share();
+      up_next.bring_share();
       run_tile(kernel, rows, width, out_words, packed + row * out_words, panel, dx.row(row) + col,
                dx.stride, false);
       run_tile(kernel, rows, width, out_words, packed_up + row * out_words, up_panel,
@@ -201,29 +250,37 @@ struct WeightGradient {
 void weight_gradients(const GemmKernel& kernel, std::span<const WeightGradient> products,
                       const Operand& b, int64_t tokens, int64_t part, int64_t parts) {
   Arena& scratch = thread_scratch();
-  const int64_t cols = products.front().dw.cols;
+  const int64_t cols = products.front().dw.cols, height = kernel.max_rows;
   const int64_t panels = panel_count(kernel, cols);
-  const int64_t most_words = kernel.words(std::min(kTokensPerBlock, tokens));
-  float* packed_a = scratch.take<float>(kernel.max_rows * most_words + kPackSlack);
-  float* packed_b = scratch.take<float>(panels * kernel.cols * most_words + kPackSlack);
+  const int64_t most = std::min(kTokensPerBlock, tokens);
+  float* packed_a = scratch.take<float>(kTilesAtOnce * kernel.panel_stride(most, height));
+  float* packed_b = scratch.take<float>(panels * kernel.panel_stride(most, kernel.cols));
   for (int64_t begin = 0; begin < tokens; begin += kTokensPerBlock) {
     const int64_t k = std::min(kTokensPerBlock, tokens - begin);
     const int64_t words = kernel.words(k);
-    for (int64_t j = 0; j < panels; ++j) {
-      b.pack(kernel, j * kernel.cols, panel_width(kernel, cols, j), kernel.cols, begin, k,
-             packed_b + j * kernel.cols * words);
-    }
+    const int64_t tile_stride = kernel.panel_stride(k, height);
+    const int64_t panel_stride = kernel.panel_stride(k, kernel.cols);
+    b.pack(kernel, 0, cols, kernel.cols, begin, k, packed_b);
     for (const WeightGradient& product : products) {
-      const int64_t first = part * product.dw.rows / parts;
-      const RowTiles tiles(kernel, (part + 1) * product.dw.rows / parts - first);
-      for (int64_t i = 0; i < tiles.count; ++i) {
-        const int64_t row = first + tiles.first(i), rows = tiles.height(i);
-        product.a.pack(kernel, row, rows, rows, begin, k, packed_a);
+      const int64_t last = (part + 1) * product.dw.rows / parts;
+      const auto add_tile = [&](int64_t row, int64_t rows, const float* packed) {
         for (int64_t j = 0; j < panels; ++j) {
-          run_tile(kernel, rows, panel_width(kernel, cols, j), words, packed_a,
-                   packed_b + j * kernel.cols * words, product.dw.row(row) + j * kernel.cols,
+          run_tile(kernel, rows, panel_width(kernel, cols, j), words, packed,
+                   packed_b + j * panel_stride, product.dw.row(row) + j * kernel.cols,
                    product.dw.stride, true);
         }
+      };
+      int64_t row = part * product.dw.rows / parts;
+      while (last - row >= height) {
+        const int64_t tiles = std::min(kTilesAtOnce, (last - row) / height);
+        product.a.pack(kernel, row, tiles * height, height, begin, k, packed_a);
+        for (int64_t i = 0; i < tiles; ++i, row += height) {
+          add_tile(row, height, packed_a + i * tile_stride);
+        }
+      }
+      if (row < last) {
+        product.a.pack(kernel, row, last - row, last - row, begin, k, packed_a);
+        add_tile(row, last - row, packed_a);
       }
     }
   }

@@ -25,6 +25,12 @@ struct Gemm {
   static constexpr int kCols = 2 * kLanes;
   static constexpr int64_t kRowsAhead = 8;  // prefetched by pack_columns
 
+  static void prefetch_columns(const float* c) {
+    for (int i = 0; i < kCols; i += 16) {
+      _mm_prefetch(reinterpret_cast<const char*>(c + i), _MM_HINT_T0);
+    }
+  }
+
   // kLanes words along k, of which the first `values` source values exist.
   static Vec words_along(const float* p, int64_t values) {
     if constexpr (kDepth == 1) {
@@ -64,6 +70,7 @@ struct Gemm {
   static void pack_columns(const float* source, int64_t stride, const int32_t* index,
                            const float* scale, int64_t count, int64_t width, int64_t k,
                            float* packed) {
+    const int64_t panel_stride = kernel().panel_stride(k, width);
     for (int64_t p = 0; p < k; p += kDepth, packed += width) {
       const bool pair = kDepth == 2 && p + 1 < k;
       const float* row = source + (index ? index[p] : p) * stride;
@@ -73,19 +80,24 @@ struct Gemm {
       const float* far = source + (index ? index[ahead] : ahead) * stride;
       const Vec row_scale = broadcast(scale ? scale[p] : 1.0f);
       const Vec next_scale = broadcast(scale && pair ? scale[p + 1] : 1.0f);
-      for (int64_t j = 0; j < width; j += kLanes) {
-        const int64_t live = count - j;
-        if (live <= 0) {
-          store(packed + j, zero());
-        } else {
-          _mm_prefetch(reinterpret_cast<const char*>(far + j), _MM_HINT_T0);
-          Vec a = live >= kLanes ? load(row + j) : load_partial(row + j, live);
-          Vec b = !pair ? zero() : live >= kLanes ? load(next + j) : load_partial(next + j, live);
+      float* panel = packed;
+      for (int64_t first = 0; first < count; first += width, panel += panel_stride) {
+        for (int64_t j = 0; j < width; j += kLanes) {
+          const int64_t column = first + j, live = count - column;
+          if (live <= 0) {
+            store(panel + j, zero());
+            continue;
+          }
+          _mm_prefetch(reinterpret_cast<const char*>(far + column), _MM_HINT_T0);
+          Vec a = live >= kLanes ? load(row + column) : load_partial(row + column, live);
+          Vec b = !pair            ? zero()
+                  : live >= kLanes ? load(next + column)
+                                   : load_partial(next + column, live);
           if (scale) {
             a = a * row_scale;
             b = b * next_scale;
           }
-          store(packed + j, Format::across(a, b));
+          store(panel + j, Format::across(a, b));
         }
       }
     }
@@ -96,7 +108,11 @@ struct Gemm {
                       bool accumulate) {
     Vec sum[kRows][2];
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) sum[r][0] = sum[r][1] = zero();
+    for (int r = 0; r < kRows; ++r) {
+      sum[r][0] = sum[r][1] = zero();
+      // What is added to comes while the products are made.
+      if (accumulate) prefetch_columns(c + r * c_stride);
+    }
     for (int64_t w = 0; w < words; ++w, a += kRows, b += kCols) {
       const Vec b0 = load(b), b1 = load(b + kLanes);
 #pragma GCC unroll 16

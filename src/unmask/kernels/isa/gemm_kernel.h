@@ -29,7 +29,8 @@ struct GemmKernel {
   void (*pack_rows)(const float* source, int64_t stride, const int32_t* index, int64_t count,
                     int64_t width, int64_t k, float* packed);
 
-  // Packs k source rows of `count` contiguous values each: [words][width]; row p is
+  // Packs k source rows of `count` contiguous values each: [words][width], and where count is
+  // above width as many such panels as that takes, panel_stride apart. Row p is
   // source + (index ? index[p] : p) * stride. `scale`, if given, multiplies row p by scale[p].
   // Used for B = X of dYᵀ·X and for A = dYᵀ (rows of the source = tokens = k).
   void (*pack_columns)(const float* source, int64_t stride, const int32_t* index,
@@ -41,6 +42,7 @@ struct GemmKernel {
                int64_t c_stride, bool accumulate);
 
   int64_t words(int64_t k) const { return (k + depth - 1) / depth; }
+  int64_t panel_stride(int64_t k, int64_t width) const { return words(k) * width + kPackSlack; }
 };
 
 // The kernel of the instruction set in use (isa.h) for a precision.
