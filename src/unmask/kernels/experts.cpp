@@ -17,9 +17,6 @@ namespace {
 constexpr int64_t kRowsPerTask = 512;
 // Tokens summed at a time into a weight gradient: the packed inputs stay in the second-level cache.
 constexpr int64_t kTokensPerBlock = 256;
-// Columns packed together, as panels and as tiles: rows are then read in pieces of several cache
-// lines, not of one or less.
-constexpr int64_t kPanelsAtOnce = 4, kTilesAtOnce = 8;
 // Results of one wave of experts, in bytes a thread: they stay in the last-level cache until the
 // combine has read them, and memory does not grow with the number of slots.
 constexpr int64_t kWaveBytesPerThread = int64_t{8} << 20;
@@ -108,7 +105,8 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
   Arena& scratch = thread_scratch();
   const RowTiles tiles(kernel, task.rows);
   const int64_t in_words = kernel.words(s.hidden), out_words = kernel.words(s.ffn);
-  float* packed = scratch.take<float>(tiles.rows * std::max(in_words, out_words) + kPackSlack);
+  const int64_t in_tile = tile_stride(kernel, s.hidden), out_tile = tile_stride(kernel, s.ffn);
+  float* packed = scratch.take<float>(tiles.count * std::max(in_tile, out_tile));
   float* panel = scratch.take<float>(2 * std::max(in_words, out_words) * kernel.cols + kPackSlack);
   Matrix h = scratch.matrix(task.rows, s.ffn);
 
@@ -129,7 +127,7 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
       gate_next.bring_share();
       up_next.bring_share();
       const int64_t row = tiles.first(i), rows = tiles.height(i);
-      const float* rows_packed = packed + row * in_words;
+      const float* rows_packed = packed + i * in_tile;
       run_tile(kernel, rows, width, in_words, rows_packed, panel, gate.row(row) + col, gate.stride,
                false);
       run_tile(kernel, rows, width, in_words, rows_packed, up_panel, up.row(row) + col, up.stride,
@@ -150,8 +148,8 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
     Coming next(some_rows(down_weight, col + kernel.cols, kernel.cols), tiles.count);
     for (int64_t i = 0; i < tiles.count; ++i) {
       next.bring_share();
-      run_tile(kernel, tiles.height(i), width, out_words, packed + tiles.first(i) * out_words,
-               panel, y.row(tiles.first(i)) + col, y.stride, false);
+      run_tile(kernel, tiles.height(i), width, out_words, packed + i * out_tile, panel,
+               y.row(tiles.first(i)) + col, y.stride, false);
     }
   }
 }
@@ -172,7 +170,8 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
   Arena& scratch = thread_scratch();
   const RowTiles tiles(kernel, task.rows);
   const int64_t in_words = kernel.words(s.hidden), out_words = kernel.words(s.ffn);
-  float* packed = scratch.take<float>(tiles.rows * std::max(in_words, 2 * out_words) + kPackSlack);
+  const int64_t in_tile = tile_stride(kernel, s.hidden), out_tile = tile_stride(kernel, s.ffn);
+  float* packed = scratch.take<float>(tiles.count * std::max(in_tile, 2 * out_tile));
   const int64_t in_panel = kernel.panel_stride(s.hidden, kernel.cols);
   const int64_t out_panel = kernel.panel_stride(s.ffn, kernel.cols);
   float* panels = scratch.take<float>(kPanelsAtOnce * std::max(in_panel, 2 * out_panel));
@@ -200,8 +199,7 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
           __builtin_prefetch(m.row(r) + col);
         }
       }
-      kernel.tile(tiles.height(i), in_words, packed + row * in_words, panel, dh, kernel.cols,
-                  false);
+      kernel.tile(tiles.height(i), in_words, packed + i * in_tile, panel, dh, kernel.cols, false);
       for (int64_t r = row; r < row + tiles.height(i); ++r) {
         d_weight[r] += swiglu_kernel().backward(
             width, gate.row(r) + col, up.row(r) + col, dh + (r - row) * kernel.cols,
@@ -210,7 +208,7 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
     }
   }
 
-  float* packed_up = packed + tiles.rows * out_words;
+  float* packed_up = packed + tiles.count * out_tile;
   pack_tiles(kernel, {.data = d_gate.data, .stride = d_gate.stride}, 0, tiles, 0, s.ffn, packed);
   pack_tiles(kernel, {.data = d_up.data, .stride = d_up.stride}, 0, tiles, 0, s.ffn, packed_up);
   const ConstMatrix gate_weight = expert_rows(weights.gate, task.expert, s.ffn);
@@ -232,9 +230,9 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
       const int64_t row = tiles.first(i), rows = tiles.height(i);
       gate_next.bring_share();
       up_next.bring_share();
-      run_tile(kernel, rows, width, out_words, packed + row * out_words, panel, dx.row(row) + col,
+      run_tile(kernel, rows, width, out_words, packed + i * out_tile, panel, dx.row(row) + col,
                dx.stride, false);
-      run_tile(kernel, rows, width, out_words, packed_up + row * out_words, up_panel,
+      run_tile(kernel, rows, width, out_words, packed_up + i * out_tile, up_panel,
                dx.row(row) + col, dx.stride, true);
     }
   }
@@ -250,37 +248,28 @@ struct WeightGradient {
 void weight_gradients(const GemmKernel& kernel, std::span<const WeightGradient> products,
                       const Operand& b, int64_t tokens, int64_t part, int64_t parts) {
   Arena& scratch = thread_scratch();
-  const int64_t cols = products.front().dw.cols, height = kernel.max_rows;
+  const int64_t cols = products.front().dw.cols, rows_at_once = kTilesAtOnce * kernel.max_rows;
   const int64_t panels = panel_count(kernel, cols);
   const int64_t most = std::min(kTokensPerBlock, tokens);
-  float* packed_a = scratch.take<float>(kTilesAtOnce * kernel.panel_stride(most, height));
+  float* packed_a = scratch.take<float>(kTilesAtOnce * tile_stride(kernel, most));
   float* packed_b = scratch.take<float>(panels * kernel.panel_stride(most, kernel.cols));
   for (int64_t begin = 0; begin < tokens; begin += kTokensPerBlock) {
     const int64_t k = std::min(kTokensPerBlock, tokens - begin);
-    const int64_t words = kernel.words(k);
-    const int64_t tile_stride = kernel.panel_stride(k, height);
-    const int64_t panel_stride = kernel.panel_stride(k, kernel.cols);
     b.pack(kernel, 0, cols, kernel.cols, begin, k, packed_b);
     for (const WeightGradient& product : products) {
       const int64_t last = (part + 1) * product.dw.rows / parts;
-      const auto add_tile = [&](int64_t row, int64_t rows, const float* packed) {
-        for (int64_t j = 0; j < panels; ++j) {
-          run_tile(kernel, rows, panel_width(kernel, cols, j), words, packed,
-                   packed_b + j * panel_stride, product.dw.row(row) + j * kernel.cols,
-                   product.dw.stride, true);
+      for (int64_t first = part * product.dw.rows / parts; first < last; first += rows_at_once) {
+        const RowTiles tiles(kernel, std::min(rows_at_once, last - first));
+        pack_tiles(kernel, product.a, first, tiles, begin, k, packed_a);
+        for (int64_t i = 0; i < tiles.count; ++i) {
+          for (int64_t j = 0; j < panels; ++j) {
+            run_tile(kernel, tiles.height(i), panel_width(kernel, cols, j), kernel.words(k),
+                     packed_a + i * tile_stride(kernel, k),
+                     packed_b + j * kernel.panel_stride(k, kernel.cols),
+                     product.dw.row(first + tiles.first(i)) + j * kernel.cols, product.dw.stride,
+                     true);
+          }
         }
-      };
-      int64_t row = part * product.dw.rows / parts;
-      while (last - row >= height) {
-        const int64_t tiles = std::min(kTilesAtOnce, (last - row) / height);
-        product.a.pack(kernel, row, tiles * height, height, begin, k, packed_a);
-        for (int64_t i = 0; i < tiles; ++i, row += height) {
-          add_tile(row, height, packed_a + i * tile_stride);
-        }
-      }
-      if (row < last) {
-        product.a.pack(kernel, row, last - row, last - row, begin, k, packed_a);
-        add_tile(row, last - row, packed_a);
       }
     }
   }

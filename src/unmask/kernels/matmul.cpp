@@ -3,45 +3,43 @@
 #include "unmask/base/parallel.h"
 
 namespace unmask {
-namespace {
-
-constexpr int64_t kTilesPerTask = 8;  // rows of A packed together: about 200 KB at kDepthBlock
-
-}  // namespace
 
 void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumulate,
             Precision precision) {
   if (c.empty()) return;
   const GemmKernel& kernel = gemm_kernel(precision);
   const int64_t panels = panel_count(kernel, c.cols);
-  const int64_t chunk_rows = kTilesPerTask * kernel.max_rows;
+  const int64_t chunk_rows = kTilesAtOnce * kernel.max_rows;
   const int64_t chunks = (c.rows + chunk_rows - 1) / chunk_rows;
   // With few rows, columns are shared out too: enough tasks for every thread.
   const int64_t wanted = 4 * thread_count();
   const int64_t parts = std::clamp<int64_t>(wanted / chunks, 1, panels);
 
   ArenaScope scope(thread_scratch());
-  const int64_t panel_words = kernel.words(kDepthBlock) * kernel.cols;
-  float* packed_b = thread_scratch().take<float>(panels * panel_words + kPackSlack);
+  float* packed_b =
+      thread_scratch().take<float>(panels * kernel.panel_stride(kDepthBlock, kernel.cols));
+  const int64_t at_once = std::clamp<int64_t>(panels / thread_count(), 1, kPanelsAtOnce);
 
   for (int64_t k_begin = 0; k_begin < k || k_begin == 0; k_begin += kDepthBlock) {
     const int64_t depth = std::min(kDepthBlock, k - k_begin);
     const int64_t words = kernel.words(depth);
-    parallel_for(panels, [&](int64_t j) {
-      b.pack(kernel, j * kernel.cols, panel_width(kernel, c.cols, j), kernel.cols, k_begin, depth,
-             packed_b + j * panel_words);
-    });
+    const int64_t panel_stride = kernel.panel_stride(depth, kernel.cols);
+    const auto pack_panels = [&](int64_t first, int64_t last) {
+      const int64_t col = first * kernel.cols, end = std::min(last * kernel.cols, c.cols);
+      b.pack(kernel, col, end - col, kernel.cols, k_begin, depth, packed_b + first * panel_stride);
+    };
+    parallel_pieces(panels, b.k_contiguous ? 1 : at_once, pack_panels);
     parallel_for(chunks * parts, [&](int64_t task) {
       const int64_t row = task / parts * chunk_rows;
       const int64_t part = task % parts;
       const RowTiles tiles(kernel, std::min(chunk_rows, c.rows - row));
       ArenaScope task_scope(thread_scratch());
-      float* packed_a = thread_scratch().take<float>(tiles.rows * words + kPackSlack);
+      float* packed_a = thread_scratch().take<float>(tiles.count * tile_stride(kernel, depth));
       pack_tiles(kernel, a, row, tiles, k_begin, depth, packed_a);
       for (int64_t j = part * panels / parts; j < (part + 1) * panels / parts; ++j) {
         for (int64_t i = 0; i < tiles.count; ++i) {
           run_tile(kernel, tiles.height(i), panel_width(kernel, c.cols, j), words,
-                   packed_a + tiles.first(i) * words, packed_b + j * panel_words,
+                   packed_a + i * tile_stride(kernel, depth), packed_b + j * panel_stride,
                    c.row(row + tiles.first(i)) + j * kernel.cols, c.stride,
                    accumulate || k_begin > 0);
         }

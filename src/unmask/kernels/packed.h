@@ -44,13 +44,26 @@ struct RowTiles {
   int64_t height(int64_t tile) const { return first(tile + 1) - first(tile); }
 };
 
-// Packs all rows, tile after tile: tile i begins at word first(i) * words.
+// Columns packed together, as panels and as tiles: rows of a source whose k is not contiguous are
+// then read in pieces of several cache lines, not of one or less.
+inline constexpr int64_t kPanelsAtOnce = 4, kTilesAtOnce = 8;
+
+// From one packed tile to the next, in words.
+inline int64_t tile_stride(const GemmKernel& kernel, int64_t k) {
+  return kernel.panel_stride(k, kernel.max_rows);
+}
+
+// Packs all rows, tile after tile.
 inline void pack_tiles(const GemmKernel& kernel, const Operand& a, int64_t first_row,
                        const RowTiles& tiles, int64_t k_begin, int64_t k, float* packed) {
-  const int64_t words = kernel.words(k);
+  const bool all_tall = tiles.rows == tiles.count * kernel.max_rows;
+  if (all_tall && !a.k_contiguous) {
+    a.pack(kernel, first_row, tiles.rows, kernel.max_rows, k_begin, k, packed);
+    return;
+  }
   for (int64_t i = 0; i < tiles.count; ++i) {
     a.pack(kernel, first_row + tiles.first(i), tiles.height(i), tiles.height(i), k_begin, k,
-           packed + tiles.first(i) * words);
+           packed + i * tile_stride(kernel, k));
   }
 }
 
