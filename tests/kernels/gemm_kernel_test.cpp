@@ -2,6 +2,7 @@
 
 #include "tests/kernels/this_machine.h"
 #include "tests/support/numeric.h"
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,28 @@ TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
         for (float& value : twice.flat()) value *= 2;
         EXPECT_TRUE(near(c, twice, f32_tolerance(k))) << "accumulating, k " << k;
         EXPECT_TRUE(c.padding_intact());
+      }
+    }
+  }
+}
+
+TEST_P(GemmKernelTest, SeveralPanelsAtOnceAreThoseOfEachAlone) {
+  const GemmKernel& g = *GetParam().kernel;
+  for (const int64_t k : {1, 2, 21}) {
+    for (const int64_t width : {static_cast<int64_t>(g.max_rows), static_cast<int64_t>(g.cols)}) {
+      const int64_t count = width == g.cols ? 4 * width - 5 : 4 * width;
+      const TestMatrix source = random_matrix(k, count, 1, 1, count + 3);
+      std::vector<float> together(4 * g.panel_stride(k, width));
+      g.pack_columns(source.view().data, source.view().stride, nullptr, nullptr, count, width, k,
+                     together.data());
+      for (int64_t i = 0; i < 4; ++i) {
+        auto alone = room(g.words(k), width);
+        g.pack_columns(source.view().data + i * width, source.view().stride, nullptr, nullptr,
+                       std::min(width, count - i * width), width, k, alone.data());
+        for (int64_t j = 0; j < g.words(k) * width; ++j) {
+          ASSERT_EQ(together[i * g.panel_stride(k, width) + j], alone[j])
+              << "k " << k << ", width " << width << ", panel " << i << ", word " << j;
+        }
       }
     }
   }

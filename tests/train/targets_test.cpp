@@ -114,7 +114,7 @@ TEST_F(WriteTargets, GoesOnWhereItStopped) {
   auto counts = write("stopped");
   ASSERT_TRUE(counts) << counts.error().message;
   EXPECT_EQ(counts->prompts, 6);
-  EXPECT_FALSE(*finished_targets(directory_.path("stopped.jsonl"), 11));
+  EXPECT_FALSE(*finished_targets(directory_.path("stopped.jsonl"), prompts_));
   const std::string kept = content("stopped.jsonl");
   EXPECT_TRUE(content("straight.jsonl").starts_with(kept));
   std::ofstream(directory_.path("stopped.jsonl"), std::ios::app)
@@ -136,9 +136,21 @@ TEST_F(WriteTargets, GoesOnWhereItStopped) {
   ASSERT_TRUE(again);
   EXPECT_EQ(again->kept, counts->kept);
   EXPECT_TRUE(begun.empty());
-  const auto finished = finished_targets(directory_.path("stopped.jsonl"), 11);
+  const auto finished = finished_targets(directory_.path("stopped.jsonl"), prompts_);
   ASSERT_TRUE(finished && *finished);
   EXPECT_EQ((*finished)->unfinished, counts->unfinished);
+}
+
+TEST_F(WriteTargets, RefusesTargetsOfOtherPrompts) {
+  ASSERT_TRUE(write("targets"));
+  prompts_[3].front().content += "!";
+  const auto edited = write("targets");
+  ASSERT_FALSE(edited);
+  EXPECT_NE(edited.error().message.find("found a file for others"), std::string::npos);
+  prompts_.pop_back();
+  const auto fewer = write("targets");
+  ASSERT_FALSE(fewer);
+  EXPECT_NE(fewer.error().message.find("expected answers to 10 prompts"), std::string::npos);
 }
 
 TEST_F(WriteTargets, EarlierAnswersAreGiven) {

@@ -53,7 +53,7 @@ Status distill(DistillRequest request, const std::atomic<bool>& stop) {
   UNMASK_TRY(const auto prompts, prompts_of(request.config));
   UNMASK_TRY_STATUS(encode_prompts(prompts, *tokenizer, train_config.data.sequence_length));
 
-  UNMASK_TRY(std::optional<TargetCounts> counts, finished_targets(path, std::ssize(prompts)));
+  UNMASK_TRY(std::optional<TargetCounts> counts, finished_targets(path, prompts));
   if (!counts) {
     UNMASK_TRY(Model teacher, load_teacher(train_config, teacher_config));
     UNMASK_TRY_STATUS(write_record(request.run_directory, request.document));

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <xxhash.h>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/document.h"
@@ -24,12 +26,36 @@ struct Written {
   int64_t bytes = 0;
 };
 
+std::string line_of(const Conversation& prompt, const std::string& answer) {
+  ordered_json messages = ordered_json::array();
+  for (const Message& message : prompt) {
+    messages.push_back({{"role", message.role}, {"content", message.content}});
+    if (message.role == "assistant") messages.back()["given"] = true;
+  }
+  messages.push_back({{"role", "assistant"}, {"content", answer}});
+  const ordered_json line = {{"messages", messages}};
+  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+// Tells prompts from others.
+struct PromptsId {
+  int64_t count;
+  std::string checksum;
+
+  explicit PromptsId(std::span<const Conversation> prompts) : count(std::ssize(prompts)) {
+    std::string lines;
+    for (const Conversation& prompt : prompts) lines += line_of(prompt, "");
+    checksum = fmt::format("{:016x}", XXH3_64bits(lines.data(), lines.size()));
+  }
+};
+
 std::string counts_path(const std::string& path) {
   return fs::path(path).replace_extension(".json").string();
 }
 
-Status write_counts(const std::string& path, const Written& written, int64_t prompts) {
-  const ordered_json counts = {{"prompts", prompts},
+Status write_counts(const std::string& path, const Written& written, const PromptsId& prompts) {
+  const ordered_json counts = {{"prompts", prompts.count},
+                               {"checksum", prompts.checksum},
                                {"answered", written.counts.prompts},
                                {"kept", written.counts.kept},
                                {"unfinished", written.counts.unfinished},
@@ -38,7 +64,7 @@ Status write_counts(const std::string& path, const Written& written, int64_t pro
 }
 
 // Nothing, where no answers have been written yet.
-Result<Written> read_counts(const std::string& path, int64_t prompts) {
+Result<Written> read_counts(const std::string& path, const PromptsId& prompts) {
   const std::string counts = counts_path(path);
   if (!fs::exists(counts)) {
     if (!fs::exists(path)) return Written();
@@ -49,31 +75,28 @@ Result<Written> read_counts(const std::string& path, int64_t prompts) {
   UNMASK_TRY(const nlohmann::json document, read_json_file(counts));
   Written written;
   int64_t of = 0;
+  std::string of_checksum;
   Fields fields(document, "", counts);
   fields.require("prompts", of);
+  fields.require("checksum", of_checksum);
   fields.require("answered", written.counts.prompts);
   fields.require("kept", written.counts.kept);
   fields.require("unfinished", written.counts.unfinished);
   fields.require("bytes", written.bytes);
   UNMASK_TRY_STATUS(fields.finish());
-  if (of != prompts) {
+  if (of != prompts.count) {
     return failure(
         "{}: expected answers to {} prompts, found a file for {}; go on with the same prompts, or "
         "begin a new one",
-        path, prompts, of);
+        path, prompts.count, of);
+  }
+  if (of_checksum != prompts.checksum) {
+    return failure(
+        "{}: expected answers to these {} prompts, found a file for others; go on with the same "
+        "prompts, or begin a new one",
+        path, of);
   }
   return written;
-}
-
-std::string line_of(const Conversation& prompt, const std::string& answer) {
-  ordered_json messages = ordered_json::array();
-  for (const Message& message : prompt) {
-    messages.push_back({{"role", message.role}, {"content", message.content}});
-    if (message.role == "assistant") messages.back()["given"] = true;
-  }
-  messages.push_back({{"role", "assistant"}, {"content", answer}});
-  const ordered_json line = {{"messages", messages}};
-  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace
@@ -107,8 +130,9 @@ Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
   const ModelConfig& config = model.config();
   const int64_t count = std::ssize(prompts);
   UNMASK_TRY(const auto encoded, encode_prompts(prompts, tokenizer, config.max_positions));
-  UNMASK_TRY(Written written, read_counts(path, count));
-  UNMASK_TRY_STATUS(write_counts(path, written, count));
+  const PromptsId id(prompts);
+  UNMASK_TRY(Written written, read_counts(path, id));
+  UNMASK_TRY_STATUS(write_counts(path, written, id));
 
   const AnswerEnds ends(tokenizer, {});
   UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
@@ -144,15 +168,16 @@ Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
     }
     UNMASK_TRY_STATUS(replace_tail(path, written.bytes, lines));
     written.bytes += std::ssize(lines);
-    UNMASK_TRY_STATUS(write_counts(path, written, count));
+    UNMASK_TRY_STATUS(write_counts(path, written, id));
     if (progress) progress->update({.step = written.counts.prompts});
   }
   return written.counts;
 }
 
-Result<std::optional<TargetCounts>> finished_targets(const std::string& path, int64_t prompts) {
-  UNMASK_TRY(const Written written, read_counts(path, prompts));
-  if (written.counts.prompts < prompts) return std::optional<TargetCounts>();
+Result<std::optional<TargetCounts>> finished_targets(const std::string& path,
+                                                     std::span<const Conversation> prompts) {
+  UNMASK_TRY(const Written written, read_counts(path, PromptsId(prompts)));
+  if (written.counts.prompts < std::ssize(prompts)) return std::optional<TargetCounts>();
   return std::optional(written.counts);
 }
 

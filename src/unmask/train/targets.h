@@ -44,14 +44,14 @@ Result<std::vector<std::vector<int32_t>>> encode_prompts(std::span<const Convers
 // arguments goes on behind the last whole one, removing what was torn, and gives the same file as
 // one that was never interrupted. Returns early when `stop` is set, without the batch under way.
 // Bytes that are no UTF-8 are replaced. Fails on prompts without room for an answer, options that
-// the model cannot decode with, and files of another number of prompts.
+// the model cannot decode with, and files of other prompts.
 Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
                                    std::span<const Conversation> prompts,
                                    const TargetOptions& options, const std::string& path,
                                    const std::atomic<bool>& stop);
 
-// What write_targets would return at once: the counts of a file that has answers to all of so many
-// prompts.
-Result<std::optional<TargetCounts>> finished_targets(const std::string& path, int64_t prompts);
+// What write_targets would return at once: the counts of a file that has answers to all prompts.
+Result<std::optional<TargetCounts>> finished_targets(const std::string& path,
+                                                     std::span<const Conversation> prompts);
 
 }  // namespace unmask
