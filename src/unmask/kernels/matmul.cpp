@@ -28,7 +28,7 @@ void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumu
       const int64_t col = first * kernel.cols, end = std::min(last * kernel.cols, c.cols);
       b.pack(kernel, col, end - col, kernel.cols, k_begin, depth, packed_b + first * panel_stride);
     };
-    parallel_pieces(panels, b.k_contiguous ? 1 : at_once, pack_panels);
+    parallel_pieces(panels, at_once, pack_panels);
     parallel_for(chunks * parts, [&](int64_t task) {
       const int64_t row = task / parts * chunk_rows;
       const int64_t part = task % parts;

@@ -18,12 +18,17 @@ struct Operand {
   bool k_contiguous = true;        // source rows hold k values; else source rows are k
   const float* scale = nullptr;    // of source rows, when they are k
 
-  // Words of entries [first, first + count) for k in [k_begin, k_begin + k).
+  // Words of entries [first, first + count) for k in [k_begin, k_begin + k): one panel of `width`,
+  // or several, panel_stride apart.
   void pack(const GemmKernel& kernel, int64_t first, int64_t count, int64_t width, int64_t k_begin,
             int64_t k, float* packed) const {
     if (k_contiguous) {
-      const float* source = data + k_begin + (index ? 0 : first * stride);
-      kernel.pack_rows(source, stride, index ? index + first : nullptr, count, width, k, packed);
+      for (int64_t end = first + count; first < end; first += width) {
+        const float* source = data + k_begin + (index ? 0 : first * stride);
+        kernel.pack_rows(source, stride, index ? index + first : nullptr,
+                         std::min(width, end - first), width, k, packed);
+        packed += kernel.panel_stride(k, width);
+      }
     } else {
       const float* source = data + first + (index ? 0 : k_begin * stride);
       kernel.pack_columns(source, stride, index ? index + k_begin : nullptr,
@@ -56,8 +61,7 @@ inline int64_t tile_stride(const GemmKernel& kernel, int64_t k) {
 // Packs all rows, tile after tile.
 inline void pack_tiles(const GemmKernel& kernel, const Operand& a, int64_t first_row,
                        const RowTiles& tiles, int64_t k_begin, int64_t k, float* packed) {
-  const bool all_tall = tiles.rows == tiles.count * kernel.max_rows;
-  if (all_tall && !a.k_contiguous) {
+  if (tiles.rows == tiles.count * kernel.max_rows) {
     a.pack(kernel, first_row, tiles.rows, kernel.max_rows, k_begin, k, packed);
     return;
   }
