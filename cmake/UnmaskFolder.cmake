@@ -21,6 +21,10 @@ if(UNMASK_SANITIZE)
   list(APPEND light_folders base text model checkpoint diffusion train)
 endif()
 
+# What most files of the folders that do not compute read, parsed once.
+set(precompiled <algorithm> <array> <filesystem> <functional> <map> <memory> <optional> <span>
+  <string> <string_view> <utility> <vector> <fmt/format.h> <fmt/ranges.h> <nlohmann/json.hpp>)
+
 # unmask_folder(NAME [DEPENDS folder…] [LIBRARIES target…]): all .cpp files of the calling folder.
 function(unmask_folder name)
   cmake_parse_arguments(arg "" "" "DEPENDS;LIBRARIES" ${ARGN})
@@ -36,6 +40,11 @@ function(unmask_folder name)
   endif()
   if(sources AND name IN_LIST light_folders)
     target_compile_options(unmask_${name} PRIVATE ${UNMASK_LIGHT_OPTIMISATION})
+  endif()
+  if(name STREQUAL base)
+    target_precompile_headers(unmask_base PRIVATE ${precompiled})
+  elseif(sources AND NOT name MATCHES "kernels|routing")
+    target_precompile_headers(unmask_${name} REUSE_FROM unmask_base)
   endif()
   add_library(unmask::${name} ALIAS unmask_${name})
   set_target_properties(unmask_${name} PROPERTIES EXPORT_NAME ${name})

@@ -95,6 +95,23 @@ TEST_F(WriteTargets, KeepsTheAnswersThatEnd) {
   EXPECT_EQ(i, expected.size());
 }
 
+// Blocks that are longer than the answer share their steps out over all their positions.
+TEST_F(WriteTargets, CommitsOneAtATimeWhereNothingIsSure) {
+  options_.generate.block_length = 16;
+  options_.generate.on_step = [](const DenoisingEvent& event) {
+    EXPECT_EQ(event.commits.size(), 1u);
+  };
+  ASSERT_TRUE(write("targets"));
+
+  size_t most = 0;
+  options_.steps = 8;
+  options_.generate.on_step = [&](const DenoisingEvent& event) {
+    most = std::max(most, event.commits.size());
+  };
+  ASSERT_TRUE(write("hasty"));
+  EXPECT_EQ(most, 2u);
+}
+
 TEST_F(WriteTargets, BatchesChangeNothing) {
   ASSERT_TRUE(write("threes"));
   options_.batch = 100;

@@ -196,7 +196,7 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
       next.bring_share();
       for (int64_t r = row; r < row + tiles.height(i); ++r) {
         for (ConstMatrix m : {gate, up, ConstMatrix(d_gate), ConstMatrix(d_up), ConstMatrix(h)}) {
-          __builtin_prefetch(m.row(r) + col);
+          bring(m.row(r) + col, width);
         }
       }
       kernel.tile(tiles.height(i), in_words, packed + i * in_tile, panel, dh, kernel.cols, false);

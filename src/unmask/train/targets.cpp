@@ -138,6 +138,9 @@ Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
   UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
   GenerateOptions generate_options = options.generate;
   generate_options.stop_tokens = ends.tokens;
+  const int32_t block =
+      generate_options.block_length > 0 ? generate_options.block_length : config.attention_block;
+  generate_options.steps = options.steps > 0 ? options.steps : std::max(options.length, block);
   end_at(stops, tokenizer, generate_options);
   generate_options.cancel = &stop;
 

@@ -19,10 +19,12 @@ namespace unmask {
 // decoding with a confidence threshold of 0.95, answers that do not end removed.
 
 struct TargetOptions {
-  // How to decode; what ends an answer is added.
+  // How to decode; what ends an answer is added, and `steps` below.
   GenerateOptions generate = {.sampler = {.policy = "threshold", .threshold = 0.95f}};
   int32_t length = 2048;  // most tokens of an answer; less where prompt and answer fill the
                           // positions of the model
+  int32_t steps = 0;      // for each block; 0: so many that none is made to commit what it is
+                          // not sure of, but one position where it is sure of nothing
   int32_t batch = 32;     // answers written at the same time, none of which depends on it
   uint64_t seed = 0;      // of the first prompt's answer; the others follow
   bool show_progress = false;
