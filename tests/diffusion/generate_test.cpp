@@ -276,7 +276,10 @@ TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
     options.stop_at_end = false;
     int32_t edits = 0;
     size_t shown = 0;
+    std::vector<float> confidence(28, 1.0f);
     options.on_step = [&](const DenoisingEvent& event) {
+      for (const Commit& c : event.commits) confidence[c.position] = c.confidence;
+      for (const Commit& c : event.edits) confidence[c.position] = c.confidence;
       // What is still masked in the active block has a provisional token.
       for (const Commit& c : event.provisional) {
         EXPECT_TRUE(event.canvas.masked()[c.position]);
@@ -296,6 +299,7 @@ TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
     const Generation g = run(model, {request({1, 2, 3}, 25)}, options)[0];
     EXPECT_EQ(g.canvas.masked_count(), 0) << sampler;
     EXPECT_EQ(g.committed, 25) << sampler;
+    EXPECT_EQ(g.confidence, confidence) << sampler;
     EXPECT_EQ(g.edited, edits);
     EXPECT_EQ(edits > 0, sampler == "editing");
     EXPECT_GT(shown, 0u) << sampler;

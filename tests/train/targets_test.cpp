@@ -112,6 +112,30 @@ TEST_F(WriteTargets, CommitsOneAtATimeWhereNothingIsSure) {
   EXPECT_EQ(most, 2u);
 }
 
+// Every token is one of five that are as likely.
+TEST_F(WriteTargets, RemovesWhatTheModelIsUnsureOf) {
+  const auto all = write("all");
+  ASSERT_TRUE(all);
+  options_.least_confidence = 0.19f;
+  ASSERT_TRUE(write("sure"));
+  EXPECT_EQ(content("sure.jsonl"), content("all.jsonl"));
+
+  options_.least_confidence = 0.21f;
+  const auto counts = write("unsure");
+  ASSERT_TRUE(counts);
+  EXPECT_GT(counts->unsure, 0);
+  EXPECT_EQ(counts->unsure + counts->kept, all->kept);
+  EXPECT_EQ(counts->unfinished, all->unfinished);
+  const auto conversations = content("unsure.jsonl");
+  size_t empty = 0;
+  for (size_t at = 0; (at = conversations.find("\"content\":\"\"}]}", at)) != std::string::npos;
+       ++at) {
+    ++empty;
+  }
+  EXPECT_EQ(std::ssize(conversations) == 0, counts->kept == 0);
+  EXPECT_EQ(static_cast<int64_t>(empty), counts->kept) << "only answers without a token are left";
+}
+
 TEST_F(WriteTargets, BatchesChangeNothing) {
   ASSERT_TRUE(write("threes"));
   options_.batch = 100;

@@ -38,6 +38,7 @@ Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr
                                              : request.canvas.size()),
       cached_(cached) {
   result_.canvas = request.canvas;
+  result_.confidence.assign(static_cast<size_t>(request.canvas.size()), 1.0f);
   result_.unique_experts.assign(static_cast<size_t>(config.layers), 0.0);
   enter_next_block();
   if (cached_ && !done_) cache_ = KvCache(config, request.canvas.size());
@@ -139,6 +140,10 @@ void Decoding::denoise(Matrix logits) {
   UNMASK_CHECK(masked_.empty() || !choice_.commits.empty());
   for (const Commit& c : choice_.commits) result_.canvas.commit(c.position, c.token);
   for (const Commit& c : choice_.edits) result_.canvas.replace(c.position, c.token);
+  for (const std::vector<Commit>& written :
+       {std::cref(choice_.commits), std::cref(choice_.edits)}) {
+    for (const Commit& c : written) result_.confidence[c.position] = c.confidence;
+  }
   result_.committed += static_cast<int32_t>(choice_.commits.size());
   result_.edited += static_cast<int32_t>(choice_.edits.size());
   ++result_.forwards;
@@ -209,6 +214,7 @@ Generation Decoding::finish() {
   const auto masked = result_.canvas.masked();
   const int64_t length = result_.ended ? length_ : std::ranges::find(masked, 1) - masked.begin();
   result_.tokens.assign(tokens.begin(), tokens.begin() + length);
+  result_.confidence.resize(static_cast<size_t>(length));
   for (double& count : result_.unique_experts) count /= std::max(result_.forwards, 1);
   return std::move(result_);
 }

@@ -73,7 +73,8 @@ struct Generation {
   Canvas canvas;                // as decoding left it
   std::vector<int32_t> tokens;  // the text: up to the end token (not included) where one ended it,
                                 // up to the first masked position when cancelled
-  bool ended = false;           // by an end token, or by `stop`
+  std::vector<float> confidence;  // [tokens] probability each had when it was written; 1 if given
+  bool ended = false;             // by an end token, or by `stop`
   bool cancelled = false;
   int32_t forwards = 0;          // denoising steps of this request
   int32_t prefill_forwards = 0;  // passes that put given blocks into the cache

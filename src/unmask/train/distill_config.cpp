@@ -14,6 +14,7 @@ void read_targets(Fields& fields, DistillConfig& config) {
   fields.read_between("count", config.count, 0);
   targets.length = config.train.data.sequence_length;
   fields.read_between("length", targets.length, 1);
+  fields.read_between("least_confidence", targets.least_confidence, 0.0f, 1.0f);
   fields.read_between("batch", targets.batch, 1);
   fields.read("seed", targets.seed);
   fields.read_between("block_length", generate.block_length, 0);

@@ -59,17 +59,21 @@ Status distill(DistillRequest request, const std::atomic<bool>& stop) {
     UNMASK_TRY_STATUS(write_record(request.run_directory, request.document));
     UNMASK_TRY(counts, write_targets(teacher, *tokenizer, prompts, options, path, stop));
   }
-  log_info("targets: {} of {} prompts answered, {} answers kept, {} without an end removed",
-           counts->prompts, prompts.size(), counts->kept, counts->unfinished);
+  log_info(
+      "targets: {} of {} prompts answered, {} answers kept, {} without an end and {} unsure ones "
+      "removed",
+      counts->prompts, prompts.size(), counts->kept, counts->unfinished, counts->unsure);
   if (counts->prompts < std::ssize(prompts)) {
     log_info("stopped; go on with --resume");
     return {};
   }
   if (counts->kept == 0) {
     return failure(
-        "{}: no answer ended within distill.length = {} tokens, so there is nothing to train on; "
-        "train {} longer, or raise distill.length, in a new run",
-        path, options.length, train_config.from);
+        "{}: {} answers did not end within distill.length = {} tokens, {} were written at less "
+        "than distill.least_confidence = {}, and nothing is left to train on; train {} longer, or "
+        "change what is asked of its answers, in a new run",
+        path, counts->unfinished, options.length, counts->unsure, options.least_confidence,
+        train_config.from);
   }
   train_config.data.paths = {path};
   return train({.config = std::move(train_config),

@@ -59,6 +59,7 @@ Status write_counts(const std::string& path, const Written& written, const Promp
                                {"answered", written.counts.prompts},
                                {"kept", written.counts.kept},
                                {"unfinished", written.counts.unfinished},
+                               {"unsure", written.counts.unsure},
                                {"bytes", written.bytes}};
   return write_file_atomically(counts_path(path), counts.dump(2) + "\n");
 }
@@ -82,6 +83,7 @@ Result<Written> read_counts(const std::string& path, const PromptsId& prompts) {
   fields.require("answered", written.counts.prompts);
   fields.require("kept", written.counts.kept);
   fields.require("unfinished", written.counts.unfinished);
+  fields.require("unsure", written.counts.unsure);
   fields.require("bytes", written.bytes);
   UNMASK_TRY_STATUS(fields.finish());
   if (of != prompts.count) {
@@ -164,8 +166,14 @@ Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
     for (int64_t i = begin; i < end; ++i) {
       const Generation& generation = generations[i - begin];
       ++written.counts.prompts;
-      ++(generation.ended ? written.counts.kept : written.counts.unfinished);
-      if (generation.ended) {
+      const bool sure = std::ranges::all_of(generation.confidence,
+                                            [&](float c) { return c >= options.least_confidence; });
+      if (!generation.ended) {
+        ++written.counts.unfinished;
+      } else if (!sure) {
+        ++written.counts.unsure;
+      } else {
+        ++written.counts.kept;
         lines += line_of(prompts[i], written_text(generation, tokenizer, stops));
       }
     }

@@ -25,8 +25,9 @@ struct TargetOptions {
                           // positions of the model
   int32_t steps = 0;      // for each block; 0: so many that none is made to commit what it is
                           // not sure of, but one position where it is sure of nothing
-  int32_t batch = 32;     // answers written at the same time, none of which depends on it
-  uint64_t seed = 0;      // of the first prompt's answer; the others follow
+  float least_confidence = 0.0f;  // answers with a token written at less are removed
+  int32_t batch = 32;             // answers written at the same time, none of which depends on it
+  uint64_t seed = 0;              // of the first prompt's answer; the others follow
   bool show_progress = false;
 };
 
@@ -34,6 +35,7 @@ struct TargetCounts {
   int64_t prompts = 0;     // answered so far
   int64_t kept = 0;        // answers that ended: at <|role_end|> or the end token
   int64_t unfinished = 0;  // answers that did not, removed
+  int64_t unsure = 0;      // answers that ended, removed for their least confidence
 };
 
 // Tokens of the prompts in the form of conversations. Fails on one of `limit` tokens or more.
