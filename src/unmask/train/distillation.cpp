@@ -70,8 +70,8 @@ Status distill(DistillRequest request, const std::atomic<bool>& stop) {
   if (counts->kept == 0) {
     return failure(
         "{}: {} answers did not end within distill.length = {} tokens, {} were written at less "
-        "than distill.least_confidence = {}, and nothing is left to train on; train {} longer, or "
-        "change what is asked of its answers, in a new run",
+        "than distill.least_confidence = {}, and nothing is left to train on; in a new run raise "
+        "distill.length or lower distill.least_confidence, or train {} longer",
         path, counts->unfinished, options.length, counts->unsure, options.least_confidence,
         train_config.from);
   }
