@@ -2,6 +2,7 @@
 
 #include "tests/support/temporary_directory.h"
 #include <filesystem>
+#include <limits>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -188,7 +189,8 @@ TEST_F(DistillConfiguration, HasTheSettingsOfThePaperForDefaults) {
   ASSERT_TRUE(config.ok()) << config.error().message;
   EXPECT_EQ(config->prompts, (std::vector<std::string>{"p.jsonl"}));
   EXPECT_EQ(config->targets.length, 64);
-  EXPECT_EQ(config->targets.steps, 0) << "the threshold alone decides";
+  EXPECT_EQ(config->targets.generate.steps, std::numeric_limits<int32_t>::max())
+      << "the threshold alone decides";
   EXPECT_EQ(config->targets.generate.sampler.policy, "threshold");
   EXPECT_FLOAT_EQ(*config->targets.generate.sampler.threshold, 0.95f);
   EXPECT_EQ(config->targets.generate.temperature, 0);
@@ -202,7 +204,7 @@ TEST_F(DistillConfiguration, HasTheSettingsOfThePaperForDefaults) {
   EXPECT_EQ(config->targets.length, 20);
   EXPECT_EQ(config->targets.batch, 3);
   EXPECT_EQ(config->targets.seed, 9u);
-  EXPECT_EQ(config->targets.steps, 5);
+  EXPECT_EQ(config->targets.generate.steps, 5);
   EXPECT_EQ(config->targets.generate.block_length, 32);
   EXPECT_FLOAT_EQ(config->targets.generate.temperature, 0.7f);
   EXPECT_FLOAT_EQ(*config->targets.generate.sampler.threshold, 0.5f);

@@ -104,7 +104,7 @@ TEST_F(WriteTargets, CommitsOneAtATimeWhereNothingIsSure) {
   ASSERT_TRUE(write("targets"));
 
   size_t most = 0;
-  options_.steps = 8;
+  options_.generate.steps = 8;
   options_.generate.on_step = [&](const DenoisingEvent& event) {
     most = std::max(most, event.commits.size());
   };
@@ -123,8 +123,8 @@ TEST_F(WriteTargets, RemovesWhatTheModelIsUnsureOf) {
   options_.least_confidence = 0.21f;
   const auto counts = write("unsure");
   ASSERT_TRUE(counts);
-  EXPECT_GT(counts->unsure, 0);
-  EXPECT_EQ(counts->unsure + counts->kept, all->kept);
+  EXPECT_GT(counts->unsure(), 0);
+  EXPECT_EQ(counts->unsure() + counts->kept, all->kept);
   EXPECT_EQ(counts->unfinished, all->unfinished);
   const auto conversations = content("unsure.jsonl");
   size_t empty = 0;

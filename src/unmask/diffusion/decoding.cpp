@@ -138,11 +138,13 @@ void Decoding::denoise(Matrix logits) {
   };
   sampler_->choose(step, choice_);
   UNMASK_CHECK(masked_.empty() || !choice_.commits.empty());
-  for (const Commit& c : choice_.commits) result_.canvas.commit(c.position, c.token);
-  for (const Commit& c : choice_.edits) result_.canvas.replace(c.position, c.token);
-  for (const std::vector<Commit>& written :
-       {std::cref(choice_.commits), std::cref(choice_.edits)}) {
-    for (const Commit& c : written) result_.confidence[c.position] = c.confidence;
+  for (const Commit& c : choice_.commits) {
+    result_.canvas.commit(c.position, c.token);
+    result_.confidence[c.position] = c.confidence;
+  }
+  for (const Commit& c : choice_.edits) {
+    result_.canvas.replace(c.position, c.token);
+    result_.confidence[c.position] = c.confidence;
   }
   result_.committed += static_cast<int32_t>(choice_.commits.size());
   result_.edited += static_cast<int32_t>(choice_.edits.size());

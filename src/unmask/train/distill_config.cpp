@@ -18,7 +18,7 @@ void read_targets(Fields& fields, DistillConfig& config) {
   fields.read_between("batch", targets.batch, 1);
   fields.read("seed", targets.seed);
   fields.read_between("block_length", generate.block_length, 0);
-  fields.read_between("steps", targets.steps, 1);
+  fields.read_between("steps", generate.steps, 1);
   fields.read_between("temperature", generate.temperature, 0.0f);
   fields.read("threshold", generate.sampler.threshold);
 }

@@ -62,7 +62,7 @@ Status distill(DistillRequest request, const std::atomic<bool>& stop) {
   log_info(
       "targets: {} of {} prompts answered, {} answers kept, {} without an end and {} unsure ones "
       "removed",
-      counts->prompts, prompts.size(), counts->kept, counts->unfinished, counts->unsure);
+      counts->prompts, prompts.size(), counts->kept, counts->unfinished, counts->unsure());
   if (counts->prompts < std::ssize(prompts)) {
     log_info("stopped; go on with --resume");
     return {};
@@ -72,7 +72,7 @@ Status distill(DistillRequest request, const std::atomic<bool>& stop) {
         "{}: {} answers did not end within distill.length = {} tokens, {} were written at less "
         "than distill.least_confidence = {}, and nothing is left to train on; in a new run raise "
         "distill.length or lower distill.least_confidence, or train {} longer",
-        path, counts->unfinished, options.length, counts->unsure, options.least_confidence,
+        path, counts->unfinished, options.length, counts->unsure(), options.least_confidence,
         train_config.from);
   }
   train_config.data.paths = {path};

@@ -59,7 +59,6 @@ Status write_counts(const std::string& path, const Written& written, const Promp
                                {"answered", written.counts.prompts},
                                {"kept", written.counts.kept},
                                {"unfinished", written.counts.unfinished},
-                               {"unsure", written.counts.unsure},
                                {"bytes", written.bytes}};
   return write_file_atomically(counts_path(path), counts.dump(2) + "\n");
 }
@@ -83,7 +82,6 @@ Result<Written> read_counts(const std::string& path, const PromptsId& prompts) {
   fields.require("answered", written.counts.prompts);
   fields.require("kept", written.counts.kept);
   fields.require("unfinished", written.counts.unfinished);
-  fields.require("unsure", written.counts.unsure);
   fields.require("bytes", written.bytes);
   UNMASK_TRY_STATUS(fields.finish());
   if (of != prompts.count) {
@@ -140,9 +138,6 @@ Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
   UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
   GenerateOptions generate_options = options.generate;
   generate_options.stop_tokens = ends.tokens;
-  const int32_t block =
-      generate_options.block_length > 0 ? generate_options.block_length : config.attention_block;
-  generate_options.steps = options.steps > 0 ? options.steps : std::max(options.length, block);
   end_at(stops, tokenizer, generate_options);
   generate_options.cancel = &stop;
 
@@ -168,11 +163,8 @@ Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
       ++written.counts.prompts;
       const bool sure = std::ranges::all_of(generation.confidence,
                                             [&](float c) { return c >= options.least_confidence; });
-      if (!generation.ended) {
-        ++written.counts.unfinished;
-      } else if (!sure) {
-        ++written.counts.unsure;
-      } else {
+      written.counts.unfinished += !generation.ended;
+      if (generation.ended && sure) {
         ++written.counts.kept;
         lines += line_of(prompts[i], written_text(generation, tokenizer, stops));
       }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,12 +20,12 @@ namespace unmask {
 // decoding with a confidence threshold of 0.95, answers that do not end removed.
 
 struct TargetOptions {
-  // How to decode; what ends an answer is added, and `steps` below.
-  GenerateOptions generate = {.sampler = {.policy = "threshold", .threshold = 0.95f}};
-  int32_t length = 2048;  // most tokens of an answer; less where prompt and answer fill the
-                          // positions of the model
-  int32_t steps = 0;      // for each block; 0: so many that none is made to commit what it is
-                          // not sure of, but one position where it is sure of nothing
+  // How to decode; what ends an answer is added. So many steps that none is made to commit what it
+  // is not sure of, but one position where it is sure of nothing.
+  GenerateOptions generate = {.steps = std::numeric_limits<int32_t>::max(),
+                              .sampler = {.policy = "threshold", .threshold = 0.95f}};
+  int32_t length = 2048;          // most tokens of an answer; less where prompt and answer fill the
+                                  // positions of the model
   float least_confidence = 0.0f;  // answers with a token written at less are removed
   int32_t batch = 32;             // answers written at the same time, none of which depends on it
   uint64_t seed = 0;              // of the first prompt's answer; the others follow
@@ -35,7 +36,9 @@ struct TargetCounts {
   int64_t prompts = 0;     // answered so far
   int64_t kept = 0;        // answers that ended: at <|role_end|> or the end token
   int64_t unfinished = 0;  // answers that did not, removed
-  int64_t unsure = 0;      // answers that ended, removed for their least confidence
+
+  // Answers that ended, removed for their least confidence.
+  int64_t unsure() const { return prompts - kept - unfinished; }
 };
 
 // Tokens of the prompts in the form of conversations. Fails on one of `limit` tokens or more.
