@@ -24,7 +24,7 @@ const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
 const GemmKernel kGemmBf16Pairs = Gemm<SpelledOutPairs>::kernel();
 
 const PeakKernel kPeakInt8 = peak_of<ByteHalvesPeak>();
-const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 4>::kernel();
+const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 6>::kernel();
 const QuantizedKernel kInt8 = QuantizedTiles<ByteHalves, WholeWords, 6>::kernel();
 const QuantizedKernel kInt4 = QuantizedTiles<HalfByteProducts, WholeWords, 4>::kernel();
 

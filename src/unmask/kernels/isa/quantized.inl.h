@@ -12,7 +12,10 @@ inline Bits broadcast_bits(const void* p) {
   return _mm512_set1_epi32(word);
 }
 inline Bits word(int32_t value) { return _mm512_set1_epi32(value); }
-inline Bits both(Bits a, Bits b) { return _mm512_and_si512(a, b); }
+template <uint32_t kMask>
+inline Bits masked(Bits v) {
+  return _mm512_and_si512(v, word(int32_t(kMask)));
+}
 template <int kBits>
 inline Bits shift_right(Bits v) {
   return _mm512_srli_epi32(v, kBits);
@@ -56,7 +59,18 @@ inline Bits broadcast_bits(const void* p) {
   return _mm256_set1_epi32(word);
 }
 inline Bits word(int32_t value) { return _mm256_set1_epi32(value); }
-inline Bits both(Bits a, Bits b) { return _mm256_and_si256(a, b); }
+// The mask is an operand in memory, because GCC keeps a constant in a register that the sums need.
+struct alignas(32) Words {
+  uint32_t word[8];
+};
+template <uint32_t kWord>
+constexpr Words kEvery = {{kWord, kWord, kWord, kWord, kWord, kWord, kWord, kWord}};
+template <uint32_t kMask>
+inline Bits masked(Bits v) {
+  Bits kept;
+  asm("vpand %2, %1, %0" : "=v"(kept) : "v"(v), "m"(kEvery<kMask>));
+  return kept;
+}
 template <int kBits>
 inline Bits shift_right(Bits v) {
   return _mm256_srli_epi32(v, kBits);
@@ -91,7 +105,7 @@ inline Vec load_scales(const bf16* p) {
 }
 #endif
 
-inline Bits upper_halves(Bits v) { return both(v, word(int32_t(0xffff0000))); }
+inline Bits upper_halves(Bits v) { return masked<0xffff0000>(v); }
 
 // sum[lane] += a · b of the lane's two 16-bit integers. An instruction of its own, because GCC 12
 // adds products to each other first and has no registers left for the sums.
@@ -107,15 +121,14 @@ inline void add_pairs(Bits& sum, Bits a, Bits b) {
 // bf16 in f32 arithmetic, exact products: the lower value, then the upper.
 struct SpelledOutBf16 {
   using Sum = Vec;
-  static constexpr int kRowWords = 2, kWords = 2, kAtOnce = 2;
-  static void split(Bits v, int /*i*/, Bits* w) {
-    w[0] = shift_left<16>(v);
-    w[1] = upper_halves(v);
+  static constexpr int kRowWords = 2, kWords = 2, kAtOnce = 1;
+  static void split(Bits v, int i, Bits* w) { w[0] = i == 0 ? shift_left<16>(v) : upper_halves(v); }
+  static void split_row(Bits v, Bits* x) {
+    x[0] = shift_left<16>(v);
+    x[1] = upper_halves(v);
   }
-  static void split_row(Bits v, Bits* x) { split(v, 0, x); }
   static void add(Sum& sum, const Bits* w, const Bits* x) {
     asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[0])), "v"(as_floats(w[0])));
-    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[1])), "v"(as_floats(w[1])));
   }
 };
 
@@ -125,7 +138,7 @@ struct ByteHalves {
   using Sum = Bits;
   static constexpr int kRowWords = 2, kWords = 2, kAtOnce = 1;
   static void split(Bits v, int i, Bits* w) {
-    w[0] = i == 0 ? both(v, word(0x00ff00ff)) : shift_right_unsigned_16<8>(v);
+    w[0] = i == 0 ? masked<0x00ff00ff>(v) : shift_right_unsigned_16<8>(v);
   }
   static void split_row(Bits v, Bits* x) {
     x[0] = shift_right_16<8>(shift_left_16<8>(v));
@@ -140,8 +153,8 @@ struct HalfByteProducts {
   using Sum = Bits;
   static constexpr int kRowWords = 1, kWords = 2, kAtOnce = 2;
   static void split(Bits v, int /*i*/, Bits* w) {
-    w[0] = both(v, word(0x0f0f0f0f));
-    w[1] = both(shift_right<4>(v), word(0x0f0f0f0f));
+    w[0] = masked<0x0f0f0f0f>(v);
+    w[1] = masked<0x0f0f0f0f>(shift_right<4>(v));
   }
   static void split_row(Bits v, Bits* x) { x[0] = v; }
   static void add(Sum& sum, const Bits* w, const Bits* x) {
@@ -168,7 +181,7 @@ struct WholeWords {
 };
 struct HalfBytes {
   static constexpr int kParts = 2;
-  static Bits part(Bits v, int i) { return both(i == 0 ? v : shift_right<4>(v), word(0x0f0f0f0f)); }
+  static Bits part(Bits v, int i) { return masked<0x0f0f0f0f>(i == 0 ? v : shift_right<4>(v)); }
 };
 
 template <class Dot, class Parts, int kMaxRows>
@@ -234,8 +247,11 @@ struct QuantizedTiles {
     // Vectors of outputs at a time: narrow ones take two turns at a group, unless rows are so few
     // that the sums of all outputs fit the registers.
     constexpr int kVectors = kLanes == 8 && kRows <= 2 ? 4 : 2;
+    // Every turn fetches its share, so that memory never waits for the next group.
+    constexpr int64_t kTurns = kTile / (kVectors * kLanes);
+    const int64_t stride = (t.fetch_stride + kTurns - 1) / kTurns;
     const char* far = reinterpret_cast<const char*>(t.fetch);
-    int64_t fetch_steps = t.fetch_steps;
+    int64_t fetch_steps = t.fetch_steps * kTurns;
     const int64_t together =
         kIntegers || kVectors * kLanes == kTile ? t.steps : int64_t{kFloatSteps};
     const int64_t groups = kIntegers ? t.groups : (t.steps + together - 1) / together;
@@ -261,20 +277,16 @@ struct QuantizedTiles {
         }
         for (int64_t first = 0; first < steps; first += kChunk) {
           const int64_t count = steps - first < kChunk ? steps - first : kChunk;
-          if (column == 0) {
-            if (fetch_steps <= 0) {
-              far = reinterpret_cast<const char*>(t.fetch_next);
-              fetch_steps = INT64_MAX;
-            }
-            fetch_steps -= count;
+          if (fetch_steps <= 0) {
+            far = reinterpret_cast<const char*>(t.fetch_next);
+            fetch_steps = INT64_MAX;
           }
+          fetch_steps -= count;
           for (int64_t s = 0; s < count; ++s, w += kStepBytes) {
-            if (column == 0) {
-              // Not into the first level: that holds the activations, which every step reads.
-              _mm_prefetch(far, _MM_HINT_T1);
-              _mm_prefetch(far + t.fetch_stride / 2, _MM_HINT_T1);
-              far += t.fetch_stride;
-            }
+            // Not into the first level: that holds the activations, which every step reads.
+            _mm_prefetch(far, _MM_HINT_T1);
+            if constexpr (kTurns == 1) _mm_prefetch(far + stride / 2, _MM_HINT_T1);
+            far += stride;
             Bits weights[kVectors];
             for (int v = 0; v < kVectors; ++v) weights[v] = load_bits(w + 4 * kLanes * v);
 #pragma GCC unroll 2
