@@ -37,6 +37,15 @@ class ResultsTest : public testing::Test {
   ExperimentSpec spec_;
 };
 
+TEST_F(ResultsTest, SeedsThatAreNotDoneRemain) {
+  spec_.first_seed = 5;
+  finish("a", 5, 2.0, {3.0, 2.0});
+  const auto results = Results::collect(spec_, directory_.path());
+  ASSERT_TRUE(results) << results.error().message;
+  EXPECT_EQ(results->seeds(), (std::vector<int64_t>{5, 6}));
+  EXPECT_EQ(results->document()["remaining"].size(), 3u);
+}
+
 TEST_F(ResultsTest, PutSeedsSideBySide) {
   finish("a", 1, 2.0, {3.0, 2.0});
   finish("a", 2, 4.0, {5.0, 4.0});

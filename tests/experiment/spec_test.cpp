@@ -25,6 +25,7 @@ class SpecTest : public testing::Test {
 constexpr const char* kText = R"(
 title = "A test"
 needs = ["corpora/kjv.txt"]
+first_seed = 3
 seeds = 4
 [[data]]
 task = "sorting"
@@ -49,6 +50,7 @@ set = ["training.steps=2"]
 TEST_F(SpecTest, ReadsArmsStagesAndData) {
   const auto spec = read(kText);
   ASSERT_TRUE(spec) << spec.error().message;
+  EXPECT_EQ(spec->first_seed, 3);
   EXPECT_EQ(spec->seeds, 4);
   EXPECT_EQ(spec->data[0].settings["count"], 3);
   ASSERT_EQ(spec->arms.size(), 3u);

@@ -104,7 +104,7 @@ void add_experiment(CLI::App& program, Run& run) {
 
   CLI::App* const runs = command->add_subcommand("run", "Run one, or go on with it");
   runs->add_option("--budget", a->budget, "Stop after so many minutes, at a checkpoint");
-  runs->add_option("--seeds", a->seeds, "1 to this, in place of the experiment's own number");
+  runs->add_option("--seeds", a->seeds, "How many, in place of the experiment's own number");
   runs->callback([&run, a] { run = [a] { return run_command(*a); }; });
 
   CLI::App* const reports =

@@ -116,7 +116,7 @@ json rounded(const json& document) {
 
 Result<Results> Results::collect(const ExperimentSpec& spec, const std::string& directory) {
   std::vector<int64_t> seeds = seeds_in(spec, directory);
-  for (int64_t seed = 1; seed <= spec.seeds; ++seed) {
+  for (int64_t seed = spec.first_seed; seed < spec.first_seed + spec.seeds; ++seed) {
     if (std::ranges::count(seeds, seed) == 0) seeds.push_back(seed);
   }
   std::ranges::sort(seeds);

@@ -48,20 +48,22 @@ std::string range_text(const Results& results, const std::string& name) {
       high = std::max(high, mean);
     }
   }
-  if (low == high) return readable_count(low);
-  return fmt::format("{} to {}", readable_count(low), readable_count(high));
+  const std::string from = readable_count(low), to = readable_count(high);
+  return from == to ? from : fmt::format("{} to {}", from, to);
 }
 
 std::string scale_text(const Results& results) {
   const auto& document = results.document();
   const auto finished = results.complete() ? "" : ", of which not all are finished";
+  const auto threads = document["machine"]["threads"].get<int64_t>();
   return fmt::format(
-      "{} arms, {} seeds{}; {} parameters, {} tokens of training a run; {} on {} ({} "
-      "threads, {}), unmask {}.",
-      results.arms().size(), results.seeds().size(), finished, range_text(results, "parameters"),
+      "{} arms, {} seeds ({} to {}){}; {} parameters, {} tokens of training a run; {} on {} ({} "
+      "{}, {}), unmask {}.",
+      results.arms().size(), results.seeds().size(), results.seeds().front(),
+      results.seeds().back(), finished, range_text(results, "parameters"),
       range_text(results, "tokens"), readable_duration(document["seconds"]),
-      document["machine"]["processor"].get<std::string>(),
-      document["machine"]["threads"].get<int64_t>(), document["machine"]["isa"].get<std::string>(),
+      document["machine"]["processor"].get<std::string>(), threads,
+      threads == 1 ? "thread" : "threads", document["machine"]["isa"].get<std::string>(),
       document["version"].get<std::string>());
 }
 

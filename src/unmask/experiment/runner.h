@@ -11,7 +11,7 @@ namespace unmask {
 
 struct RunRequest {
   std::string out = "runs/experiments";  // OUT/NAME/ARM/seed-S/STAGE
-  int32_t seeds = 0;                     // 1 to this; 0: the experiment's own
+  int32_t seeds = 0;                     // how many; 0: the experiment's own number
 };
 
 // What is done of an experiment, and what is not.
@@ -25,7 +25,7 @@ struct RunProgress {
 std::string stage_directory(const std::string& experiment, const std::string& arm, uint64_t seed,
                             const std::string& stage);
 
-// Does what is not done yet, all arms for seed 1, then for seed 2, so that what is there at any
+// Does what is not done yet, all arms for one seed, then for the next, so that what is there at any
 // time compares all arms; until `stop` is set. A finished stage is not done again, an interrupted
 // training goes on from its newest checkpoint. Fails where a finished stage was done with another
 // configuration than now.

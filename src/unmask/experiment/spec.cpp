@@ -170,6 +170,7 @@ Result<ExperimentSpec> read_experiment(const std::string& root, const std::strin
   Fields fields(document, "", file);
   fields.require("title", spec.title);
   fields.read("needs", spec.needs);
+  fields.read_between("first_seed", spec.first_seed, 1);
   fields.read_between("seeds", spec.seeds, 1);
   read_tables(fields, "data", file, [&](Fields& f) { read_data(f, spec.data.emplace_back()); });
   read_tables(fields, "arms", file,
