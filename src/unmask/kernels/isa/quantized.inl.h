@@ -124,8 +124,7 @@ struct SpelledOutBf16 {
   static constexpr int kRowWords = 2, kWords = 2, kAtOnce = 1;
   static void split(Bits v, int i, Bits* w) { w[0] = i == 0 ? shift_left<16>(v) : upper_halves(v); }
   static void split_row(Bits v, Bits* x) {
-    x[0] = shift_left<16>(v);
-    x[1] = upper_halves(v);
+    for (int i = 0; i < kRowWords; ++i) split(v, i, x + i);
   }
   static void add(Sum& sum, const Bits* w, const Bits* x) {
     asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(as_floats(x[0])), "v"(as_floats(w[0])));
