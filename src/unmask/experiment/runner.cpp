@@ -142,7 +142,7 @@ Result<RunProgress> run_experiment(const ExperimentSpec& spec, const RunRequest&
   }
   RunProgress progress;
   const int32_t seeds = request.seeds > 0 ? request.seeds : spec.seeds;
-  for (int32_t seed = spec.first_seed; seed < spec.first_seed + seeds; ++seed) {
+  for (int64_t seed = spec.first_seed; seed < spec.first_seed + seeds; ++seed) {
     SeedRun run(spec, directory, static_cast<uint64_t>(seed), stop, progress);
     UNMASK_TRY_STATUS(run.run());
   }

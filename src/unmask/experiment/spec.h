@@ -42,7 +42,7 @@ struct ExperimentSpec {
   std::string title;
   std::string directory;           // of the file and of the configurations that it names
   std::vector<std::string> needs;  // files that scripts/experiment makes
-  int32_t first_seed = 1;
+  int64_t first_seed = 1;
   int32_t seeds = 3;  // so many, one after the other
   std::vector<DataSpec> data;
   std::vector<ArmSpec> arms;  // in order: an arm may begin with the model of an earlier one
