@@ -3,6 +3,8 @@
 #include "tests/kernels/this_machine.h"
 #include "tests/support/numeric.h"
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,8 @@ const Case kCases[] = {
     {"avx512 bf16", Isa::avx512, &avx512::kGemmBf16, true},
     {"avx512 bf16 pairs", Isa::avx512, &avx512::kGemmBf16Pairs, true},
     {"avx512-bf16 bf16", Isa::avx512_bf16, &avx512_bf16::kGemmBf16, true},
+    {"matrix spelled out", Isa::avx2, &avx2::kGemmBf16Matrix, true},
+    {"amx bf16", Isa::amx, &amx::kGemmBf16, true},
 };
 
 class GemmKernelTest : public testing::TestWithParam<Case> {
@@ -63,6 +67,11 @@ std::vector<float> room(int64_t words, int64_t width) {
   return std::vector<float>(words * width + kPackSlack + 8, 777.0f);
 }
 
+// Words as bits: pairs of bf16 may read as a NaN.
+bool same_words(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
 TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
   const GemmKernel& g = *GetParam().kernel;
   for (const int64_t k : {1, 2, 15, 16, 17, 31, 32, 33, 100}) {
@@ -75,13 +84,13 @@ TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
       for (const bool along_k : {true, false}) {
         auto packed_a = room(g.words(k), rows), packed_b = room(g.words(k), g.cols);
         if (along_k) {
-          g.pack_rows(a.view().data, a.view().stride, nullptr, rows, rows, k, packed_a.data());
-          g.pack_rows(b.view().data, b.view().stride, nullptr, live, g.cols, k, packed_b.data());
+          g.a.rows(a.view().data, a.view().stride, nullptr, rows, rows, k, packed_a.data());
+          g.b.rows(b.view().data, b.view().stride, nullptr, live, g.cols, k, packed_b.data());
         } else {
-          g.pack_columns(at.view().data, at.view().stride, nullptr, nullptr, rows, rows, k,
-                         packed_a.data());
-          g.pack_columns(bt.view().data, bt.view().stride, nullptr, nullptr, live, g.cols, k,
-                         packed_b.data());
+          g.a.columns(at.view().data, at.view().stride, nullptr, nullptr, rows, rows, k,
+                      packed_a.data());
+          g.b.columns(bt.view().data, bt.view().stride, nullptr, nullptr, live, g.cols, k,
+                      packed_b.data());
         }
         EXPECT_EQ(packed_a.back(), 777.0f);
         EXPECT_EQ(packed_b.back(), 777.0f);
@@ -103,16 +112,18 @@ TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
 TEST_P(GemmKernelTest, SeveralPanelsAtOnceAreThoseOfEachAlone) {
   const GemmKernel& g = *GetParam().kernel;
   for (const int64_t k : {1, 2, 21}) {
-    for (const int64_t width : {static_cast<int64_t>(g.max_rows), static_cast<int64_t>(g.cols)}) {
-      const int64_t count = width == g.cols ? 4 * width - 5 : 4 * width;
+    for (const bool tiles : {true, false}) {
+      const int64_t width = tiles ? g.max_rows : g.cols;
+      const int64_t count = tiles ? 4 * width : 4 * width - 5;
+      const auto pack = tiles ? g.a.columns : g.b.columns;
       const TestMatrix source = random_matrix(k, count, 1, 1, count + 3);
       std::vector<float> together(4 * g.panel_stride(k, width));
-      g.pack_columns(source.view().data, source.view().stride, nullptr, nullptr, count, width, k,
-                     together.data());
+      pack(source.view().data, source.view().stride, nullptr, nullptr, count, width, k,
+           together.data());
       for (int64_t i = 0; i < 4; ++i) {
         auto alone = room(g.words(k), width);
-        g.pack_columns(source.view().data + i * width, source.view().stride, nullptr, nullptr,
-                       std::min(width, count - i * width), width, k, alone.data());
+        pack(source.view().data + i * width, source.view().stride, nullptr, nullptr,
+             std::min(width, count - i * width), width, k, alone.data());
         for (int64_t j = 0; j < g.words(k) * width; ++j) {
           ASSERT_EQ(together[i * g.panel_stride(k, width) + j], alone[j])
               << "k " << k << ", width " << width << ", panel " << i << ", word " << j;
@@ -125,30 +136,35 @@ TEST_P(GemmKernelTest, SeveralPanelsAtOnceAreThoseOfEachAlone) {
 TEST_P(GemmKernelTest, GathersAndScalesWhilePacking) {
   const GemmKernel& g = *GetParam().kernel;
   const int64_t k = 21;
-  const std::vector<int32_t> index = random_ids(k, 50, 3);
+  const std::vector<int32_t> index = random_ids(std::max<int64_t>(k, g.max_rows), 50, 3);
   const TestMatrix table = random_matrix(50, 40, 4);
-  const TestMatrix scale = random_matrix(1, k, 5);
+  TestMatrix scale = random_matrix(1, k, 5);
+  for (float& s : scale.flat()) s = std::abs(s);  // a negative one would make zeros -0
   TestMatrix gathered(k, g.cols);
   for (int64_t p = 0; p < k; ++p) {
     for (int64_t j = 0; j < g.cols; ++j) gathered(p, j) = table(index[p], j) * scale(0, p);
   }
   auto packed = room(g.words(k), g.cols), expected = packed;
-  g.pack_columns(table.view().data, table.view().stride, index.data(), scale.view().data, g.cols,
-                 g.cols, k, packed.data());
-  g.pack_columns(gathered.view().data, gathered.view().stride, nullptr, nullptr, g.cols, g.cols, k,
-                 expected.data());
-  EXPECT_EQ(packed, expected);
+  for (const auto& [packing, width] : {std::pair(g.a, g.max_rows), std::pair(g.b, g.cols)}) {
+    packing.columns(table.view().data, table.view().stride, index.data(), scale.view().data, width,
+                    width, k, packed.data());
+    packing.columns(gathered.view().data, gathered.view().stride, nullptr, nullptr, width, width, k,
+                    expected.data());
+    EXPECT_TRUE(same_words(packed, expected));
+  }
 
   TestMatrix rows(g.max_rows, 40);
   for (int64_t i = 0; i < g.max_rows; ++i) {
     for (int64_t j = 0; j < 40; ++j) rows(i, j) = table(index[i], j);
   }
-  packed = room(g.words(40), g.max_rows), expected = packed;
-  g.pack_rows(table.view().data, table.view().stride, index.data(), g.max_rows, g.max_rows, 40,
-              packed.data());
-  g.pack_rows(rows.view().data, rows.view().stride, nullptr, g.max_rows, g.max_rows, 40,
-              expected.data());
-  EXPECT_EQ(packed, expected);
+  packed = room(g.words(40), std::max(g.max_rows, g.cols)), expected = packed;
+  for (const auto& [packing, width] : {std::pair(g.a, g.max_rows), std::pair(g.b, g.cols)}) {
+    packing.rows(table.view().data, table.view().stride, index.data(), g.max_rows, width, 40,
+                 packed.data());
+    packing.rows(rows.view().data, rows.view().stride, nullptr, g.max_rows, width, 40,
+                 expected.data());
+    EXPECT_TRUE(same_words(packed, expected));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(AllInstructionSets, GemmKernelTest,
@@ -168,7 +184,7 @@ TEST(GemmKernel, Bf16RoundsToNearestEvenAsTheScalarTypeDoes) {
     if (g == &avx512::kGemmBf16 && isa_in_use() < Isa::avx512) continue;
     for (const float value : values) {
       std::vector<float> packed(g->cols + kPackSlack);
-      g->pack_rows(&value, 1, nullptr, 1, g->cols, 1, packed.data());
+      g->a.rows(&value, 1, nullptr, 1, g->cols, 1, packed.data());
       const float expected = round_to_bf16(value);
       if (std::isnan(expected)) {
         EXPECT_TRUE(std::isnan(packed[0]));

@@ -266,6 +266,12 @@ const KernelCase kKernels[] = {
     {"avx512_vnni_int8", Isa::avx512_vnni, WeightFormat::int8, &avx512_vnni::kInt8},
     {"avx512_vnni_int4", Isa::avx512_vnni, WeightFormat::int4, &avx512_vnni::kInt4},
     {"avx512_bf16_dot", Isa::avx512_bf16, WeightFormat::bf16, &avx512_bf16::kBf16},
+    {"matrix_bf16_spelled_out", Isa::avx2, WeightFormat::bf16, &avx2::kBf16Matrix},
+    {"matrix_int8_spelled_out", Isa::avx2, WeightFormat::int8, &avx2::kInt8Matrix},
+    {"matrix_int4_spelled_out", Isa::avx2, WeightFormat::int4, &avx2::kInt4Matrix},
+    {"amx_bf16", Isa::amx, WeightFormat::bf16, &amx::kBf16},
+    {"amx_int8", Isa::amx, WeightFormat::int8, &amx::kInt8},
+    {"amx_int4", Isa::amx, WeightFormat::int4, &amx::kInt4},
 };
 
 class QuantizedKernels : public testing::TestWithParam<KernelCase> {};
@@ -276,7 +282,8 @@ INSTANTIATE_TEST_SUITE_P(AllInstructionSets, QuantizedKernels,
 // Every height of a block, on every instruction set this machine has, the largest levels included.
 TEST_P(QuantizedKernels, TilesOfAnyHeightAgreeWithTheTwin) {
   const KernelCase& c = GetParam();
-  const int64_t in = 200;
+  // Three whole groups and one with a tail; of bf16 whole registers (quantized_kernel).
+  const int64_t in = c.format == WeightFormat::bf16 ? 224 : 200;
   for (const bool extreme : {false, true}) {
     TestMatrix w = random_matrix(32, in, 2);
     TestMatrix x = random_matrix(c.kernel->max_rows, in, 1);

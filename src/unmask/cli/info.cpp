@@ -27,7 +27,7 @@ Status print_info(bool as_json) {
   fmt::print("read bandwidth  {:.1f} GB/s\n", peaks.read_bytes_per_second / 1e9);
   fmt::print("f32             {:.0f} GFLOP/s\n", peaks.f32_flops / 1e9);
   fmt::print("bf16            {:.0f} GFLOP/s{}\n", peaks.bf16_flops / 1e9,
-             isa_in_use() == Isa::avx512_bf16 ? "" : " (no bf16 dot instruction: f32 arithmetic)");
+             isa_in_use() >= Isa::avx512_bf16 ? "" : " (no bf16 dot instruction: f32 arithmetic)");
   fmt::print("int8            {:.0f} GOP/s{}\n", peaks.int8_ops / 1e9,
              isa_in_use() >= Isa::avx512_vnni ? "" : " (no int8 dot instruction)");
   return {};

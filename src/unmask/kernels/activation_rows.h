@@ -49,7 +49,7 @@ class InterleavedBlocks {
   // Interleaves `count` rows, row_of(i) being the i-th, as rows [first, first + count).
   template <class RowOf>
   void fill(int64_t first, int64_t count, RowOf row_of) const {
-    constexpr int64_t kMostRows = 16;
+    constexpr int64_t kMostRows = 32;
     const uint32_t* words[kMostRows];
     const int64_t groups = shape_.groups();
     for (int64_t i = 0; i < count; ++i) {

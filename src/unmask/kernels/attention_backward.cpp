@@ -161,8 +161,8 @@ class BackwardTask {
     const int64_t width = panel_width(kernel_, keys_.keys, panel);
     for (int64_t tile = first; tile < last; ++tile) {
       const int64_t height = tiles.height_of(tile);
-      kernel_.pack_rows(d_scores_ + (tiles.first(tile) - first_row) * cols_, cols_, nullptr, height,
-                        height, width, d_score_tile_);
+      kernel_.a.rows(d_scores_ + (tiles.first(tile) - first_row) * cols_, cols_, nullptr, height,
+                     height, width, d_score_tile_);
       for (int64_t j = 0; j < keys_.d_panels; ++j) {
         kernel_.tile(height, kernel_.words(width), d_score_tile_, keys_.column_panel_at(panel, j),
                      queries.dq + tiles.first(tile) * queries.stride + j * cols_, queries.stride,

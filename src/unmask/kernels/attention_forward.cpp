@@ -87,7 +87,7 @@ class ForwardTask {
   void attend_panel(int64_t head, int64_t begin, int64_t end, Matrix out, Matrix log_sum_exp) {
     const Keys& keys = keys_[head / in_.heads_per_kv_head() - first_];
     const ConstMatrix q = in_.head(in_.q, head, begin, end);
-    kernel_.pack_rows(q.data, q.stride, nullptr, q.rows, cols_, d_, q_panel_);
+    kernel_.b.rows(q.data, q.stride, nullptr, q.rows, cols_, d_, q_panel_);
     std::fill_n(offset_, cols_, -std::numeric_limits<float>::infinity());
     std::fill_n(sum_, cols_, 0.0f);
     bool first_run = true;

@@ -39,13 +39,13 @@ struct KeyGradients {
   }
   void pack(const GemmKernel& kernel, ConstMatrix k, ConstMatrix v, int64_t panel) {
     const int64_t first = panel * kernel.cols, width = panel_width(kernel, keys, panel);
-    kernel.pack_rows(k.row(first), k.stride, nullptr, width, kernel.cols, d,
-                     k_rows + panel * row_panel);
-    kernel.pack_rows(v.row(first), v.stride, nullptr, width, kernel.cols, d,
-                     v_rows + panel * row_panel);
+    kernel.b.rows(k.row(first), k.stride, nullptr, width, kernel.cols, d,
+                  k_rows + panel * row_panel);
+    kernel.b.rows(v.row(first), v.stride, nullptr, width, kernel.cols, d,
+                  v_rows + panel * row_panel);
     for (int64_t j = 0; j < d_panels; ++j) {
-      kernel.pack_columns(k.row(first) + j * kernel.cols, k.stride, nullptr, nullptr,
-                          panel_width(kernel, d, j), kernel.cols, width, column_panel_at(panel, j));
+      kernel.b.columns(k.row(first) + j * kernel.cols, k.stride, nullptr, nullptr,
+                       panel_width(kernel, d, j), kernel.cols, width, column_panel_at(panel, j));
     }
   }
 };

@@ -38,8 +38,8 @@ struct RowFactor {
   // In ascending order: a tile spills into the next.
   void pack(const GemmKernel& kernel, ConstMatrix source, int64_t i) {
     const int64_t rows = tiles->height_of(i);
-    kernel.pack_rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows, source.cols,
-                     data + tiles->first(i) * words);
+    kernel.a.rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows, source.cols,
+                  data + tiles->first(i) * words);
   }
   const float* tile(int64_t i) const { return data + tiles->first(i) * words; }
 };
@@ -60,8 +60,8 @@ struct ColumnFactor {
   void pack(const GemmKernel& kernel, ConstMatrix source, int64_t first, int64_t last) {
     for (int64_t j = 0; j < tiles.count; ++j) {
       const int64_t width = tiles.height(j);
-      kernel.pack_columns(source.row(first) + tiles.first(j), source.stride, nullptr, nullptr,
-                          width, width, last - first, at(j, first));
+      kernel.a.columns(source.row(first) + tiles.first(j), source.stride, nullptr, nullptr, width,
+                       width, last - first, at(j, first));
     }
   }
   float* at(int64_t tile, int64_t row) const {
@@ -82,8 +82,7 @@ struct ColumnFactor {
 inline const float* as_panel(const GemmKernel& kernel, Precision precision, const float* scores,
                              int64_t rows, float* buffer) {
   if (precision == Precision::f32) return scores;
-  kernel.pack_columns(scores, kernel.cols, nullptr, nullptr, kernel.cols, kernel.cols, rows,
-                      buffer);
+  kernel.b.columns(scores, kernel.cols, nullptr, nullptr, kernel.cols, kernel.cols, rows, buffer);
   return buffer;
 }
 
@@ -97,7 +96,7 @@ inline float* take_transposed(const GemmKernel& kernel, int64_t cols, Arena& are
 inline ConstMatrix transpose_panel(const GemmKernel& f32_kernel, const float* panel, int64_t rows,
                                    int64_t cols, float* buffer) {
   const int64_t stride = transposed_stride(cols);
-  f32_kernel.pack_rows(panel, f32_kernel.cols, nullptr, cols, stride, rows, buffer);
+  f32_kernel.b.rows(panel, f32_kernel.cols, nullptr, cols, stride, rows, buffer);
   return ConstMatrix(buffer, rows, cols, stride);
 }
 

@@ -118,8 +118,8 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
   for (int64_t j = 0; j < panel_count(kernel, s.ffn); ++j) {
     const int64_t col = j * kernel.cols, width = panel_width(kernel, s.ffn, j);
     for (auto [weight, to] : {std::pair(gate_weight, panel), std::pair(up_weight, up_panel)}) {
-      Operand{.data = weight.data, .stride = weight.stride}.pack(kernel, col, width, kernel.cols, 0,
-                                                                 s.hidden, to);
+      Operand{.data = weight.data, .stride = weight.stride}.pack_panels(kernel, col, width, 0,
+                                                                        s.hidden, to);
     }
     Coming gate_next(some_rows(gate_weight, col + kernel.cols, kernel.cols), tiles.count);
     Coming up_next(some_rows(up_weight, col + kernel.cols, kernel.cols), tiles.count);
@@ -143,8 +143,8 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
   const ConstMatrix down_weight = expert_rows(weights.down, task.expert, s.hidden);
   for (int64_t j = 0; j < panel_count(kernel, s.hidden); ++j) {
     const int64_t col = j * kernel.cols, width = panel_width(kernel, s.hidden, j);
-    Operand{.data = down_weight.data, .stride = down_weight.stride}.pack(
-        kernel, col, width, kernel.cols, 0, s.ffn, panel);
+    Operand{.data = down_weight.data, .stride = down_weight.stride}.pack_panels(kernel, col, width,
+                                                                                0, s.ffn, panel);
     Coming next(some_rows(down_weight, col + kernel.cols, kernel.cols), tiles.count);
     for (int64_t i = 0; i < tiles.count; ++i) {
       next.bring_share();
@@ -156,9 +156,9 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
 
 // The next kPanelsAtOnce panels, or as many as there are, from column `col` on.
 void pack_transposed(const GemmKernel& kernel, ConstMatrix weight, int64_t col, float* panels) {
-  Operand{.data = weight.data, .stride = weight.stride, .k_contiguous = false}.pack(
-      kernel, col, std::min(kPanelsAtOnce * kernel.cols, weight.cols - col), kernel.cols, 0,
-      weight.rows, panels);
+  Operand{.data = weight.data, .stride = weight.stride, .k_contiguous = false}.pack_panels(
+      kernel, col, std::min(kPanelsAtOnce * kernel.cols, weight.cols - col), 0, weight.rows,
+      panels);
 }
 
 // From dy of the task's tokens: gradients before and after the SwiGLU, and dx of each slot.
@@ -255,7 +255,7 @@ void weight_gradients(const GemmKernel& kernel, std::span<const WeightGradient> 
   float* packed_b = scratch.take<float>(panels * kernel.panel_stride(most, kernel.cols));
   for (int64_t begin = 0; begin < tokens; begin += kTokensPerBlock) {
     const int64_t k = std::min(kTokensPerBlock, tokens - begin);
-    b.pack(kernel, 0, cols, kernel.cols, begin, k, packed_b);
+    b.pack_panels(kernel, 0, cols, begin, k, packed_b);
     for (const WeightGradient& product : products) {
       const int64_t last = (part + 1) * product.dw.rows / parts;
       for (int64_t first = part * product.dw.rows / parts; first < last; first += rows_at_once) {

@@ -26,7 +26,7 @@ void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumu
     const int64_t panel_stride = kernel.panel_stride(depth, kernel.cols);
     const auto pack_panels = [&](int64_t first, int64_t last) {
       const int64_t col = first * kernel.cols, end = std::min(last * kernel.cols, c.cols);
-      b.pack(kernel, col, end - col, kernel.cols, k_begin, depth, packed_b + first * panel_stride);
+      b.pack_panels(kernel, col, end - col, k_begin, depth, packed_b + first * panel_stride);
     };
     parallel_pieces(panels, at_once, pack_panels);
     parallel_for(chunks * parts, [&](int64_t task) {

@@ -18,22 +18,27 @@ struct Operand {
   bool k_contiguous = true;        // source rows hold k values; else source rows are k
   const float* scale = nullptr;    // of source rows, when they are k
 
-  // Words of entries [first, first + count) for k in [k_begin, k_begin + k): one panel of `width`,
-  // or several, panel_stride apart.
-  void pack(const GemmKernel& kernel, int64_t first, int64_t count, int64_t width, int64_t k_begin,
-            int64_t k, float* packed) const {
+  // Words of entries [first, first + count) for k in [k_begin, k_begin + k): one tile or panel of
+  // `width`, or several, panel_stride apart.
+  void pack(const GemmKernel& kernel, const Packing& packing, int64_t first, int64_t count,
+            int64_t width, int64_t k_begin, int64_t k, float* packed) const {
     if (k_contiguous) {
       for (int64_t end = first + count; first < end; first += width) {
         const float* source = data + k_begin + (index ? 0 : first * stride);
-        kernel.pack_rows(source, stride, index ? index + first : nullptr,
-                         std::min(width, end - first), width, k, packed);
+        packing.rows(source, stride, index ? index + first : nullptr, std::min(width, end - first),
+                     width, k, packed);
         packed += kernel.panel_stride(k, width);
       }
     } else {
       const float* source = data + first + (index ? 0 : k_begin * stride);
-      kernel.pack_columns(source, stride, index ? index + k_begin : nullptr,
-                          scale ? scale + k_begin : nullptr, count, width, k, packed);
+      packing.columns(source, stride, index ? index + k_begin : nullptr,
+                      scale ? scale + k_begin : nullptr, count, width, k, packed);
     }
+  }
+
+  void pack_panels(const GemmKernel& kernel, int64_t first, int64_t count, int64_t k_begin,
+                   int64_t k, float* packed) const {
+    pack(kernel, kernel.b, first, count, kernel.cols, k_begin, k, packed);
   }
 };
 
@@ -62,12 +67,12 @@ inline int64_t tile_stride(const GemmKernel& kernel, int64_t k) {
 inline void pack_tiles(const GemmKernel& kernel, const Operand& a, int64_t first_row,
                        const RowTiles& tiles, int64_t k_begin, int64_t k, float* packed) {
   if (tiles.rows == tiles.count * kernel.max_rows) {
-    a.pack(kernel, first_row, tiles.rows, kernel.max_rows, k_begin, k, packed);
+    a.pack(kernel, kernel.a, first_row, tiles.rows, kernel.max_rows, k_begin, k, packed);
     return;
   }
   for (int64_t i = 0; i < tiles.count; ++i) {
-    a.pack(kernel, first_row + tiles.first(i), tiles.height(i), tiles.height(i), k_begin, k,
-           packed + i * tile_stride(kernel, k));
+    a.pack(kernel, kernel.a, first_row + tiles.first(i), tiles.height(i), tiles.height(i), k_begin,
+           k, packed + i * tile_stride(kernel, k));
   }
 }
 
@@ -78,7 +83,7 @@ inline void run_tile(const GemmKernel& kernel, int64_t rows, int64_t cols, int64
     kernel.tile(rows, words, a, b, c, stride, accumulate);
     return;
   }
-  constexpr int64_t kMostRows = 16, kMostCols = 32;
+  constexpr int64_t kMostRows = 32, kMostCols = 32;
   float whole[kMostRows * kMostCols];
   if (accumulate) {
     for (int64_t r = 0; r < rows; ++r) {

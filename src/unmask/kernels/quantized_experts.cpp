@@ -65,7 +65,7 @@ std::span<const Block> row_blocks(std::span<const Active> active, int64_t slots,
 InterleavedBlocks gather_tokens(ConstMatrix x, const QuantizedShape& shape, const Slots& slots,
                                 std::span<const Block> blocks) {
   Arena& scratch = thread_scratch();
-  const QuantizedKernel& kernel = quantized_kernel(shape.format);
+  const QuantizedKernel& kernel = quantized_kernel(shape);
   const InterleavedBlocks gathered(scratch, kernel, shape, slots.count());
   ArenaScope scope(scratch);
   const ActivationRows rows(scratch, shape, x.rows);
@@ -145,12 +145,12 @@ void forward(ConstMatrix x, const QuantizedExperts& weights, const Slots& slots,
   const QuantizedShape& in = weights.form.up;
   const QuantizedShape& out = weights.form.down;
 
-  const auto up_blocks = row_blocks(active, slots.count(), quantized_kernel(in.format).max_rows);
+  const auto up_blocks = row_blocks(active, slots.count(), quantized_kernel(in).max_rows);
   const InterleavedBlocks tokens = gather_tokens(x, in, slots, up_blocks);
   const Matrix h = thread_scratch().matrix(slots.count(), in.rows);
   gate_and_up(tokens, weights, active, slots, h);
 
-  const QuantizedKernel& kernel = quantized_kernel(out.format);
+  const QuantizedKernel& kernel = quantized_kernel(out);
   const auto down_blocks = row_blocks(active, slots.count(), kernel.max_rows);
   const InterleavedBlocks hidden(thread_scratch(), kernel, out, slots.count());
   parallel_for(std::ssize(down_blocks), [&](int64_t b) {

@@ -16,7 +16,7 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
   if (y.empty()) return;
   if (use_reference_kernels()) return reference::linear_forward(x, w, bias, y);
 
-  const QuantizedKernel& kernel = quantized_kernel(s.format);
+  const QuantizedKernel& kernel = quantized_kernel(s);
   ArenaScope scope(thread_scratch());
   const InterleavedBlocks rows(thread_scratch(), kernel, s, x.rows);
   const RowBlocks blocks(x.rows, kernel.max_rows);

@@ -1,5 +1,6 @@
 #include <cstdint>
 #include <immintrin.h>
+#include <utility>
 
 #include "unmask/kernels/isa/tables.h"
 
@@ -16,6 +17,10 @@ namespace unmask::avx2 {
 #include "unmask/kernels/isa/elementwise.inl.h"
 #include "unmask/kernels/isa/norm.inl.h"
 #include "unmask/kernels/isa/softmax.inl.h"
+#include "unmask/kernels/isa/matrix_registers.inl.h"
+#include "unmask/kernels/isa/matrix_spelled_out.inl.h"
+#include "unmask/kernels/isa/matrix_gemm.inl.h"
+#include "unmask/kernels/isa/matrix_quantized.inl.h"
 // clang-format on
 
 const PeakKernel kPeak = peak_of<F32Words>();
@@ -27,6 +32,13 @@ const PeakKernel kPeakInt8 = peak_of<ByteHalvesPeak>();
 const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 6>::kernel();
 const QuantizedKernel kInt8 = QuantizedTiles<ByteHalves, WholeWords, 6>::kernel();
 const QuantizedKernel kInt4 = QuantizedTiles<HalfByteProducts, WholeWords, 4>::kernel();
+
+const GemmKernel kGemmBf16Matrix = MatrixGemm<SpelledOutPairs, SpelledOutRegisters>::kernel();
+const QuantizedKernel kBf16Matrix =
+    MatrixQuantized<StoredColumns<PairDot, false>, SpelledOutRegisters>::kernel();
+const QuantizedKernel kInt8Matrix =
+    MatrixQuantized<StoredColumns<ByteDot, true>, SpelledOutRegisters>::kernel();
+const QuantizedKernel kInt4Matrix = MatrixQuantized<HalfByteColumns, SpelledOutRegisters>::kernel();
 
 const SoftmaxKernel kSoftmax = Softmax::kernel();
 const SwiGluKernel kSwiGlu = {&swiglu_forward, &swiglu_backward};

@@ -1,5 +1,6 @@
 #include <cstdint>
 #include <immintrin.h>
+#include <utility>
 
 #include "unmask/kernels/isa/tables.h"
 

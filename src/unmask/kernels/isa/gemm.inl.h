@@ -1,11 +1,11 @@
 // Included inside the namespace of an instruction set, after its lanes: packing and tiles for one
-// format of packed words. A format says how many values of k a word holds, makes words from f32
-// rows, and multiplies them.
+// format of packed words. A format says how many values of k a word holds and how many words are
+// multiplied together, makes words from f32 rows, and multiplies them.
 
 namespace {
 
 struct F32Words {
-  static constexpr int kDepth = 1;
+  static constexpr int kDepth = 1, kWordStep = 1;
   static Vec along(Vec v, Vec /*next*/) { return v; }
   static Vec across(Vec v, Vec /*next*/) { return v; }
   static Vec multiply_add(Vec a, Vec b, Vec sum) { return sum + a * b; }
@@ -13,7 +13,7 @@ struct F32Words {
 
 // bf16 without a bf16 dot instruction: f32 words that hold rounded values.
 struct RoundedWords {
-  static constexpr int kDepth = 1;
+  static constexpr int kDepth = 1, kWordStep = 1;
   static Vec along(Vec v, Vec /*next*/) { return round_bf16(v); }
   static Vec across(Vec v, Vec /*next*/) { return round_bf16(v); }
   static Vec multiply_add(Vec a, Vec b, Vec sum) { return sum + a * b; }
@@ -36,6 +36,7 @@ struct Gemm {
     if constexpr (kDepth == 1) {
       return Format::along(values >= kLanes ? load(p) : load_partial(p, values), zero());
     } else {
+      if (values <= 0) return zero();
       if (values >= 2 * kLanes) return Format::along(load(p), load(p + kLanes));
       const Vec first = values >= kLanes ? load(p) : load_partial(p, values);
       return Format::along(first,
@@ -45,7 +46,7 @@ struct Gemm {
 
   static void pack_rows(const float* source, int64_t stride, const int32_t* index, int64_t count,
                         int64_t width, int64_t k, float* packed) {
-    const int64_t words = (k + kDepth - 1) / kDepth;
+    const int64_t words = kernel().words(k);
     for (int64_t first = 0; first < width; first += kLanes) {
       const int64_t live = count - first < kLanes ? count - first : kLanes;
       const float* rows[kLanes];
@@ -67,6 +68,14 @@ struct Gemm {
     }
   }
 
+  // Values [column, column + kLanes) of a row that ends at `count`.
+  static Vec values(const float* row, int64_t column, int64_t count) {
+    const int64_t live = count - column;
+    return live >= kLanes ? load(row + column)
+           : live > 0     ? load_partial(row + column, live)
+                          : zero();
+  }
+
   static void pack_columns(const float* source, int64_t stride, const int32_t* index,
                            const float* scale, int64_t count, int64_t width, int64_t k,
                            float* packed) {
@@ -83,16 +92,10 @@ struct Gemm {
       float* panel = packed;
       for (int64_t first = 0; first < count; first += width, panel += panel_stride) {
         for (int64_t j = 0; j < width; j += kLanes) {
-          const int64_t column = first + j, live = count - column;
-          if (live <= 0) {
-            store(panel + j, zero());
-            continue;
-          }
+          const int64_t column = first + j;
           _mm_prefetch(reinterpret_cast<const char*>(far + column), _MM_HINT_T0);
-          Vec a = live >= kLanes ? load(row + column) : load_partial(row + column, live);
-          Vec b = !pair            ? zero()
-                  : live >= kLanes ? load(next + column)
-                                   : load_partial(next + column, live);
+          Vec a = values(row, column, count);
+          Vec b = pair ? values(next, column, count) : zero();
           if (scale) {
             a = a * row_scale;
             b = b * next_scale;
@@ -100,6 +103,10 @@ struct Gemm {
           store(panel + j, Format::across(a, b));
         }
       }
+    }
+    const int64_t missing = kernel().words(k) - (k + kDepth - 1) / kDepth;
+    for (int64_t first = 0; first < count; first += width, packed += panel_stride) {
+      for (int64_t i = 0; i < missing * width; i += kLanes) store(packed + i, zero());
     }
   }
 
@@ -144,7 +151,8 @@ struct Gemm {
   }
 
   static constexpr GemmKernel kernel() {
-    return {kTileRows, kCols, kDepth, &pack_rows, &pack_columns, &tile<kTileRows>};
+    constexpr Packing packing = {&pack_rows, &pack_columns};
+    return {kTileRows, kCols, kDepth, Format::kWordStep, packing, packing, &tile<kTileRows>};
   }
 };
 

@@ -13,35 +13,45 @@ namespace unmask {
 // Packing may write up to kPackSlack words past the end of what it packs: leave room.
 //
 //   packed A tile   [words][rows of the tile]      rows <= max_rows
+//                   [words / 16][rows][16]         for matrix registers (AMX)
 //   packed B panel  [words][cols]                  always `cols` wide, zero-filled
-//   words = ceil(k / depth)
+//   words = ceil(k / depth), up to a multiple of word_step; those past k are zero
 inline constexpr int64_t kPackSlack = 16;
 
-struct GemmKernel {
-  int32_t max_rows;  // tallest tile
-  int32_t cols;      // width of a panel
-  int32_t depth;     // values of k in a word
+// How one factor is packed. `width` entries (rows of a tile of A, columns of a panel of B) stand
+// side by side; entries count..width are zero.
+struct Packing {
+  // From `count` source rows, an entry each, with k contiguous values; entry i is
+  // source + (index ? index[i] : i) * stride. Used for A of x·Wᵀ (rows = tokens) and for B = Wᵀ
+  // (rows = outputs).
+  void (*rows)(const float* source, int64_t stride, const int32_t* index, int64_t count,
+               int64_t width, int64_t k, float* packed);
 
-  // Packs `count` source rows, row i being the i-th column of the result: [words][width].
-  // Source row i is source + (index ? index[i] : i) * stride, and its k values are contiguous.
-  // Columns count..width are zero. Used for A of x·Wᵀ (rows = tokens) and for B = Wᵀ (rows =
-  // outputs).
-  void (*pack_rows)(const float* source, int64_t stride, const int32_t* index, int64_t count,
-                    int64_t width, int64_t k, float* packed);
-
-  // Packs k source rows of `count` contiguous values each: [words][width], and where count is
-  // above width as many such panels as that takes, panel_stride apart. Row p is
+  // From k source rows of `count` contiguous values, an entry each; where count is above width,
+  // as many tiles or panels as that takes, panel_stride apart. Row p is
   // source + (index ? index[p] : p) * stride. `scale`, if given, multiplies row p by scale[p].
   // Used for B = X of dYᵀ·X and for A = dYᵀ (rows of the source = tokens = k).
-  void (*pack_columns)(const float* source, int64_t stride, const int32_t* index,
-                       const float* scale, int64_t count, int64_t width, int64_t k, float* packed);
+  void (*columns)(const float* source, int64_t stride, const int32_t* index, const float* scale,
+                  int64_t count, int64_t width, int64_t k, float* packed);
+};
+
+struct GemmKernel {
+  int32_t max_rows;   // tallest tile
+  int32_t cols;       // width of a panel
+  int32_t depth;      // values of k in a word
+  int32_t word_step;  // words that are multiplied together
+
+  Packing a, b;
 
   // c[r][n] = (accumulate ? c[r][n] : 0) + sum_k a[k][r] b[k][n] for r < rows and all n < cols.
   // c must have room for `cols` columns in each row.
   void (*tile)(int64_t rows, int64_t words, const float* a, const float* b, float* c,
                int64_t c_stride, bool accumulate);
 
-  int64_t words(int64_t k) const { return (k + depth - 1) / depth; }
+  int64_t words(int64_t k) const {
+    const int64_t step = int64_t{depth} * word_step;
+    return (k + step - 1) / step * word_step;
+  }
   int64_t panel_stride(int64_t k, int64_t width) const { return words(k) * width + kPackSlack; }
 };
 

@@ -5,7 +5,7 @@
 namespace {
 
 struct SpelledOutPairs {
-  static constexpr int kDepth = 2;
+  static constexpr int kDepth = 2, kWordStep = 1;
 
   static Bits bits(Vec v) { return as_bits(round_bf16(v)); }
   static Vec join(Bits low, Bits high) { return as_floats(shift_right<16>(low) | high); }

@@ -6,6 +6,7 @@ namespace {
 #ifdef __AVX512F__
 using Bits = __m512i;
 inline Bits load_bits(const void* p) { return _mm512_loadu_si512(p); }
+inline void store_bits(void* p, Bits v) { _mm512_storeu_si512(p, v); }
 inline Bits broadcast_bits(const void* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);
@@ -38,6 +39,7 @@ inline Bits shift_right_unsigned_16(Bits v) {
 }
 inline Bits multiply_pairs(Bits a, Bits b) { return _mm512_madd_epi16(a, b); }
 inline Bits add_16(Bits a, Bits b) { return _mm512_add_epi16(a, b); }
+inline Bits add_32(Bits a, Bits b) { return _mm512_add_epi32(a, b); }
 inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
   return _mm512_maddubs_epi16(unsigned_bytes, bytes);
 }
@@ -53,6 +55,7 @@ using Bits = __m256i;
 inline Bits load_bits(const void* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
+inline void store_bits(void* p, Bits v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 inline Bits broadcast_bits(const void* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);
@@ -93,6 +96,7 @@ inline Bits shift_right_unsigned_16(Bits v) {
 }
 inline Bits multiply_pairs(Bits a, Bits b) { return _mm256_madd_epi16(a, b); }
 inline Bits add_16(Bits a, Bits b) { return _mm256_add_epi16(a, b); }
+inline Bits add_32(Bits a, Bits b) { return _mm256_add_epi32(a, b); }
 inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
   return _mm256_maddubs_epi16(unsigned_bytes, bytes);
 }
@@ -183,6 +187,23 @@ struct HalfBytes {
   static Bits part(Bits v, int i) { return masked<0x0f0f0f0f>(i == 0 ? v : shift_right<4>(v)); }
 };
 
+#define UNMASK_INLINE __attribute__((always_inline))
+
+// body(0) … body(kCount - 1), each index a constant: GCC 12 unrolls long loops only after it has
+// decided that the sums they index live in memory.
+template <int kIndex>
+struct Constant {
+  constexpr operator int() const { return kIndex; }
+};
+template <class Body, int... kIndices>
+UNMASK_INLINE inline void unrolled(Body body, std::integer_sequence<int, kIndices...>) {
+  (body(Constant<kIndices>()), ...);
+}
+template <int kCount, class Body>
+UNMASK_INLINE inline void unrolled(Body body) {
+  unrolled(body, std::make_integer_sequence<int, kCount>());
+}
+
 template <class Dot, class Parts, int kMaxRows>
 struct QuantizedTiles {
   static constexpr int kRowWords = Dot::kRowWords, kWords = Dot::kWords, kAtOnce = Dot::kAtOnce;
@@ -224,19 +245,17 @@ struct QuantizedTiles {
       if constexpr (kVectors > kRows) {  // what there is less of stays in registers
         Bits row[kRows][kAtOnce], w[kAtOnce];
         for (int r = 0; r < kRows; ++r) load_row(r, i, row[r]);
-#pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) {
+        unrolled<kVectors>([&](auto v) UNMASK_INLINE {
           Dot::split(Parts::part(weights[v], part), i, w);
-          for (int r = 0; r < kRows; ++r) Dot::add(sum[r][v], w, row[r]);
-        }
+          unrolled<kRows>([&](auto r) UNMASK_INLINE { Dot::add(sum[r][v], w, row[r]); });
+        });
       } else {
         Bits w[kVectors][kAtOnce], row[kAtOnce];
         for (int v = 0; v < kVectors; ++v) Dot::split(Parts::part(weights[v], part), i, w[v]);
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) {
+        unrolled<kRows>([&](auto r) UNMASK_INLINE {
           load_row(r, i, row);
-          for (int v = 0; v < kVectors; ++v) Dot::add(sum[r][v], w[v], row);
-        }
+          unrolled<kVectors>([&](auto v) UNMASK_INLINE { Dot::add(sum[r][v], w[v], row); });
+        });
       }
     }
   }
@@ -264,16 +283,15 @@ struct QuantizedTiles {
         const std::byte* w = group + column * 4;
         const uint32_t* words = group_words;
         typename Dot::Sum sum[kRows][kVectors];
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) {
-          for (int v = 0; v < kVectors; ++v) {
+        unrolled<kRows>([&](auto r) UNMASK_INLINE {
+          unrolled<kVectors>([&](auto v) UNMASK_INLINE {
             if constexpr (kIntegers) {
               sum[r][v] = broadcast_bits(x.start + g * kRows + r);
             } else {
               sum[r][v] = g == 0 ? zero() : load(out + r * kTile + column + v * kLanes);
             }
-          }
-        }
+          });
+        });
         for (int64_t first = 0; first < steps; first += kChunk) {
           const int64_t count = steps - first < kChunk ? steps - first : kChunk;
           if (fetch_steps <= 0) {
@@ -294,21 +312,19 @@ struct QuantizedTiles {
             }
           }
         }
-        for (int v = 0; v < kVectors; ++v) {
+        unrolled<kVectors>([&](auto v) UNMASK_INLINE {
           float* const to = out + column + v * kLanes;
           if constexpr (kIntegers) {
             const Vec scale = load_scales(t.scales + g * kTile + column + v * kLanes);
-#pragma GCC unroll 16
-            for (int r = 0; r < kRows; ++r) {
+            unrolled<kRows>([&](auto r) UNMASK_INLINE {
               const Vec before = g == 0 ? zero() : load(to + r * kTile);
               const Vec all = before + to_floats(sum[r][v]) * scale;
               store(to + r * kTile, g + 1 < groups ? all : all * broadcast(x.scale + r));
-            }
+            });
           } else {
-#pragma GCC unroll 16
-            for (int r = 0; r < kRows; ++r) store(to + r * kTile, sum[r][v]);
+            unrolled<kRows>([&](auto r) UNMASK_INLINE { store(to + r * kTile, sum[r][v]); });
           }
-        }
+        });
       }
       group += steps * kStepBytes;
       group_words += steps * Parts::kParts * kWords * kRows;

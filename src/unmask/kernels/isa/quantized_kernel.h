@@ -25,7 +25,7 @@ struct QuantizedTile {
 // Rows of activations as a tile reads them: up to max_rows of them, interleaved.
 struct InterleavedRows {
   int64_t count = 0;
-  const uint32_t* words = nullptr;  // [words of a row][words of the kernel][count]
+  const uint32_t* words = nullptr;  // as the kernel interleaves them
   // Of integers only. A dot product with raised levels is too large by bias * (sum of the row's
   // levels in the group): sums begin with its negative.
   const int32_t* start = nullptr;  // [groups][count]
@@ -38,7 +38,8 @@ struct QuantizedKernel {
   int32_t max_rows;
   int32_t words;  // that stand for one word of a row
 
-  // [words][words of the kernel][count] from `count` <= max_rows rows of `words` words.
+  // [words][words of the kernel][count] from `count` <= max_rows rows of `words` words; for
+  // matrix registers (AMX) [words / 16][count][16].
   void (*interleave)(const uint32_t* const* rows, int64_t count, int64_t words,
                      uint32_t* interleaved);
 
@@ -47,6 +48,6 @@ struct QuantizedKernel {
 };
 
 // Of the instruction set in use (isa.h).
-const QuantizedKernel& quantized_kernel(WeightFormat format);
+const QuantizedKernel& quantized_kernel(const QuantizedShape& shape);
 
 }  // namespace unmask

@@ -17,7 +17,11 @@ extern const ElementwiseKernel kElementwise;
 extern const NormKernel kNorm;
 extern const GemmKernel kGemmF32;
 extern const GemmKernel kGemmBf16;
-extern const GemmKernel kGemmBf16Pairs;  // UNMASK_BF16=pairs: slower than kGemmBf16
+extern const GemmKernel kGemmBf16Pairs;  // of instructions spelled out (isa.h), as are the next
+extern const GemmKernel kGemmBf16Matrix;
+extern const QuantizedKernel kBf16Matrix;
+extern const QuantizedKernel kInt8Matrix;
+extern const QuantizedKernel kInt4Matrix;
 extern const SoftmaxKernel kSoftmax;
 extern const SwiGluKernel kSwiGlu;
 extern const PeakKernel kPeakInt8;
@@ -52,5 +56,14 @@ extern const PeakKernel kPeak;
 extern const GemmKernel kGemmBf16;
 extern const QuantizedKernel kBf16;
 }  // namespace avx512_bf16
+
+namespace amx {
+extern const PeakKernel kPeakBf16;
+extern const PeakKernel kPeakInt8;
+extern const GemmKernel kGemmBf16;
+extern const QuantizedKernel kBf16;
+extern const QuantizedKernel kInt8;
+extern const QuantizedKernel kInt4;
+}  // namespace amx
 
 }  // namespace unmask

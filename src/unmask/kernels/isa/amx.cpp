@@ -1,0 +1,139 @@
+#include <cstddef>
+#include <cstdint>
+#include <immintrin.h>
+#include <utility>
+
+#include "unmask/kernels/isa/tables.h"
+
+namespace unmask::amx {
+// clang-format off
+#include "unmask/kernels/isa/lanes16.inl.h"
+#include "unmask/kernels/isa/gemm.inl.h"
+#include "unmask/kernels/isa/quantized.inl.h"
+#include "unmask/kernels/isa/bf16_pairs.inl.h"
+#include "unmask/kernels/isa/matrix_registers.inl.h"
+// clang-format on
+
+namespace {
+
+// Operand of ldtilecfg.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+struct TileConfigs {
+  TileConfig of_rows[kMatrixRows + 1];
+};
+
+constexpr TileConfigs make_configs() {
+  TileConfigs configs;
+  for (int64_t rows = 1; rows <= kMatrixRows; ++rows) {
+    for (int i = kSum00; i <= kCols1; ++i) {
+      const int64_t held = rows_in(i, rows);
+      configs.of_rows[rows].rows[i] = static_cast<uint8_t>(held);
+      configs.of_rows[rows].row_bytes[i] = held > 0 ? 4 * kRegisterWords : 0;
+    }
+  }
+  return configs;
+}
+
+constexpr TileConfigs kConfigs = make_configs();
+
+struct PairDot {
+  template <int kSum, int kRows, int kCols>
+  static void add() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kRows), "i"(kCols));
+  }
+};
+
+// Signed bytes of rows times unsigned ones of columns.
+struct ByteDot {
+  template <int kSum, int kRows, int kCols>
+  static void add() {
+    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kRows), "i"(kCols));
+  }
+};
+
+// The registers of this thread, which nobody else may use meanwhile.
+class AmxRegisters {
+ public:
+  explicit AmxRegisters(int64_t rows) {
+    asm volatile("ldtilecfg %0" ::"m"(kConfigs.of_rows[rows]));
+  }
+  ~AmxRegisters() { asm volatile("tilerelease"); }
+  AmxRegisters(const AmxRegisters&) = delete;
+  AmxRegisters& operator=(const AmxRegisters&) = delete;
+
+  template <int kIndex>
+  void zero() {
+    asm volatile("tilezero %%tmm%c0" ::"i"(kIndex));
+  }
+  template <int kIndex>
+  void load(const void* p, int64_t stride) {
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(4 * stride), "i"(kIndex) : "memory");
+  }
+  template <int kIndex>
+  void store(void* p, int64_t stride) {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(4 * stride), "i"(kIndex)
+                 : "memory");
+  }
+  template <class Dot, int kSum, int kRows, int kCols>
+  void add() {
+    Dot::template add<kSum, kRows, kCols>();
+  }
+};
+
+}  // namespace
+
+// clang-format off
+#include "unmask/kernels/isa/matrix_gemm.inl.h"
+#include "unmask/kernels/isa/matrix_quantized.inl.h"
+// clang-format on
+
+namespace {
+
+// Independent products of whole registers, to measure what the machine could do.
+template <class Dot>
+float run_arithmetic(int64_t steps) {
+  alignas(64) float values[kRegisterRows * kRegisterWords] = {};
+  AmxRegisters r(kMatrixRows);
+  r.load<kRows0>(values, kRegisterWords);
+  r.load<kRows1>(values, kRegisterWords);
+  r.load<kCols0>(values, kRegisterWords);
+  r.load<kCols1>(values, kRegisterWords);
+  r.zero<kSum00>();
+  r.zero<kSum01>();
+  r.zero<kSum10>();
+  r.zero<kSum11>();
+  for (int64_t i = 0; i < steps; i += 4) {
+    r.add<Dot, kSum00, kRows0, kCols0>();
+    r.add<Dot, kSum01, kRows0, kCols1>();
+    r.add<Dot, kSum10, kRows1, kCols0>();
+    r.add<Dot, kSum11, kRows1, kCols1>();
+  }
+  r.store<kSum00>(values, kRegisterWords);
+  return values[0];
+}
+
+template <class Dot>
+constexpr PeakKernel peak_of(int64_t depth) {
+  const auto products =
+      static_cast<double>(kRegisterRows * kRegisterWords * kRegisterWords * depth);
+  return {&run_arithmetic<Dot>, 2 * products};
+}
+
+}  // namespace
+
+const PeakKernel kPeakBf16 = peak_of<PairDot>(2);
+const PeakKernel kPeakInt8 = peak_of<ByteDot>(4);
+const GemmKernel kGemmBf16 = MatrixGemm<Bf16Pairs, AmxRegisters>::kernel();
+const QuantizedKernel kBf16 =
+    MatrixQuantized<StoredColumns<PairDot, false>, AmxRegisters>::kernel();
+const QuantizedKernel kInt8 = MatrixQuantized<StoredColumns<ByteDot, true>, AmxRegisters>::kernel();
+const QuantizedKernel kInt4 = MatrixQuantized<HalfByteColumns, AmxRegisters>::kernel();
+
+}  // namespace unmask::amx

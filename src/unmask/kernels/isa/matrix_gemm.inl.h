@@ -1,0 +1,89 @@
+// Included inside the namespace of an instruction set, after gemm.inl.h and
+// matrix_registers.inl.h: the engine of gemm_kernel.h in matrix registers. Panels of B are packed
+// as for the vectors; tiles of A so that a row's 16 words lie together.
+
+namespace {
+
+// bf16 pairs, 16 words at a time.
+template <class Pairs>
+struct SteppedPairs : Pairs {
+  static constexpr int kWordStep = kRegisterWords;
+};
+
+template <class Pairs, class Registers>
+struct MatrixGemm {
+  using Panels = Gemm<SteppedPairs<Pairs>>;
+  static constexpr int kDepth = 2;
+
+  static void pack_rows(const float* source, int64_t stride, const int32_t* index, int64_t count,
+                        int64_t width, int64_t k, float* packed) {
+    const int64_t words = Panels::kernel().words(k);
+    for (int64_t i = 0; i < width; ++i) {
+      const float* const row = source + (index && i < count ? index[i] : i) * stride;
+      float* to = packed + i * kRegisterWords;
+      for (int64_t first = 0; first < words;
+           first += kRegisterWords, to += width * kRegisterWords) {
+        for (int64_t w = first; w < first + kRegisterWords; w += kLanes) {
+          store(to + (w - first),
+                i < count ? Panels::words_along(row + w * kDepth, k - w * kDepth) : zero());
+        }
+      }
+    }
+  }
+
+  static void pack_columns(const float* source, int64_t stride, const int32_t* index,
+                           const float* scale, int64_t count, int64_t width, int64_t k,
+                           float* packed) {
+    const int64_t words = Panels::kernel().words(k);
+    const int64_t tile_stride = kernel().panel_stride(k, width);
+    // Some columns of source row p, scaled; zero past the last.
+    const auto values = [&](int64_t p, int64_t column, int64_t end) {
+      if (p >= k) return zero();
+      const Vec v = Panels::values(source + (index ? index[p] : p) * stride, column, end);
+      return scale ? v * broadcast(scale[p]) : v;
+    };
+    for (int64_t first = 0; first < words; first += kLanes) {
+      float* tile =
+          packed + first / kRegisterWords * kRegisterWords * width + first % kRegisterWords;
+      for (int64_t begin = 0; begin < count; begin += width, tile += tile_stride) {
+        for (int64_t j = 0; j < width; j += kLanes) {
+          const int64_t end = begin + width < count ? begin + width : count;
+          Vec block[kLanes];
+          for (int64_t i = 0; i < kLanes; ++i) {
+            const int64_t p = (first + i) * kDepth;
+            block[i] = Pairs::across(values(p, begin + j, end), values(p + 1, begin + j, end));
+          }
+          transpose(block);
+          const int64_t rows = width - j < kLanes ? width - j : kLanes;
+          for (int64_t r = 0; r < rows; ++r) store(tile + (j + r) * kRegisterWords, block[r]);
+        }
+      }
+    }
+  }
+
+  static void tile(int64_t rows, int64_t words, const float* a, const float* b, float* c,
+                   int64_t c_stride, bool accumulate) {
+    MatrixSums<Registers> sums(rows);
+    if (accumulate) {
+      sums.load(c, c_stride);
+    } else {
+      sums.clear();
+    }
+    for (int64_t w = 0; w < words; w += kRegisterWords) {
+      sums.template add<PairDot>(a + w * rows, b + w * kMatrixCols);
+    }
+    sums.store(c, c_stride);
+  }
+
+  static constexpr GemmKernel kernel() {
+    return {kMatrixRows,
+            kMatrixCols,
+            kDepth,
+            kRegisterWords,
+            {&pack_rows, &pack_columns},
+            {&Panels::pack_rows, &Panels::pack_columns},
+            &tile};
+  }
+};
+
+}  // namespace

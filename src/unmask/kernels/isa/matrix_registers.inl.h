@@ -1,0 +1,73 @@
+// Included inside the namespace of an instruction set: products in matrix registers (AMX), of which
+// there are eight, each of up to 16 rows of 16 words. `Registers` is those of the machine, or the
+// same spelled out.
+
+namespace {
+
+constexpr int64_t kRegisterRows = 16, kRegisterWords = 16;
+constexpr int64_t kMatrixRows = 2 * kRegisterRows, kMatrixCols = 2 * kRegisterWords;
+
+// Four registers of sums for up to 32 rows and 32 columns, two for the rows, two for the columns.
+enum Register { kSum00, kSum01, kSum10, kSum11, kRows0, kRows1, kCols0, kCols1 };
+
+// The rows that a register holds when there are `rows` in all.
+constexpr int64_t rows_in(int index, int64_t rows) {
+  const bool second = index == kSum10 || index == kSum11 || index == kRows1;
+  if (index == kCols0 || index == kCols1) return kRegisterRows;
+  if (!second) return rows < kRegisterRows ? rows : kRegisterRows;
+  return rows < kRegisterRows ? 0 : rows - kRegisterRows;
+}
+
+// The sums of `rows` x 32 as they are formed: c [rows][stride] of 32-bit values.
+template <class Registers>
+class MatrixSums {
+ public:
+  explicit MatrixSums(int64_t rows) : registers_(rows), rows_(rows), two_(rows > kRegisterRows) {}
+
+  void clear() {
+    registers_.template zero<kSum00>();
+    registers_.template zero<kSum01>();
+    if (!two_) return;
+    registers_.template zero<kSum10>();
+    registers_.template zero<kSum11>();
+  }
+  template <class Word>
+  void load(const Word* c, int64_t stride) {
+    registers_.template load<kSum00>(c, stride);
+    registers_.template load<kSum01>(c + kRegisterWords, stride);
+    if (!two_) return;
+    c += kRegisterRows * stride;
+    registers_.template load<kSum10>(c, stride);
+    registers_.template load<kSum11>(c + kRegisterWords, stride);
+  }
+  template <class Word>
+  void store(Word* c, int64_t stride) {
+    registers_.template store<kSum00>(c, stride);
+    registers_.template store<kSum01>(c + kRegisterWords, stride);
+    if (!two_) return;
+    c += kRegisterRows * stride;
+    registers_.template store<kSum10>(c, stride);
+    registers_.template store<kSum11>(c + kRegisterWords, stride);
+  }
+  // += a [rows][16 words] · b [16 words][32]
+  template <class Dot, class A, class B>
+  void add(const A* a, const B* b) {
+    registers_.template load<kCols0>(b, kMatrixCols);
+    registers_.template load<kRows0>(a, kRegisterWords);
+    registers_.template add<Dot, kSum00, kRows0, kCols0>();
+    registers_.template load<kCols1>(b + kRegisterWords, kMatrixCols);
+    registers_.template add<Dot, kSum01, kRows0, kCols1>();
+    if (!two_) return;
+    registers_.template load<kRows1>(a + kRegisterRows * kRegisterWords, kRegisterWords);
+    registers_.template add<Dot, kSum10, kRows1, kCols0>();
+    registers_.template add<Dot, kSum11, kRows1, kCols1>();
+  }
+  int64_t rows() const { return rows_; }
+
+ private:
+  Registers registers_;
+  int64_t rows_;
+  bool two_;
+};
+
+}  // namespace
