@@ -10,6 +10,7 @@ namespace unmask::amx {
 #include "unmask/kernels/isa/lanes16.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"
+#include "unmask/kernels/isa/byte_dot.inl.h"
 #include "unmask/kernels/isa/bf16_pairs.inl.h"
 #include "unmask/kernels/isa/matrix_registers.inl.h"
 // clang-format on
@@ -43,7 +44,7 @@ constexpr TileConfigs make_configs() {
 
 constexpr TileConfigs kConfigs = make_configs();
 
-struct PairDot {
+struct MatrixPairDot {
   template <int kSum, int kRows, int kCols>
   static void add() {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kRows), "i"(kCols));
@@ -51,7 +52,7 @@ struct PairDot {
 };
 
 // Signed bytes of rows times unsigned ones of columns.
-struct ByteDot {
+struct MatrixByteDot {
   template <int kSum, int kRows, int kCols>
   static void add() {
     asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kRows), "i"(kCols));
@@ -128,12 +129,14 @@ constexpr PeakKernel peak_of(int64_t depth) {
 
 }  // namespace
 
-const PeakKernel kPeakBf16 = peak_of<PairDot>(2);
-const PeakKernel kPeakInt8 = peak_of<ByteDot>(4);
+const PeakKernel kPeakBf16 = peak_of<MatrixPairDot>(2);
+const PeakKernel kPeakInt8 = peak_of<MatrixByteDot>(4);
 const GemmKernel kGemmBf16 = MatrixGemm<Bf16Pairs, AmxRegisters>::kernel();
 const QuantizedKernel kBf16 =
-    MatrixQuantized<StoredColumns<PairDot, false>, AmxRegisters>::kernel();
-const QuantizedKernel kInt8 = MatrixQuantized<StoredColumns<ByteDot, true>, AmxRegisters>::kernel();
-const QuantizedKernel kInt4 = MatrixQuantized<HalfByteColumns, AmxRegisters>::kernel();
+    MatrixQuantized<StoredColumns<MatrixPairDot, false>, AmxRegisters, NoRows>::kernel();
+const QuantizedKernel kInt8 = MatrixQuantized<StoredColumns<MatrixByteDot, true>, AmxRegisters,
+                                              QuantizedTiles<ByteDot, WholeWords, 8>>::kernel();
+const QuantizedKernel kInt4 =
+    MatrixQuantized<HalfByteColumns, AmxRegisters, QuantizedTiles<ByteDot, HalfBytes, 8>>::kernel();
 
 }  // namespace unmask::amx

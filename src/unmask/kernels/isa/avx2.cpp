@@ -29,16 +29,20 @@ const GemmKernel kGemmBf16 = Gemm<RoundedWords>::kernel();
 const GemmKernel kGemmBf16Pairs = Gemm<SpelledOutPairs>::kernel();
 
 const PeakKernel kPeakInt8 = peak_of<ByteHalvesPeak>();
+using Int8Tiles = QuantizedTiles<ByteHalves, WholeWords, 6>;
+using Int4Tiles = QuantizedTiles<HalfByteProducts, WholeWords, 4>;
 const QuantizedKernel kBf16 = QuantizedTiles<SpelledOutBf16, WholeWords, 6>::kernel();
-const QuantizedKernel kInt8 = QuantizedTiles<ByteHalves, WholeWords, 6>::kernel();
-const QuantizedKernel kInt4 = QuantizedTiles<HalfByteProducts, WholeWords, 4>::kernel();
+const QuantizedKernel kInt8 = Int8Tiles::kernel();
+const QuantizedKernel kInt4 = Int4Tiles::kernel();
 
-const GemmKernel kGemmBf16Matrix = MatrixGemm<SpelledOutPairs, SpelledOutRegisters>::kernel();
+using Registers = SpelledOutRegisters;
+const GemmKernel kGemmBf16Matrix = MatrixGemm<SpelledOutPairs, Registers>::kernel();
 const QuantizedKernel kBf16Matrix =
-    MatrixQuantized<StoredColumns<PairDot, false>, SpelledOutRegisters>::kernel();
+    MatrixQuantized<StoredColumns<MatrixPairDot, false>, Registers, NoRows>::kernel();
 const QuantizedKernel kInt8Matrix =
-    MatrixQuantized<StoredColumns<ByteDot, true>, SpelledOutRegisters>::kernel();
-const QuantizedKernel kInt4Matrix = MatrixQuantized<HalfByteColumns, SpelledOutRegisters>::kernel();
+    MatrixQuantized<StoredColumns<MatrixByteDot, true>, Registers, Int8Tiles>::kernel();
+const QuantizedKernel kInt4Matrix =
+    MatrixQuantized<HalfByteColumns, Registers, Int4Tiles>::kernel();
 
 const SoftmaxKernel kSoftmax = Softmax::kernel();
 const SwiGluKernel kSwiGlu = {&swiglu_forward, &swiglu_backward};

@@ -10,19 +10,10 @@ namespace unmask::avx512_vnni {
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"
+#include "unmask/kernels/isa/byte_dot.inl.h"
 // clang-format on
 
 namespace {
-
-struct ByteDot {
-  using Sum = Bits;
-  static constexpr int kRowWords = 1, kWords = 1, kAtOnce = 1;
-  static void split(Bits v, int /*i*/, Bits* w) { w[0] = v; }
-  static void split_row(Bits v, Bits* x) { x[0] = v; }
-  static void add(Sum& sum, const Bits* w, const Bits* x) {
-    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w[0]), "v"(x[0]));
-  }
-};
 
 struct ByteDotPeak {
   static constexpr int kDepth = 4;

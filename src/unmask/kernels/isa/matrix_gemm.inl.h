@@ -70,7 +70,7 @@ struct MatrixGemm {
       sums.clear();
     }
     for (int64_t w = 0; w < words; w += kRegisterWords) {
-      sums.template add<PairDot>(a + w * rows, b + w * kMatrixCols);
+      sums.template add<MatrixPairDot>(a + w * rows, b + w * kMatrixCols);
     }
     sums.store(c, c_stride);
   }

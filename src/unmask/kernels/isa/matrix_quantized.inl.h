@@ -27,7 +27,7 @@ class StoredColumns {
 // loaded.
 class HalfByteColumns {
  public:
-  using Dot = ByteDot;
+  using Dot = MatrixByteDot;
   static constexpr bool kIntegers = true;
   static constexpr int64_t kSteps = 8;
 
@@ -57,7 +57,14 @@ class HalfByteColumns {
   alignas(64) int32_t unpacked_[2][kRegisterWords * kMatrixCols];
 };
 
-template <class Columns, class Registers>
+// No rows are better left to vectors.
+struct NoRows {
+  static constexpr int kMostRows = 0, kRowWords = 1;
+};
+
+// `Few` multiplies few rows in vectors, which takes less time than filling registers and emptying
+// them.
+template <class Columns, class Registers, class Few>
 struct MatrixQuantized {
   static constexpr int64_t kGroupsAtOnce = 4;
   using GroupSums = int32_t[kMatrixRows * kMatrixCols];
@@ -65,6 +72,9 @@ struct MatrixQuantized {
   // [words / 16][count][16]
   static void interleave(const uint32_t* const* rows, int64_t count, int64_t words,
                          uint32_t* interleaved) {
+    if constexpr (Few::kMostRows > 0) {
+      if (count <= Few::kMostRows) return Few::interleave(rows, count, words, interleaved);
+    }
     for (int64_t w = 0; w < words; w += kRegisterWords) {
       for (int64_t r = 0; r < count; ++r, interleaved += kRegisterWords) {
         __builtin_memcpy(interleaved, rows[r] + w, kRegisterWords * sizeof(uint32_t));
@@ -121,6 +131,9 @@ struct MatrixQuantized {
   }
 
   static void tile(const QuantizedTile& t, const InterleavedRows& x, float* out) {
+    if constexpr (Few::kMostRows > 0) {
+      if (x.count <= Few::kMostRows) return Few::tile(t, x, out);
+    }
     alignas(64) GroupSums of_groups[kGroupsAtOnce];
     MatrixSums<Registers> sums(x.count);
     Columns columns(t.weights, t.groups * t.steps / Columns::kSteps);
@@ -143,7 +156,9 @@ struct MatrixQuantized {
     if constexpr (!Columns::kIntegers) sums.store(out, kMatrixCols);
   }
 
-  static constexpr QuantizedKernel kernel() { return {kMatrixRows, 1, &interleave, &tile}; }
+  static constexpr QuantizedKernel kernel() {
+    return {kMatrixRows, Few::kRowWords, &interleave, &tile};
+  }
 };
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 namespace {
 
-struct PairDot {
+struct MatrixPairDot {
   static uint32_t add(uint32_t sum, uint32_t row, uint32_t column) {
     const auto value = [](uint32_t bits) { return __builtin_bit_cast(float, bits); };
     const float low = value(row << 16) * value(column << 16);
@@ -13,7 +13,7 @@ struct PairDot {
 };
 
 // Signed bytes of rows times unsigned ones of columns.
-struct ByteDot {
+struct MatrixByteDot {
   static uint32_t add(uint32_t sum, uint32_t row, uint32_t column) {
     for (int i = 0; i < 32; i += 8) {
       const auto level = static_cast<int8_t>(row >> i);

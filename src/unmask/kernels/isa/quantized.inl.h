@@ -206,6 +206,7 @@ UNMASK_INLINE inline void unrolled(Body body) {
 
 template <class Dot, class Parts, int kMaxRows>
 struct QuantizedTiles {
+  static constexpr int kMostRows = kMaxRows;
   static constexpr int kRowWords = Dot::kRowWords, kWords = Dot::kWords, kAtOnce = Dot::kAtOnce;
   static constexpr int64_t kTile = QuantizedShape::kTile;
   static constexpr int64_t kStepBytes = QuantizedShape::kStepBytes;
