@@ -26,23 +26,16 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {};
 };
 
-struct TileConfigs {
-  TileConfig of_rows[kMatrixRows + 1];
-};
-
-constexpr TileConfigs make_configs() {
-  TileConfigs configs;
-  for (int64_t rows = 1; rows <= kMatrixRows; ++rows) {
-    for (int i = kSum00; i <= kCols1; ++i) {
-      const int64_t held = rows_in(i, rows);
-      configs.of_rows[rows].rows[i] = static_cast<uint8_t>(held);
-      configs.of_rows[rows].row_bytes[i] = held > 0 ? 4 * kRegisterWords : 0;
-    }
+constexpr TileConfig make_config() {
+  TileConfig config;
+  for (int i = kSum00; i <= kCols1; ++i) {
+    config.rows[i] = kRegisterRows;
+    config.row_bytes[i] = 4 * kRegisterWords;
   }
-  return configs;
+  return config;
 }
 
-constexpr TileConfigs kConfigs = make_configs();
+constexpr TileConfig kConfig = make_config();
 
 struct MatrixPairDot {
   template <int kSum, int kRows, int kCols>
@@ -59,15 +52,18 @@ struct MatrixByteDot {
   }
 };
 
-// The registers of this thread, which nobody else may use meanwhile.
+// The registers of this thread. They stay as configured, since to configure takes as long as a
+// small product; to see whether somebody else has done so meanwhile takes a tenth of that.
 class AmxRegisters {
  public:
-  explicit AmxRegisters(int64_t rows) {
-    asm volatile("ldtilecfg %0" ::"m"(kConfigs.of_rows[rows]));
+  AmxRegisters() {
+    TileConfig found;
+    asm volatile("sttilecfg %0" : "=m"(found));
+    const __m512i difference = _mm512_xor_si512(load_bits(&found), load_bits(&kConfig));
+    if (_mm512_test_epi64_mask(difference, difference) != 0) {
+      asm volatile("ldtilecfg %0" ::"m"(kConfig));
+    }
   }
-  ~AmxRegisters() { asm volatile("tilerelease"); }
-  AmxRegisters(const AmxRegisters&) = delete;
-  AmxRegisters& operator=(const AmxRegisters&) = delete;
 
   template <int kIndex>
   void zero() {
@@ -101,7 +97,7 @@ namespace {
 template <class Dot>
 float run_arithmetic(int64_t steps) {
   alignas(64) float values[kRegisterRows * kRegisterWords] = {};
-  AmxRegisters r(kMatrixRows);
+  AmxRegisters r;
   r.load<kRows0>(values, kRegisterWords);
   r.load<kRows1>(values, kRegisterWords);
   r.load<kCols0>(values, kRegisterWords);

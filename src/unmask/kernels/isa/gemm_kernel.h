@@ -10,13 +10,14 @@ namespace unmask {
 // Both factors are packed into 32-bit words, k outermost: a word holds one f32 value of k, or, on
 // machines with a bf16 dot instruction, a pair of bf16 values of consecutive k (`depth` values).
 //
-// Packing may write up to kPackSlack words past the end of what it packs: leave room.
+// Packing may write up to kPackSlack words past the end of what it packs, and a tile may read as
+// many: leave room.
 //
 //   packed A tile   [words][rows of the tile]      rows <= max_rows
 //                   [words / 16][rows][16]         for matrix registers (AMX)
 //   packed B panel  [words][cols]                  always `cols` wide, zero-filled
 //   words = ceil(k / depth), up to a multiple of word_step; those past k are zero
-inline constexpr int64_t kPackSlack = 16;
+inline constexpr int64_t kPackSlack = 256;
 
 // How one factor is packed. `width` entries (rows of a tile of A, columns of a panel of B) stand
 // side by side; entries count..width are zero.

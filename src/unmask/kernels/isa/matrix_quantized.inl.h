@@ -147,7 +147,7 @@ struct MatrixQuantized {
       }
       if constexpr (Columns::kIntegers) {
         const int64_t place = g % kGroupsAtOnce;
-        sums.store(of_groups[place], kMatrixCols);
+        sums.store_all(of_groups[place]);
         if (place + 1 == kGroupsAtOnce || g + 1 == t.groups) {
           add_groups(of_groups, g - place, place + 1, t, x, out);
         }

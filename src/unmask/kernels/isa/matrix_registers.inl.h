@@ -1,6 +1,6 @@
 // Included inside the namespace of an instruction set: products in matrix registers (AMX), of which
-// there are eight, each of up to 16 rows of 16 words. `Registers` is those of the machine, or the
-// same spelled out.
+// there are eight, each of 16 rows of 16 words. `Registers` is those of the machine, or the same
+// spelled out.
 
 namespace {
 
@@ -10,19 +10,12 @@ constexpr int64_t kMatrixRows = 2 * kRegisterRows, kMatrixCols = 2 * kRegisterWo
 // Four registers of sums for up to 32 rows and 32 columns, two for the rows, two for the columns.
 enum Register { kSum00, kSum01, kSum10, kSum11, kRows0, kRows1, kCols0, kCols1 };
 
-// The rows that a register holds when there are `rows` in all.
-constexpr int64_t rows_in(int index, int64_t rows) {
-  const bool second = index == kSum10 || index == kSum11 || index == kRows1;
-  if (index == kCols0 || index == kCols1) return kRegisterRows;
-  if (!second) return rows < kRegisterRows ? rows : kRegisterRows;
-  return rows < kRegisterRows ? 0 : rows - kRegisterRows;
-}
-
-// The sums of `rows` x 32 as they are formed: c [rows][stride] of 32-bit values.
+// Sums of `rows` x 32 as they are formed, 32-bit values. Whole registers are multiplied: rows past
+// the last one are whatever lies there.
 template <class Registers>
 class MatrixSums {
  public:
-  explicit MatrixSums(int64_t rows) : registers_(rows), rows_(rows), two_(rows > kRegisterRows) {}
+  explicit MatrixSums(int64_t rows) : rows_(rows), two_(rows > kRegisterRows) {}
 
   void clear() {
     registers_.template zero<kSum00>();
@@ -31,24 +24,7 @@ class MatrixSums {
     registers_.template zero<kSum10>();
     registers_.template zero<kSum11>();
   }
-  template <class Word>
-  void load(const Word* c, int64_t stride) {
-    registers_.template load<kSum00>(c, stride);
-    registers_.template load<kSum01>(c + kRegisterWords, stride);
-    if (!two_) return;
-    c += kRegisterRows * stride;
-    registers_.template load<kSum10>(c, stride);
-    registers_.template load<kSum11>(c + kRegisterWords, stride);
-  }
-  template <class Word>
-  void store(Word* c, int64_t stride) {
-    registers_.template store<kSum00>(c, stride);
-    registers_.template store<kSum01>(c + kRegisterWords, stride);
-    if (!two_) return;
-    c += kRegisterRows * stride;
-    registers_.template store<kSum10>(c, stride);
-    registers_.template store<kSum11>(c + kRegisterWords, stride);
-  }
+
   // += a [rows][16 words] · b [16 words][32]
   template <class Dot, class A, class B>
   void add(const A* a, const B* b) {
@@ -62,12 +38,55 @@ class MatrixSums {
     registers_.template add<Dot, kSum10, kRows1, kCols0>();
     registers_.template add<Dot, kSum11, kRows1, kCols1>();
   }
-  int64_t rows() const { return rows_; }
+
+  // From and to c [rows][stride].
+  void load(const float* c, int64_t stride) {
+    load_rows<kSum00, kSum01>(c, stride, two_ ? kRegisterRows : rows_);
+    if (two_) load_rows<kSum10, kSum11>(c + kRegisterRows * stride, stride, rows_ - kRegisterRows);
+  }
+  void store(float* c, int64_t stride) {
+    store_rows<kSum00, kSum01>(c, stride, two_ ? kRegisterRows : rows_);
+    if (two_) store_rows<kSum10, kSum11>(c + kRegisterRows * stride, stride, rows_ - kRegisterRows);
+  }
+
+  // To all [32][32], of which the first 16 rows, or all, are written.
+  template <class Word>
+  void store_all(Word* all) {
+    store_both<kSum00, kSum01>(all, kMatrixCols);
+    if (two_) store_both<kSum10, kSum11>(all + kRegisterRows * kMatrixCols, kMatrixCols);
+  }
 
  private:
+  template <int kLeft, int kRight>
+  void load_rows(const float* c, int64_t stride, int64_t rows) {
+    if (rows < kRegisterRows) {
+      for (int64_t r = 0; r < rows; ++r) {
+        __builtin_memcpy(spare_ + r * kMatrixCols, c + r * stride, sizeof(float) * kMatrixCols);
+      }
+      c = spare_;
+      stride = kMatrixCols;
+    }
+    registers_.template load<kLeft>(c, stride);
+    registers_.template load<kRight>(c + kRegisterWords, stride);
+  }
+  template <int kLeft, int kRight>
+  void store_rows(float* c, int64_t stride, int64_t rows) {
+    if (rows == kRegisterRows) return store_both<kLeft, kRight>(c, stride);
+    store_both<kLeft, kRight>(spare_, kMatrixCols);
+    for (int64_t r = 0; r < rows; ++r) {
+      __builtin_memcpy(c + r * stride, spare_ + r * kMatrixCols, sizeof(float) * kMatrixCols);
+    }
+  }
+  template <int kLeft, int kRight, class Word>
+  void store_both(Word* c, int64_t stride) {
+    registers_.template store<kLeft>(c, stride);
+    registers_.template store<kRight>(c + kRegisterWords, stride);
+  }
+
   Registers registers_;
   int64_t rows_;
   bool two_;
+  alignas(64) float spare_[kRegisterRows * kMatrixCols];
 };
 
 }  // namespace

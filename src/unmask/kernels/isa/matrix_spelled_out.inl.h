@@ -26,27 +26,25 @@ struct MatrixByteDot {
 
 class SpelledOutRegisters {
  public:
-  explicit SpelledOutRegisters(int64_t rows) : rows_(rows) {}
-
   template <int kIndex>
   void zero() {
     __builtin_memset(word_[kIndex], 0, sizeof word_[kIndex]);
   }
   template <int kIndex>
   void load(const void* p, int64_t stride) {
-    for (int64_t r = 0; r < rows_in(kIndex, rows_); ++r) {
+    for (int64_t r = 0; r < kRegisterRows; ++r) {
       __builtin_memcpy(word_[kIndex][r], static_cast<const char*>(p) + 4 * r * stride, kRowBytes);
     }
   }
   template <int kIndex>
   void store(void* p, int64_t stride) const {
-    for (int64_t r = 0; r < rows_in(kIndex, rows_); ++r) {
+    for (int64_t r = 0; r < kRegisterRows; ++r) {
       __builtin_memcpy(static_cast<char*>(p) + 4 * r * stride, word_[kIndex][r], kRowBytes);
     }
   }
   template <class Dot, int kSum, int kRows, int kCols>
   void add() {
-    for (int64_t r = 0; r < rows_in(kSum, rows_); ++r) {
+    for (int64_t r = 0; r < kRegisterRows; ++r) {
       for (int64_t k = 0; k < kRegisterWords; ++k) {
         for (int64_t c = 0; c < kRegisterWords; ++c) {
           uint32_t& sum = word_[kSum][r][c];
@@ -59,7 +57,6 @@ class SpelledOutRegisters {
  private:
   static constexpr size_t kRowBytes = 4 * kRegisterWords;
 
-  int64_t rows_;
   uint32_t word_[8][kRegisterRows][kRegisterWords];
 };
 
