@@ -12,8 +12,6 @@
 namespace unmask {
 namespace {
 
-constexpr int64_t kStepsAhead = 64;  // 8 KB
-
 // The bits of the largest |x|; those of an infinity or a NaN if there is one.
 uint32_t largest_bits(const float* x, int64_t n) {
   uint32_t largest = 0;
@@ -96,34 +94,24 @@ void multiply_tile(const TileOf& tile, const InterleavedBlocks& x, int64_t first
                    const TileOf& next, float* out) {
   const QuantizedMatrix& w = tile.matrix;
   const QuantizedShape& s = w.shape;
-  QuantizedTile t = {.weights = w.tile(tile.index),
-                     .scales = s.integers() ? w.tile_scales(tile.index) : nullptr,
-                     .groups = s.groups(),
-                     .steps = s.steps() / s.groups()};
   if (s.integers()) {
     const auto* const scales = reinterpret_cast<const char*>(next.matrix.tile_scales(next.index));
     for (int64_t i = 0; i < s.tile_scales() * int64_t{sizeof(bf16)}; i += 64) {
       _mm_prefetch(scales + i, _MM_HINT_T1);
     }
   }
-  const std::byte* const next_weights = next.matrix.tile(next.index);
   const RowBlocks blocks(count, x.kernel().max_rows);
+  ArenaScope scope(thread_scratch());
+  auto* const rows = thread_scratch().take<InterleavedRows>(blocks.count);
   for (int64_t b = 0; b < blocks.count; ++b) {
-    const int64_t row = blocks.first(b);
-    if (blocks.count == 1) {
-      // Memory bounds it: the tile itself, a little ahead.
-      t.fetch = t.weights + kStepsAhead * s.kStepBytes;
-      t.fetch_stride = s.kStepBytes;
-      t.fetch_steps = std::max<int64_t>(0, s.steps() - kStepsAhead);
-      t.fetch_next = next_weights;
-    } else {
-      // Arithmetic bounds it: the next tile, evenly over all blocks.
-      t.fetch = t.fetch_next = next_weights + s.tile_bytes() * b / blocks.count;
-      t.fetch_stride = (s.kStepBytes + blocks.count - 1) / blocks.count;
-      t.fetch_steps = s.steps();
-    }
-    x.kernel().tile(t, x.block(first + row, blocks.height(b)), out + row * s.kTile);
+    rows[b] = x.block(first + blocks.first(b), blocks.height(b));
   }
+  x.kernel().tile({.weights = w.tile(tile.index),
+                   .scales = s.integers() ? w.tile_scales(tile.index) : nullptr,
+                   .groups = s.groups(),
+                   .steps = s.steps() / s.groups(),
+                   .next = next.matrix.tile(next.index)},
+                  rows, blocks.count, out);
 }
 
 }  // namespace unmask

@@ -42,14 +42,9 @@ class HalfByteColumns {
 
  private:
   void unpack() {
-    int32_t* to = unpacked_[--left_ % 2];
-    for (int64_t s = 0; s < kSteps; ++s, to += 2 * kMatrixCols) {
-      for (int64_t i = 0; i < kMatrixCols; i += kLanes, next_ += sizeof(Bits)) {
-        const Bits v = load_bits(next_);
-        store_bits(to + i, masked<0x0f0f0f0f>(v));
-        store_bits(to + kMatrixCols + i, masked<0x0f0f0f0f>(shift_right<4>(v)));
-      }
-    }
+    constexpr int64_t kBytes = kSteps * QuantizedShape::kStepBytes;
+    unpack_steps(next_, kBytes, reinterpret_cast<std::byte*>(unpacked_[--left_ % 2]));
+    next_ += kBytes;
   }
 
   const std::byte* next_;
@@ -82,32 +77,6 @@ struct MatrixQuantized {
     }
   }
 
-  // What is read after this, a little in every step.
-  class Fetch {
-   public:
-    explicit Fetch(const QuantizedTile& t)
-        : stride_(t.fetch_stride),
-          left_(t.fetch_steps),
-          from_(reinterpret_cast<const char*>(t.fetch)),
-          next_(reinterpret_cast<const char*>(t.fetch_next)) {}
-
-    void advance(int64_t steps) {
-      if (left_ <= 0) {
-        from_ = next_;
-        left_ = INT64_MAX;
-      }
-      left_ -= steps;
-      for (int64_t s = 0; s < steps; ++s, from_ += stride_) {
-        _mm_prefetch(from_, _MM_HINT_T1);
-        _mm_prefetch(from_ + stride_ / 2, _MM_HINT_T1);
-      }
-    }
-
-   private:
-    int64_t stride_, left_;
-    const char *from_, *next_;
-  };
-
   // out [rows][32] (+)= sum over groups [g, g + count) of (sums + start) * scales, and at last *
   // the scales of the rows.
   static void add_groups(const GroupSums* sums, int64_t g, int64_t count, const QuantizedTile& t,
@@ -130,19 +99,20 @@ struct MatrixQuantized {
     }
   }
 
-  static void tile(const QuantizedTile& t, const InterleavedRows& x, float* out) {
-    if constexpr (Few::kMostRows > 0) {
-      if (x.count <= Few::kMostRows) return Few::tile(t, x, out);
-    }
+  static void multiply(const QuantizedTile& t, const InterleavedRows& x, Fetch& fetch, float* out) {
     alignas(64) GroupSums of_groups[kGroupsAtOnce];
     MatrixSums<Registers> sums(x.count);
     Columns columns(t.weights, t.groups * t.steps / Columns::kSteps);
-    Fetch fetch(t);
+    const int64_t stride = fetch.stride(1);
     const uint32_t* words = x.words;
     for (int64_t g = 0; g < t.groups; ++g) {
       sums.clear();
       for (int64_t s = 0; s < t.steps; s += Columns::kSteps, words += x.count * kRegisterWords) {
-        fetch.advance(Columns::kSteps);
+        const char* far = fetch.take(Columns::kSteps * stride);
+        for (int64_t i = 0; i < Columns::kSteps; ++i, far += stride) {
+          _mm_prefetch(far, _MM_HINT_T1);
+          _mm_prefetch(far + stride / 2, _MM_HINT_T1);
+        }
         sums.template add<typename Columns::Dot>(words, columns.take());
       }
       if constexpr (Columns::kIntegers) {
@@ -154,6 +124,17 @@ struct MatrixQuantized {
       }
     }
     if constexpr (!Columns::kIntegers) sums.store(out, kMatrixCols);
+  }
+
+  static void tile(const QuantizedTile& t, const InterleavedRows* blocks, int64_t count,
+                   float* out) {
+    if constexpr (Few::kMostRows > 0) {
+      if (blocks->count <= Few::kMostRows) return Few::tile(t, blocks, count, out);
+    }
+    Fetch fetch(t, count);
+    for (int64_t b = 0; b < count; out += blocks[b].count * kMatrixCols, ++b) {
+      multiply(t, blocks[b], fetch, out);
+    }
   }
 
   static constexpr QuantizedKernel kernel() {

@@ -187,6 +187,18 @@ struct HalfBytes {
   static Bits part(Bits v, int i) { return masked<0x0f0f0f0f>(i == 0 ? v : shift_right<4>(v)); }
 };
 
+// Steps of whole words from as many bytes of half bytes: each gives two.
+inline void unpack_steps(const std::byte* packed, int64_t bytes, std::byte* steps) {
+  constexpr int64_t kStep = QuantizedShape::kStepBytes, kBits = sizeof(Bits);
+  for (int64_t from = 0; from < bytes; from += kStep, steps += 2 * kStep) {
+    for (int64_t i = 0; i < kStep; i += kBits) {
+      const Bits v = load_bits(packed + from + i);
+      for (int part = 0; part < 2; ++part)
+        store_bits(steps + part * kStep + i, HalfBytes::part(v, part));
+    }
+  }
+}
+
 #define UNMASK_INLINE __attribute__((always_inline))
 
 // body(0) … body(kCount - 1), each index a constant: GCC 12 unrolls long loops only after it has
@@ -204,6 +216,55 @@ UNMASK_INLINE inline void unrolled(Body body) {
   unrolled(body, std::make_integer_sequence<int, kCount>());
 }
 
+// Memory that is fetched ahead, a little in every step: not into the first level, which holds the
+// activations that every step reads.
+class Fetch {
+ public:
+  // `passes` times through the steps of a tile. Where that is once, memory bounds it: the tile
+  // itself, a little ahead. Else arithmetic does: the next tile, evenly over all passes.
+  Fetch(const QuantizedTile& t, int64_t passes) : passes_(passes), next_(begin_of(t.next)) {
+    if (passes == 1) {
+      at_ = begin_of(t.weights) + kAhead;
+      left_ = t.groups * t.steps * QuantizedShape::kStepBytes - kAhead;
+    }
+  }
+
+  // Bytes of a step that is done in so many turns.
+  int64_t stride(int64_t turns) const {
+    return (QuantizedShape::kStepBytes + passes_ * turns - 1) / (passes_ * turns);
+  }
+  // Where the next so many bytes begin.
+  const char* take(int64_t bytes) {
+    if (left_ <= 0) switch_to_next();
+    const char* const from = at_;
+    at_ += bytes;
+    left_ -= bytes;
+    return from;
+  }
+
+ private:
+  static constexpr int64_t kAhead = 8192;
+
+  static const char* begin_of(const std::byte* p) { return reinterpret_cast<const char*>(p); }
+  void switch_to_next() {
+    at_ = next_;
+    left_ = INT64_MAX;
+  }
+
+  int64_t passes_;
+  const char* next_;
+  const char* at_ = nullptr;
+  int64_t left_ = 0;  // before `next_`
+};
+
+// Some groups of a tile; of floats, one "group" of some steps.
+struct PartOfTile {
+  const std::byte* weights;
+  const bf16* scales;
+  int64_t groups, steps;
+  bool first, last;
+};
+
 template <class Dot, class Parts, int kMaxRows>
 struct QuantizedTiles {
   static constexpr int kMostRows = kMaxRows;
@@ -211,8 +272,9 @@ struct QuantizedTiles {
   static constexpr int64_t kTile = QuantizedShape::kTile;
   static constexpr int64_t kStepBytes = QuantizedShape::kStepBytes;
   static constexpr bool kIntegers = __is_same(typename Dot::Sum, Bits);
-  static constexpr int64_t kFloatSteps = 64;  // between two turns, as a group of integers is
-  static constexpr int64_t kChunk = 16;       // steps between decisions what to fetch
+  // Steps of a part that several blocks of rows go through: 8 KB, which stay in the first level.
+  static constexpr int64_t kPartSteps = 64;
+  static constexpr int64_t kChunk = 16;  // steps between decisions what to fetch
 
   static void interleave(const uint32_t* const* rows, int64_t count, int64_t words,
                          uint32_t* interleaved) {
@@ -261,24 +323,19 @@ struct QuantizedTiles {
     }
   }
 
+  // out [kRows][32] (+)= the rows times a part of the tile.
   template <int kRows>
-  static void rows_of_tile(const QuantizedTile& t, const InterleavedRows& x, float* out) {
+  static void rows_of_part(const PartOfTile& p, const InterleavedRows& x, Fetch& fetch,
+                           float* out) {
     // Vectors of outputs at a time: narrow ones take two turns at a group, unless rows are so few
     // that the sums of all outputs fit the registers.
     constexpr int kVectors = kLanes == 8 && kRows <= 2 ? 4 : 2;
-    // Every turn fetches its share, so that memory never waits for the next group.
     constexpr int64_t kTurns = kTile / (kVectors * kLanes);
-    const int64_t stride = (t.fetch_stride + kTurns - 1) / kTurns;
-    const char* far = reinterpret_cast<const char*>(t.fetch);
-    int64_t fetch_steps = t.fetch_steps * kTurns;
-    const int64_t together =
-        kIntegers || kVectors * kLanes == kTile ? t.steps : int64_t{kFloatSteps};
-    const int64_t groups = kIntegers ? t.groups : (t.steps + together - 1) / together;
-    const std::byte* group = t.weights;
+    const int64_t stride = fetch.stride(kTurns);
+    const std::byte* group = p.weights;
     const uint32_t* group_words = x.words;
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t left = t.steps - g * together;
-      const int64_t steps = kIntegers || left >= together ? together : left;
+    for (int64_t g = 0; g < p.groups; ++g) {
+      const bool first = p.first && g == 0, last = p.last && g + 1 == p.groups;
 #pragma GCC unroll 2
       for (int64_t column = 0; column < kTile; column += kVectors * kLanes) {
         const std::byte* w = group + column * 4;
@@ -289,22 +346,16 @@ struct QuantizedTiles {
             if constexpr (kIntegers) {
               sum[r][v] = broadcast_bits(x.start + g * kRows + r);
             } else {
-              sum[r][v] = g == 0 ? zero() : load(out + r * kTile + column + v * kLanes);
+              sum[r][v] = first ? zero() : load(out + r * kTile + column + v * kLanes);
             }
           });
         });
-        for (int64_t first = 0; first < steps; first += kChunk) {
-          const int64_t count = steps - first < kChunk ? steps - first : kChunk;
-          if (fetch_steps <= 0) {
-            far = reinterpret_cast<const char*>(t.fetch_next);
-            fetch_steps = INT64_MAX;
-          }
-          fetch_steps -= count;
-          for (int64_t s = 0; s < count; ++s, w += kStepBytes) {
-            // Not into the first level: that holds the activations, which every step reads.
+        for (int64_t begin = 0; begin < p.steps; begin += kChunk) {
+          const int64_t count = p.steps - begin < kChunk ? p.steps - begin : kChunk;
+          const char* far = fetch.take(count * stride);
+          for (int64_t s = 0; s < count; ++s, w += kStepBytes, far += stride) {
             _mm_prefetch(far, _MM_HINT_T1);
             if constexpr (kTurns == 1) _mm_prefetch(far + stride / 2, _MM_HINT_T1);
-            far += stride;
             Bits weights[kVectors];
             for (int v = 0; v < kVectors; ++v) weights[v] = load_bits(w + 4 * kLanes * v);
 #pragma GCC unroll 2
@@ -316,34 +367,66 @@ struct QuantizedTiles {
         unrolled<kVectors>([&](auto v) UNMASK_INLINE {
           float* const to = out + column + v * kLanes;
           if constexpr (kIntegers) {
-            const Vec scale = load_scales(t.scales + g * kTile + column + v * kLanes);
+            const Vec scale = load_scales(p.scales + g * kTile + column + v * kLanes);
             unrolled<kRows>([&](auto r) UNMASK_INLINE {
-              const Vec before = g == 0 ? zero() : load(to + r * kTile);
+              const Vec before = first ? zero() : load(to + r * kTile);
               const Vec all = before + to_floats(sum[r][v]) * scale;
-              store(to + r * kTile, g + 1 < groups ? all : all * broadcast(x.scale + r));
+              store(to + r * kTile, last ? all * broadcast(x.scale + r) : all);
             });
           } else {
             unrolled<kRows>([&](auto r) UNMASK_INLINE { store(to + r * kTile, sum[r][v]); });
           }
         });
       }
-      group += steps * kStepBytes;
-      group_words += steps * Parts::kParts * kWords * kRows;
+      group += p.steps * kStepBytes;
+      group_words += p.steps * Parts::kParts * kWords * kRows;
     }
   }
 
   template <int kRows = kMaxRows>
-  static void tile(const QuantizedTile& t, const InterleavedRows& x, float* out) {
+  static void add_part(const PartOfTile& part, const InterleavedRows& x, Fetch& fetch, float* out) {
     if (x.count == kRows) {
-      rows_of_tile<kRows>(t, x, out);
+      rows_of_part<kRows>(part, x, fetch, out);
     } else if constexpr (kRows > 1) {
-      tile<kRows - 1>(t, x, out);
+      add_part<kRows - 1>(part, x, fetch, out);
     }
   }
 
-  static constexpr QuantizedKernel kernel() {
-    return {kMaxRows, kRowWords, &interleave, &tile<kMaxRows>};
+  // `done` steps and groups of the tile have been multiplied before.
+  static void add_part(const PartOfTile& part, int64_t done_steps, int64_t done_groups,
+                       const InterleavedRows* blocks, int64_t count, Fetch& fetch, float* out) {
+    for (int64_t b = 0; b < count; ++b) {
+      InterleavedRows x = blocks[b];
+      x.words += done_steps * Parts::kParts * kWords * x.count;
+      x.start += done_groups * x.count;
+      add_part(part, x, fetch, out);
+      out += x.count * kTile;
+    }
   }
+
+  static void tile(const QuantizedTile& t, const InterleavedRows* blocks, int64_t count,
+                   float* out) {
+    Fetch fetch(t, count);
+    if constexpr (kIntegers) {
+      const int64_t fitting = kPartSteps / t.steps > 0 ? kPartSteps / t.steps : 1;
+      const int64_t at_once = count == 1 ? t.groups : fitting;
+      for (int64_t g = 0; g < t.groups; g += at_once) {
+        const int64_t left = t.groups - g, groups = left < at_once ? left : at_once;
+        add_part({t.weights + g * t.steps * kStepBytes, t.scales + g * kTile, groups, t.steps,
+                  g == 0, groups == left},
+                 g * t.steps, g, blocks, count, fetch, out);
+      }
+    } else {
+      const int64_t at_once = count == 1 && kLanes == 16 ? t.steps : kPartSteps;
+      for (int64_t s = 0; s < t.steps; s += at_once) {
+        const int64_t left = t.steps - s, steps = left < at_once ? left : at_once;
+        add_part({t.weights + s * kStepBytes, nullptr, 1, steps, s == 0, steps == left}, s, 0,
+                 blocks, count, fetch, out);
+      }
+    }
+  }
+
+  static constexpr QuantizedKernel kernel() { return {kMaxRows, kRowWords, &interleave, &tile}; }
 };
 
 }  // namespace

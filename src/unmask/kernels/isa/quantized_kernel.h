@@ -13,13 +13,8 @@ struct QuantizedTile {
   const std::byte* weights = nullptr;  // [groups][steps][32 words]
   const bf16* scales = nullptr;        // [groups][32]
   int64_t groups = 0;
-  int64_t steps = 0;  // of a group
-  // Memory to fetch ahead, `fetch_stride` bytes (at most 128) in every step: from `fetch` for the
-  // first `fetch_steps` steps of the tile (a multiple of 16), then from `fetch_next`.
-  const std::byte* fetch = nullptr;
-  int64_t fetch_stride = 0;
-  int64_t fetch_steps = 0;
-  const std::byte* fetch_next = nullptr;
+  int64_t steps = 0;                // of a group
+  const std::byte* next = nullptr;  // the weights that follow, to be fetched ahead: as many bytes
 };
 
 // Words that a tile may read past the last interleaved row, for matrix registers.
@@ -46,8 +41,8 @@ struct QuantizedKernel {
   void (*interleave)(const uint32_t* const* rows, int64_t count, int64_t words,
                      uint32_t* interleaved);
 
-  // out [count][32] = x · Wᵀ.
-  void (*tile)(const QuantizedTile& tile, const InterleavedRows& x, float* out);
+  // out [rows of all blocks][32] = x · Wᵀ, block after block.
+  void (*tile)(const QuantizedTile& tile, const InterleavedRows* blocks, int64_t count, float* out);
 };
 
 // Of the instruction set in use (isa.h).
