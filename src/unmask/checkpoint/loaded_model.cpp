@@ -17,7 +17,8 @@ Result<Model> map_model(const std::string& directory, const LoadOptions& options
   if (options.expert_memory) {
     UNMASK_TRY_STATUS(file->limit_expert_memory(*options.expert_memory));
   }
-  return Model::from_weights(config, {.precision = options.precision}, file->weights(), file);
+  return Model::from_weights(config, {.precision = options.precision.value_or(kPackedPrecision)},
+                             file->weights(), file);
 }
 
 }  // namespace
@@ -32,7 +33,8 @@ Result<Model> load_model(const std::string& directory, const LoadOptions& option
   }
   UNMASK_TRY(ModelConfig config, load_model_config(directory));
   if (options.adjust) UNMASK_TRY_STATUS(options.adjust(config));
-  UNMASK_TRY(Model model, Model::create(config, {.precision = options.precision}));
+  UNMASK_TRY(Model model,
+             Model::create(config, {.precision = options.precision.value_or(Precision::f32)}));
   UNMASK_TRY_STATUS(load_parameters(directory, config, model.parameters()));
   return model;
 }

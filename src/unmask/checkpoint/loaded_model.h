@@ -9,8 +9,11 @@
 
 namespace unmask {
 
+// How a packed model multiplies what is not in its weights: attention.
+inline constexpr Precision kPackedPrecision = Precision::bf16;
+
 struct LoadOptions {
-  Precision precision = Precision::f32;
+  std::optional<Precision> precision = {};  // else f32, of packed models kPackedPrecision
   // May change what the model computes, but not its parameters.
   std::function<Status(ModelConfig&)> adjust = {};
   std::optional<int64_t> expert_memory = {};  // bytes; packed models only

@@ -40,7 +40,7 @@ Result<Model> random_model(const BenchStepArguments& a, ModelConfig config) {
   UNMASK_TRY_STATUS(validate(config));
   UNMASK_TRY(const PackedFormat format, packed_format(a.flags.format, a.flags.group));
   UNMASK_TRY(const auto weights, RandomWeights::create(config, format, 1, a.unique));
-  return Model::from_weights(config, {}, weights->weights(), weights);
+  return Model::from_weights(config, {.precision = kPackedPrecision}, weights->weights(), weights);
 }
 
 double mean_unique(const StepMeasurement& m, const ModelConfig& config) {
@@ -110,6 +110,7 @@ Status bench_layer(BenchStepArguments a) {
   one.seconds /= config.layers;
   one.bytes /= config.layers;
   one.operations /= config.layers;
+  one.bf16_operations /= config.layers;
   one.f32_operations /= config.layers;
   print(a, "a layer of " + described(a, model.config()), m, one, model.config());
   return {};

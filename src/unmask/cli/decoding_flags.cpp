@@ -1,6 +1,7 @@
 #include "unmask/cli/decoding_flags.h"
 
 #include <map>
+#include <optional>
 #include <string_view>
 
 #include <CLI/CLI.hpp>
@@ -14,10 +15,11 @@
 namespace unmask::cli {
 namespace {
 
-// "f32" or "bf16".
-Result<Precision> parse_precision(const std::string& name) {
-  if (name == "f32") return Precision::f32;
-  if (name == "bf16") return Precision::bf16;
+// "f32", "bf16", or nothing.
+Result<std::optional<Precision>> parse_precision(const std::string& name) {
+  if (name.empty()) return std::optional<Precision>();
+  if (name == "f32") return std::optional(Precision::f32);
+  if (name == "bf16") return std::optional(Precision::bf16);
   return usage_error("precision \"{}\": expected f32 or bf16", name);
 }
 
@@ -62,7 +64,9 @@ void DecodingFlags::add_to(CLI::App& command) {
           "Keep keys and values of finished blocks: auto (where that changes nothing), "
           "on, off; with attention to the whole canvas use old ones: prefix, dual, vicinity")
       ->capture_default_str();
-  group->add_option("--precision", precision, "f32 or bf16")->capture_default_str();
+  group->add_option("--precision", precision,
+                    "f32 or bf16, by default f32; of a packed model that of its attention, by "
+                    "default bf16");
   group
       ->add_option("--expert-memory", expert_memory,
                    "Of a packed model, keep no more than so much of the experts in memory: 2GiB")
@@ -71,7 +75,7 @@ void DecodingFlags::add_to(CLI::App& command) {
 }
 
 Result<Model> DecodingFlags::load(const std::string& checkpoint) const {
-  UNMASK_TRY(const Precision parsed, parse_precision(precision));
+  UNMASK_TRY(const std::optional<Precision> parsed, parse_precision(precision));
   return load_model(checkpoint,
                     {.precision = parsed,
                      .adjust = [this](ModelConfig& config) { return routing.apply(config); },

@@ -14,7 +14,7 @@ namespace {
 
 // What a step has to read and to compute.
 struct Work {
-  double bytes = 0, operations = 0, f32_operations = 0;
+  double bytes = 0, operations = 0, bf16_operations = 0, f32_operations = 0;
 
   void multiply(const Weight& weight, int64_t rows) {
     if (const auto* packed = std::get_if<QuantizedMatrix>(&weight)) {
@@ -40,13 +40,13 @@ int64_t unique_experts(const Assignment& a) {
   return used;
 }
 
-void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights,
+void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights, Precision precision,
                const Assignment& assignment, int64_t rows, int64_t positions, Work& work) {
   work.multiply(weights.attention.qkv, rows);
   work.multiply(weights.attention.out, rows);
   work.bytes +=
       2.0 * sizeof(float) * static_cast<double>(positions * config.kv_heads * config.head_dim);
-  work.f32_operations +=
+  (precision == Precision::f32 ? work.f32_operations : work.bf16_operations) +=
       4.0 * static_cast<double>(rows * positions * config.heads * config.head_dim);
   if (!weights.moe.router.empty()) work.multiply(weights.moe.router, rows);
   if (const auto* shared = std::get_if<QuantizedFeedForward>(&weights.moe.shared)) {
@@ -59,13 +59,12 @@ void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights,
   }
 }
 
-Work work_of(const Model& model, const Tape& tape, int64_t rows, int64_t positions,
-             int64_t logit_rows) {
+Work work_of(Model& model, const Tape& tape, int64_t rows, int64_t positions, int64_t logit_rows) {
   Work work;
   const ModelWeights& weights = model.weights();
   for (size_t i = 0; i < weights.layers.size(); ++i) {
-    add_layer(model.config(), weights.layers[i], tape.layers[i].routing.assignment, rows, positions,
-              work);
+    add_layer(model.config(), weights.layers[i], model.options().precision,
+              tape.layers[i].routing.assignment, rows, positions, work);
   }
   if (logit_rows > 0) work.multiply(weights.head, logit_rows);
   return work;
@@ -139,7 +138,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
   StepMeasurement result;
   result.cache_bytes = cache.bytes();
   result.unique_experts.resize(static_cast<size_t>(config.layers));
-  std::vector<double> seconds, read_rates, peaks, f32_peaks;
+  std::vector<double> seconds, read_rates, peaks, bf16_peaks, f32_peaks;
   Work work;
   const ExpertCache* const experts = expert_cache_of(model.weights());
   ExpertCache::Counts before;
@@ -173,18 +172,22 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
     const Work now = work_of(model, tape, b.tokens, b.context + b.tokens, std::ssize(rows));
     work.bytes += share * now.bytes;
     work.operations += share * now.operations;
+    work.bf16_operations += share * now.bf16_operations;
     work.f32_operations += share * now.f32_operations;
     read_rates.push_back(measure_read_bandwidth());
     peaks.push_back(arithmetic_rate(peak_kernel_of(model.weights())));
+    bf16_peaks.push_back(arithmetic_rate(peak_kernel(Precision::bf16)));
     f32_peaks.push_back(arithmetic_rate(peak_kernel(Precision::f32)));
   }
   if (experts) result.experts = experts->counts().since(before);
   result.step = {.seconds = median(seconds),
                  .bytes = work.bytes,
                  .operations = work.operations,
+                 .bf16_operations = work.bf16_operations,
                  .f32_operations = work.f32_operations,
                  .read_bytes_per_second = median(read_rates),
                  .peak = median(peaks),
+                 .bf16_peak = median(bf16_peaks),
                  .f32_peak = median(f32_peaks)};
   return result;
 }

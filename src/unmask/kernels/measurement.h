@@ -12,14 +12,18 @@ struct Measurement {
   double seconds = 0;
   double bytes = 0;                  // of weights, scales, keys and values that have to be read
   double operations = 0;             // of the format's arithmetic, two for each multiply-add
-  double f32_operations = 0;         // of what is computed in f32 in any format
+  double bf16_operations = 0;        // of what is computed in bf16 in any format
+  double f32_operations = 0;         // … and in f32
   double read_bytes_per_second = 0;  // streamed from memory
   double peak = 0;                   // operations per second
+  double bf16_peak = 0;
   double f32_peak = 0;
 
   double memory_seconds() const { return bytes / read_bytes_per_second; }
   double compute_seconds() const {
-    return operations / peak + (f32_operations > 0 ? f32_operations / f32_peak : 0);
+    const auto seconds = [](double count, double rate) { return count > 0 ? count / rate : 0; };
+    return seconds(operations, peak) + seconds(bf16_operations, bf16_peak) +
+           seconds(f32_operations, f32_peak);
   }
   double floor_seconds() const { return std::max(memory_seconds(), compute_seconds()); }
 };
