@@ -61,7 +61,7 @@ struct NoRows {
 // them.
 template <class Columns, class Registers, class Few>
 struct MatrixQuantized {
-  static constexpr int64_t kGroupsAtOnce = 4;
+  static constexpr int kGroupsAtOnce = 4;
   using GroupSums = int32_t[kMatrixRows * kMatrixCols];
 
   // [words / 16][count][16]
@@ -77,23 +77,26 @@ struct MatrixQuantized {
     }
   }
 
-  // out [rows][32] (+)= sum over groups [g, g + count) of (sums + start) * scales, and at last *
+  // out [rows][32] (+)= sum over kCount groups from g on of (sums + start) * scales, and at last *
   // the scales of the rows.
-  static void add_groups(const GroupSums* sums, int64_t g, int64_t count, const QuantizedTile& t,
+  template <int kCount>
+  static void add_groups(const GroupSums* sums, int64_t g, const QuantizedTile& t,
                          const InterleavedRows& x, float* out) {
     const int64_t rows = x.count;
-    const bool first = g == 0, last = g + count == t.groups;
+    const bool first = g == 0, last = g + kCount == t.groups;
     for (int64_t j = 0; j < kMatrixCols; j += kLanes) {
-      Vec scale[kGroupsAtOnce];
-      for (int64_t i = 0; i < count; ++i)
+      Vec scale[kCount];
+      unrolled<kCount>([&](auto i) UNMASK_INLINE {
         scale[i] = load_scales(t.scales + (g + i) * kMatrixCols + j);
-      for (int64_t r = 0; r < rows; ++r) {
-        float* const to = out + r * kMatrixCols + j;
+      });
+      const int32_t* start = x.start + g * rows;
+      float* to = out + j;
+      for (int64_t r = 0; r < rows; ++r, ++start, to += kMatrixCols) {
         Vec all = first ? zero() : load(to);
-        for (int64_t i = 0; i < count; ++i) {
-          const Bits start = broadcast_bits(x.start + (g + i) * rows + r);
-          all = all + to_floats(add_32(load_bits(sums[i] + r * kMatrixCols + j), start)) * scale[i];
-        }
+        unrolled<kCount>([&](auto i) UNMASK_INLINE {
+          const Bits sum = load_bits(sums[i] + r * kMatrixCols + j);
+          all = all + to_floats(add_32(sum, broadcast_bits(start + i * rows))) * scale[i];
+        });
         store(to, last ? all * broadcast(x.scale + r) : all);
       }
     }
@@ -118,8 +121,10 @@ struct MatrixQuantized {
       if constexpr (Columns::kIntegers) {
         const int64_t place = g % kGroupsAtOnce;
         sums.store_all(of_groups[place]);
-        if (place + 1 == kGroupsAtOnce || g + 1 == t.groups) {
-          add_groups(of_groups, g - place, place + 1, t, x, out);
+        if (place + 1 == kGroupsAtOnce) {
+          add_groups<kGroupsAtOnce>(of_groups, g - place, t, x, out);
+        } else if (g >= t.groups / kGroupsAtOnce * kGroupsAtOnce) {
+          add_groups<1>(of_groups + place, g, t, x, out);
         }
       }
     }
