@@ -298,10 +298,13 @@ TEST_P(QuantizedKernels, TilesOfAnyHeightAgreeWithTheTwin) {
     for (int64_t rows = 1; rows <= c.kernel->max_rows; ++rows) {
       const ActivationRows converted(thread_scratch(), s, rows);
       const InterleavedBlocks blocks(thread_scratch(), *c.kernel, s, rows);
-      blocks.fill(0, rows, [&](int64_t i) {
-        convert_row(s, x.view().row(i), converted[i]);
-        return converted[i];
-      });
+      const RowBlocks cut(rows, *c.kernel);
+      for (int64_t b = 0; b < cut.count; ++b) {
+        blocks.fill(cut.first(b), cut.height(b), [&](int64_t i) {
+          convert_row(s, x.view().row(cut.first(b) + i), converted[cut.first(b) + i]);
+          return converted[cut.first(b) + i];
+        });
+      }
       TestMatrix out(rows, 32), expected(rows, 32);
       const TileOf tile = {matrix, 0};
       multiply_tile(tile, blocks, 0, rows, tile, out.view().data);

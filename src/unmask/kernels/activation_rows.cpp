@@ -100,7 +100,7 @@ void multiply_tile(const TileOf& tile, const InterleavedBlocks& x, int64_t first
       _mm_prefetch(scales + i, _MM_HINT_T1);
     }
   }
-  const RowBlocks blocks(count, x.kernel().max_rows);
+  const RowBlocks blocks(count, x.kernel());
   ArenaScope scope(thread_scratch());
   auto* const rows = thread_scratch().take<InterleavedRows>(blocks.count);
   for (int64_t b = 0; b < blocks.count; ++b) {

@@ -80,12 +80,13 @@ class InterleavedBlocks {
   float* scale_;
 };
 
-// `rows` cut into blocks of nearly equal height, none above `most`.
+// `rows` cut into blocks of nearly equal height, none too high for the kernel.
 struct RowBlocks {
   int64_t rows;
   int64_t count;
 
-  RowBlocks(int64_t rows, int64_t most) : rows(rows), count((rows + most - 1) / most) {}
+  RowBlocks(int64_t rows, const QuantizedKernel& kernel)
+      : rows(rows), count((rows + kernel.most_rows(rows) - 1) / kernel.most_rows(rows)) {}
   int64_t first(int64_t block) const { return block * rows / count; }
   int64_t height(int64_t block) const { return first(block + 1) - first(block); }
 };

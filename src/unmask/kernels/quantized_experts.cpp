@@ -49,11 +49,12 @@ std::span<const Active> active_experts(const Slots& slots) {
   return {active, static_cast<size_t>(count)};
 }
 
-std::span<const Block> row_blocks(std::span<const Active> active, int64_t slots, int64_t most) {
+std::span<const Block> row_blocks(std::span<const Active> active, int64_t slots,
+                                  const QuantizedKernel& kernel) {
   Block* const all = thread_scratch().take<Block>(slots);
   size_t count = 0;
   for (const Active& a : active) {
-    const RowBlocks blocks(a.rows, most);
+    const RowBlocks blocks(a.rows, kernel);
     for (int64_t b = 0; b < blocks.count; ++b) {
       all[count++] = {a.slot + blocks.first(b), blocks.height(b)};
     }
@@ -145,13 +146,13 @@ void forward(ConstMatrix x, const QuantizedExperts& weights, const Slots& slots,
   const QuantizedShape& in = weights.form.up;
   const QuantizedShape& out = weights.form.down;
 
-  const auto up_blocks = row_blocks(active, slots.count(), quantized_kernel(in).max_rows);
+  const auto up_blocks = row_blocks(active, slots.count(), quantized_kernel(in));
   const InterleavedBlocks tokens = gather_tokens(x, in, slots, up_blocks);
   const Matrix h = thread_scratch().matrix(slots.count(), in.rows);
   gate_and_up(tokens, weights, active, slots, h);
 
   const QuantizedKernel& kernel = quantized_kernel(out);
-  const auto down_blocks = row_blocks(active, slots.count(), kernel.max_rows);
+  const auto down_blocks = row_blocks(active, slots.count(), kernel);
   const InterleavedBlocks hidden(thread_scratch(), kernel, out, slots.count());
   parallel_for(std::ssize(down_blocks), [&](int64_t b) {
     const Block& block = down_blocks[b];

@@ -19,7 +19,7 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
   const QuantizedKernel& kernel = quantized_kernel(s);
   ArenaScope scope(thread_scratch());
   const InterleavedBlocks rows(thread_scratch(), kernel, s, x.rows);
-  const RowBlocks blocks(x.rows, kernel.max_rows);
+  const RowBlocks blocks(x.rows, kernel);
   parallel_for(blocks.count, [&](int64_t b) {
     ArenaScope block_scope(thread_scratch());
     const ActivationRows converted(thread_scratch(), s, blocks.height(b));

@@ -131,8 +131,8 @@ const GemmKernel kGemmBf16 = MatrixGemm<Bf16Pairs, AmxRegisters>::kernel();
 const QuantizedKernel kBf16 =
     MatrixQuantized<StoredColumns<MatrixPairDot, false>, AmxRegisters, NoRows>::kernel();
 const QuantizedKernel kInt8 = MatrixQuantized<StoredColumns<MatrixByteDot, true>, AmxRegisters,
-                                              QuantizedTiles<ByteDot, WholeWords, 8>>::kernel();
-const QuantizedKernel kInt4 =
-    MatrixQuantized<HalfByteColumns, AmxRegisters, QuantizedTiles<ByteDot, HalfBytes, 8>>::kernel();
+                                              QuantizedTiles<ByteDot, WholeWords, 12>>::kernel();
+const QuantizedKernel kInt4 = MatrixQuantized<HalfByteColumns, AmxRegisters,
+                                              QuantizedTiles<ByteDot, HalfBytes, 12>>::kernel();
 
 }  // namespace unmask::amx

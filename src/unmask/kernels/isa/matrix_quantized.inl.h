@@ -57,8 +57,8 @@ struct NoRows {
   static constexpr int kMostRows = 0, kRowWords = 1;
 };
 
-// `Few` multiplies few rows in vectors, which takes less time than filling registers and emptying
-// them.
+// `Few` multiplies one block or two of few rows in vectors, which takes less time than filling
+// registers and emptying them.
 template <class Columns, class Registers, class Few>
 struct MatrixQuantized {
   static constexpr int kGroupsAtOnce = 4;
@@ -143,7 +143,7 @@ struct MatrixQuantized {
   }
 
   static constexpr QuantizedKernel kernel() {
-    return {kMatrixRows, Few::kRowWords, &interleave, &tile};
+    return {kMatrixRows, Few::kRowWords, 2 * Few::kMostRows, Few::kMostRows, &interleave, &tile};
   }
 };
 

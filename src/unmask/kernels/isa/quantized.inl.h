@@ -426,7 +426,9 @@ struct QuantizedTiles {
     }
   }
 
-  static constexpr QuantizedKernel kernel() { return {kMaxRows, kRowWords, &interleave, &tile}; }
+  static constexpr QuantizedKernel kernel() {
+    return {kMaxRows, kRowWords, 0, 0, &interleave, &tile};
+  }
 };
 
 }  // namespace
