@@ -42,7 +42,8 @@ TEST_F(FilesTest, NamesThePathThatFails) {
     ASSERT_FALSE(bytes.ok());
     EXPECT_NE(bytes.error().message.find(path), std::string::npos) << bytes.error().message;
   }
-  const std::string path = directory_.path("no/such/folder");
+  ASSERT_TRUE(write_file_atomically(directory_.path("made/on the way/file"), "x").ok());
+  const std::string path = directory_.path("made/on the way/file/is no folder");
   const Status written = write_file_atomically(path, "x");
   ASSERT_FALSE(written.ok());
   EXPECT_NE(written.error().message.find(path), std::string::npos) << written.error().message;

@@ -364,9 +364,9 @@ TEST_F(Route, ExitCodesTellUsageFromFailure) {
   EXPECT_EQ(run("policy.toml", "in", "out").exit_code, 0);
   EXPECT_EQ(run("absent.toml", "in", "out").exit_code, 1);
   EXPECT_EQ(run("policy.toml", "absent", "out").exit_code, 1);
-  const Outcome unwritable = run("policy.toml", "in", "no/such/directory/out");
+  const Outcome unwritable = run("policy.toml", "in", "policy.toml/out");
   EXPECT_EQ(unwritable.exit_code, 1);
-  EXPECT_NE(unwritable.output.find("no/such/directory/out"), std::string::npos);
+  EXPECT_NE(unwritable.output.find("policy.toml"), std::string::npos);
   EXPECT_EQ(run("policy.toml", "in", "in").exit_code, 2);
   EXPECT_TRUE(Safetensors::open(path("in")).ok()) << "the input is still there";
   EXPECT_EQ(run_unmask("route").exit_code, 2);

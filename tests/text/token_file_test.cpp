@@ -86,7 +86,9 @@ TEST(TokenFile, AnUnfinishedWriterLeavesNothing) {
     ASSERT_TRUE(writer.value()->append(Ids{1}));
   }
   EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
-  EXPECT_FALSE(TokenFileWriter::create(directory.path("missing/data"), 258, kEnd));
+  EXPECT_TRUE(TokenFileWriter::create(directory.path("made/data"), 258, kEnd));
+  directory.write("file", "");
+  EXPECT_FALSE(TokenFileWriter::create(directory.path("file/data"), 258, kEnd));
 }
 
 TEST(TokenFile, JoinsDocumentsThatHaveNoEndToken) {

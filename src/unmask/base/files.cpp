@@ -62,7 +62,16 @@ Result<std::string> read_file(const std::string& path) {
   }
 }
 
+Status make_parent(const std::string& path) {
+  const std::string parent = parent_of(path);
+  std::error_code code;
+  fs::create_directories(parent, code);
+  if (code) return failure("{}: cannot create {}: {}", path, parent, code.message());
+  return {};
+}
+
 Status write_file_atomically(const std::string& path, std::string_view bytes) {
+  UNMASK_TRY_STATUS(make_parent(path));
   const std::string staging = path + ".partial";
   const auto give_up = [&](const char* what) {
     const Error error = failure("{}: cannot {}: {}", path, what, std::strerror(errno));

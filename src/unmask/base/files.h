@@ -11,7 +11,11 @@ namespace unmask {
 // The whole file as bytes.
 Result<std::string> read_file(const std::string& path);
 
+// Makes the directory that `path` lies in, where there is none.
+Status make_parent(const std::string& path);
+
 // Writes, syncs and renames: after a crash the path holds the old bytes or the new, never a part.
+// Makes the directory it lies in.
 Status write_file_atomically(const std::string& path, std::string_view bytes);
 
 // Keeps the first `size` bytes of a file, which is made when it is not there, puts `bytes` in place

@@ -214,6 +214,7 @@ Result<std::unique_ptr<TokenFileWriter>> TokenFileWriter::create(const std::stri
   writer->vocab_size_ = vocab_size;
   writer->end_token_ = end_token;
   const std::string path = prefix + ".bin.partial";
+  UNMASK_TRY_STATUS(make_parent(path));
   writer->file_.reset(std::fopen(path.c_str(), "wb"));
   if (!writer->file_) return failure("{}: cannot create: {}", path, std::strerror(errno));
   return writer;
