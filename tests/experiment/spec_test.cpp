@@ -65,6 +65,38 @@ TEST_F(SpecTest, ReadsArmsStagesAndData) {
   EXPECT_EQ(spec->needs.size(), 1u);
 }
 
+TEST_F(SpecTest, LaysWhatATaskHasUnderItsStagesAndData) {
+  const auto spec = read(R"(
+title = "A test"
+[task.sorting]
+set = { count = 3 }
+count = 10
+sampler = "threshold"
+[[data]]
+task = "sorting"
+count = 7
+[[arms]]
+name = "a"
+stages = [
+  { train = "a.toml" },
+  { task = "sorting", count = 5 },
+  { task = "sorting", name = "other", set = { count = 4 } },
+  { task = "addition", name = "sum" },
+]
+)");
+  ASSERT_TRUE(spec) << spec.error().message;
+  EXPECT_EQ(spec->data[0].settings["count"], 3);
+  EXPECT_EQ(spec->data[0].count, 7);
+  const auto& stages = spec->arms[0].stages;
+  EXPECT_FALSE(stages[0].keys.contains("set"));
+  EXPECT_EQ(stages[1].keys["set"]["count"], 3);
+  EXPECT_EQ(stages[1].keys["count"], 5);
+  EXPECT_EQ(stages[1].keys["sampler"], "threshold");
+  EXPECT_EQ(stages[2].keys["set"]["count"], 4);
+  EXPECT_EQ(stages[2].keys["count"], 10);
+  EXPECT_FALSE(stages[3].keys.contains("count"));
+}
+
 TEST_F(SpecTest, TheQuickFormIsSmallerAndNeedsNoCorpus) {
   const auto spec = read(kText, true);
   ASSERT_TRUE(spec) << spec.error().message;
@@ -89,6 +121,8 @@ TEST_F(SpecTest, SaysWhatIsWrong) {
             std::string::npos);
   EXPECT_NE(error_of(arm + "stages = []\n[[arms]]\nname = 'a'\n").find("twice"), std::string::npos);
   EXPECT_NE(error_of(arm + "stages = 5").find("array"), std::string::npos);
+  EXPECT_NE(error_of("title = 'x'\n[task.sortign]\ncount = 1").find("sortign"), std::string::npos);
+  EXPECT_NE(error_of("title = 'x'\n[task.sorting]\ncuont = 1").find("cuont"), std::string::npos);
   EXPECT_NE(read_experiment(directory_.path(), "tset", false).error().message.find("test"),
             std::string::npos);
 }

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include <fmt/ranges.h>
 
 #include "unmask/base/document.h"
+#include "unmask/evaluate/tasks/registry.h"
 #include "unmask/experiment/stage.h"
 
 namespace unmask {
@@ -30,16 +32,43 @@ void read_tables(Fields& fields, std::string_view key, const std::string& file, 
   }
 }
 
-void read_data(Fields& fields, DataSpec& data) {
+// [task.NAME]: keys of every stage that asks the task, unless it says otherwise, and the `set` of
+// its data.
+using TaskDefaults = std::map<std::string, json>;
+
+const json* find_or(Fields& fields, const json& defaults, const std::string& key) {
+  const json* const value = fields.find(key);
+  return value ? value : defaults.contains(key) ? &defaults[key] : nullptr;
+}
+
+const json& defaults_of(const TaskDefaults& tasks, const std::string& task) {
+  static const json kNone = json::object();
+  const auto found = tasks.find(task);
+  return found == tasks.end() ? kNone : found->second;
+}
+
+void read_task_defaults(Fields& fields, TaskDefaults& tasks) {
+  for (const std::string& task : task_names()) {
+    fields.table(task, [&](Fields& table) {
+      json& defaults = tasks[task] = json::object();
+      for (const std::string& key : stage_keys("task")) {
+        if (const json* const value = table.find(key)) defaults[key] = *value;
+      }
+    });
+  }
+}
+
+void read_data(Fields& fields, const TaskDefaults& tasks, DataSpec& data) {
   fields.require("task", data.task);
   data.name = data.task;
   fields.read("name", data.name);
-  if (const json* const settings = fields.find("set")) data.settings = *settings;
+  const json* const settings = find_or(fields, defaults_of(tasks, data.task), "set");
+  if (settings) data.settings = *settings;
   fields.require("count", data.count);
   fields.read("seed", data.seed);
 }
 
-void read_stage(Fields& fields, StageSpec& stage) {
+void read_stage(Fields& fields, const TaskDefaults& tasks, StageSpec& stage) {
   for (const std::string& kind : stage_kinds()) {
     const json* const value = fields.find(kind);
     if (value == nullptr) continue;
@@ -56,18 +85,21 @@ void read_stage(Fields& fields, StageSpec& stage) {
   }
   fields.read("name", stage.name);
   fields.read("from", stage.from);
+  const json& what = stage.keys["what"];
+  const bool asks = stage.kind == "task" && what.is_string();
+  const json& defaults = defaults_of(tasks, asks ? what.get<std::string>() : "");
   for (const std::string& key : stage_keys(stage.kind)) {
-    if (const json* const value = fields.find(key)) stage.keys[key] = *value;
+    if (const json* const value = find_or(fields, defaults, key)) stage.keys[key] = *value;
   }
 }
 
-void read_arm(Fields& fields, const std::string& file, ArmSpec& arm) {
+void read_arm(Fields& fields, const std::string& file, const TaskDefaults& tasks, ArmSpec& arm) {
   fields.require("name", arm.name);
   arm.label = arm.name;
   fields.read("label", arm.label);
   read_tables(fields, "stages", file, [&](Fields& table) {
     StageSpec stage;
-    read_stage(table, stage);
+    read_stage(table, tasks, stage);
     arm.stages.push_back(std::move(stage));
   });
 }
@@ -172,9 +204,12 @@ Result<ExperimentSpec> read_experiment(const std::string& root, const std::strin
   fields.read("needs", spec.needs);
   fields.read_between("first_seed", spec.first_seed, 1);
   fields.read_between("seeds", spec.seeds, 1);
-  read_tables(fields, "data", file, [&](Fields& f) { read_data(f, spec.data.emplace_back()); });
+  TaskDefaults tasks;
+  fields.table("task", [&](Fields& f) { read_task_defaults(f, tasks); });
+  read_tables(fields, "data", file,
+              [&](Fields& f) { read_data(f, tasks, spec.data.emplace_back()); });
   read_tables(fields, "arms", file,
-              [&](Fields& f) { read_arm(f, file, spec.arms.emplace_back()); });
+              [&](Fields& f) { read_arm(f, file, tasks, spec.arms.emplace_back()); });
   fields.table("quick", [&](Fields& f) { read_quick(f, spec); });
   UNMASK_TRY_STATUS(fields.finish());
   UNMASK_TRY_STATUS(check_names(spec, file));
