@@ -2,7 +2,8 @@
 // oneDNN's time / ours. oneDNN reads weights it has packed before ("packed"), as a model that does
 // not change may; training packs them in every step ("packing"), which is what ours always does.
 // Built where libdnnl-dev is installed.
-//   bench_dense [ROUNDS]
+//   OMP_WAIT_POLICY=passive bench_dense [ROUNDS]
+// (oneDNN's threads would otherwise wait in a loop while ours work.)
 #include "tests/support/numeric.h"
 #include <algorithm>
 #include <chrono>
