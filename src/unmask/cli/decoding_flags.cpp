@@ -15,11 +15,10 @@
 namespace unmask::cli {
 namespace {
 
-// "f32", "bf16", or nothing.
-Result<std::optional<Precision>> parse_precision(const std::string& name) {
-  if (name.empty()) return std::optional<Precision>();
-  if (name == "f32") return std::optional(Precision::f32);
-  if (name == "bf16") return std::optional(Precision::bf16);
+// "f32" or "bf16".
+Result<Precision> parse_precision(const std::string& name) {
+  if (name == "f32") return Precision::f32;
+  if (name == "bf16") return Precision::bf16;
   return usage_error("precision \"{}\": expected f32 or bf16", name);
 }
 
@@ -75,7 +74,10 @@ void DecodingFlags::add_to(CLI::App& command) {
 }
 
 Result<Model> DecodingFlags::load(const std::string& checkpoint) const {
-  UNMASK_TRY(const std::optional<Precision> parsed, parse_precision(precision));
+  std::optional<Precision> parsed;
+  if (precision) {
+    UNMASK_TRY(parsed, parse_precision(*precision));
+  }
   return load_model(checkpoint,
                     {.precision = parsed,
                      .adjust = [this](ModelConfig& config) { return routing.apply(config); },

@@ -22,7 +22,7 @@ struct DecodingFlags {
   uint64_t seed = 0;
   std::vector<std::string> stop;
   std::string cache = "auto";
-  std::string precision;
+  std::optional<std::string> precision;
   std::optional<int64_t> expert_memory;
   RoutingFlags routing;
 

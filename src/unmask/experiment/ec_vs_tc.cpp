@@ -78,8 +78,10 @@ std::vector<Condition> half_the_time(const Results& results) {
 }
 
 std::vector<Condition> same_quality(const Results& results) {
+  std::vector<std::string> arms = {kTokens};
+  if (const std::string best = best_token_choice(results); best != kTokens) arms.push_back(best);
   std::vector<Condition> conditions;
-  for (const std::string& arm : {std::string(kTokens), best_token_choice(results)}) {
+  for (const std::string& arm : arms) {
     conditions.push_back({.what = "loss of expert choice over that of " + results.label(arm),
                           .value = paired_interval(results.values(kExperts, "train.loss"),
                                                    results.values(arm, "train.loss"), quotient),

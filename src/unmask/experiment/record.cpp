@@ -25,9 +25,6 @@ void visit_measured(Of& measured, Visit&& visit) {
 }  // namespace
 
 Status write_stage_record(const std::string& directory, const StageRecord& record) {
-  std::error_code code;
-  fs::create_directories(directory, code);
-  if (code) return failure("{}: cannot create: {}", directory, code.message());
   json document = {{"description", record.description}, {"seconds", record.seconds}};
   visit_measured(record.measured,
                  [&](const char* key, const json& member) { document[key] = member; });

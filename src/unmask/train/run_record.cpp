@@ -55,9 +55,6 @@ Status check_record(const std::string& run_directory, const nlohmann::json& docu
 }
 
 Status write_record(const std::string& run_directory, const nlohmann::json& document) {
-  std::error_code code;
-  fs::create_directories(run_directory, code);
-  if (code) return failure("{}: cannot create: {}", run_directory, code.message());
   return write_file_atomically(record_path(run_directory), document.dump(2) + "\n");
 }
 

@@ -15,11 +15,8 @@ namespace unmask::avx512_bf16 {
 
 namespace {
 
-struct PairDot {
+struct PairDot : WholeWordDot {
   using Sum = Vec;
-  static constexpr int kRowWords = 1, kWords = 1, kAtOnce = 1;
-  static void split(Bits v, int /*i*/, Bits* w) { w[0] = v; }
-  static void split_row(Bits v, Bits* x) { x[0] = v; }
   static void add(Sum& sum, const Bits* w, const Bits* x) {
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x[0]), "v"(w[0]));
   }

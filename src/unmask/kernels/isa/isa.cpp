@@ -121,36 +121,26 @@ bool whole_registers(const QuantizedShape& shape) {
   return shape.row_words() / shape.groups() % kWords == 0;
 }
 
-const QuantizedKernel& matrix_kernel(WeightFormat format, const QuantizedKernel& bf16,
-                                     const QuantizedKernel& int8, const QuantizedKernel& int4) {
-  return format == WeightFormat::bf16 ? bf16 : format == WeightFormat::int8 ? int8 : int4;
-}
-
 }  // namespace
 
 const QuantizedKernel& quantized_kernel(const QuantizedShape& shape) {
   const Isa isa = isa_in_use();
+  const auto of = [&](const QuantizedKernel& bf16, const QuantizedKernel& int8,
+                      const QuantizedKernel& int4) -> const QuantizedKernel& {
+    return shape.format == WeightFormat::bf16   ? bf16
+           : shape.format == WeightFormat::int8 ? int8
+                                                : int4;
+  };
   if (whole_registers(shape)) {
     if (spelled_out() == SpelledOut::matrix) {
-      return matrix_kernel(shape.format, avx2::kBf16Matrix, avx2::kInt8Matrix, avx2::kInt4Matrix);
+      return of(avx2::kBf16Matrix, avx2::kInt8Matrix, avx2::kInt4Matrix);
     }
-    if (isa == Isa::amx) {
-      return matrix_kernel(shape.format, amx::kBf16, amx::kInt8, amx::kInt4);
-    }
+    if (isa == Isa::amx) return of(amx::kBf16, amx::kInt8, amx::kInt4);
   }
-  const auto of = [&](const QuantizedKernel& narrow, const QuantizedKernel& wide,
-                      const QuantizedKernel& dot, Isa has_dot) -> const QuantizedKernel& {
-    return isa == Isa::avx2 ? narrow : isa < has_dot ? wide : dot;
-  };
-  switch (shape.format) {
-    case WeightFormat::bf16:
-      return of(avx2::kBf16, avx512::kBf16, avx512_bf16::kBf16, Isa::avx512_bf16);
-    case WeightFormat::int8:
-      return of(avx2::kInt8, avx512::kInt8, avx512_vnni::kInt8, Isa::avx512_vnni);
-    case WeightFormat::int4:
-      break;
-  }
-  return of(avx2::kInt4, avx512::kInt4, avx512_vnni::kInt4, Isa::avx512_vnni);
+  if (isa == Isa::avx2) return of(avx2::kBf16, avx2::kInt8, avx2::kInt4);
+  if (isa == Isa::avx512) return of(avx512::kBf16, avx512::kInt8, avx512::kInt4);
+  return of(isa == Isa::avx512_vnni ? avx512::kBf16 : avx512_bf16::kBf16, avx512_vnni::kInt8,
+            avx512_vnni::kInt4);
 }
 
 const SwiGluKernel& swiglu_kernel() {

@@ -42,9 +42,15 @@ class HalfByteColumns {
 
  private:
   void unpack() {
-    constexpr int64_t kBytes = kSteps * QuantizedShape::kStepBytes;
-    unpack_steps(next_, kBytes, reinterpret_cast<std::byte*>(unpacked_[--left_ % 2]));
-    next_ += kBytes;
+    int32_t* to = unpacked_[--left_ % 2];
+    for (int64_t s = 0; s < kSteps; ++s, to += 2 * kMatrixCols) {
+      for (int64_t i = 0; i < kMatrixCols; i += kLanes, next_ += sizeof(Bits)) {
+        const Bits v = load_bits(next_);
+        for (int part = 0; part < 2; ++part) {
+          store_bits(to + part * kMatrixCols + i, HalfBytes::part(v, part));
+        }
+      }
+    }
   }
 
   const std::byte* next_;

@@ -166,6 +166,13 @@ struct HalfByteProducts {
   }
 };
 
+// What a dot instruction takes as it is stored.
+struct WholeWordDot {
+  static constexpr int kRowWords = 1, kWords = 1, kAtOnce = 1;
+  static void split(Bits v, int /*i*/, Bits* w) { w[0] = v; }
+  static void split_row(Bits v, Bits* x) { x[0] = v; }
+};
+
 // For peak.inl.h.
 struct ByteHalvesPeak {
   static constexpr int kDepth = 4;
@@ -186,18 +193,6 @@ struct HalfBytes {
   static constexpr int kParts = 2;
   static Bits part(Bits v, int i) { return masked<0x0f0f0f0f>(i == 0 ? v : shift_right<4>(v)); }
 };
-
-// Steps of whole words from as many bytes of half bytes: each gives two.
-inline void unpack_steps(const std::byte* packed, int64_t bytes, std::byte* steps) {
-  constexpr int64_t kStep = QuantizedShape::kStepBytes, kBits = sizeof(Bits);
-  for (int64_t from = 0; from < bytes; from += kStep, steps += 2 * kStep) {
-    for (int64_t i = 0; i < kStep; i += kBits) {
-      const Bits v = load_bits(packed + from + i);
-      for (int part = 0; part < 2; ++part)
-        store_bits(steps + part * kStep + i, HalfBytes::part(v, part));
-    }
-  }
-}
 
 #define UNMASK_INLINE __attribute__((always_inline))
 
