@@ -55,7 +55,7 @@ class QuickRun : public testing::TestWithParam<std::string_view> {
   // Without what depends on the speed of the machine, and on where the run is.
   json numbers(const std::string& which) const {
     json document = results(which);
-    document.erase("seconds");
+    document.erase("core_seconds");
     for (json& arm : document["arms"]) {
       arm.erase("means");
       arm.erase("configurations");

@@ -26,7 +26,7 @@ class ResultsTest : public testing::Test {
   void finish(const std::string& arm, uint64_t seed, double loss, std::vector<double> curve) {
     StageRecord record;
     record.description = {{"training", {{"seed", seed}, {"steps", 3}}}};
-    record.seconds = 2;
+    record.core_seconds = 2;
     record.measured.values["loss"] = loss;
     record.measured.curves["validation"] = {{"step", {10, 20}}, {"loss", curve}};
     record.measured.timed_values["seconds"] = 1.5;
@@ -64,7 +64,7 @@ TEST_F(ResultsTest, PutSeedsSideBySide) {
   EXPECT_EQ(band.y[1].mean, 3);
   EXPECT_FALSE(results->complete());
   EXPECT_EQ(results->document()["remaining"][0], "seed 2, b: train");
-  EXPECT_EQ(results->document()["seconds"], 6);
+  EXPECT_EQ(results->document()["core_seconds"], 6);
   EXPECT_FALSE(
       results->document()["arms"][0]["configurations"]["train"]["training"].contains("seed"));
 }

@@ -164,9 +164,6 @@ Status read_tensors(const std::string& path, TrainingState& state) {
 }
 
 Status save_training_state(const std::string& checkpoint, const TrainingState& state) {
-  std::error_code code;
-  fs::create_directory(state_folder(checkpoint), code);
-  if (code) return failure("{}: cannot create: {}", state_folder(checkpoint), code.message());
   ToJson numbers;
   TrainingState::visit(state, numbers);
   UNMASK_TRY_STATUS(

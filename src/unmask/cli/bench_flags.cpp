@@ -28,20 +28,20 @@ std::string measurement_text(const Measurement& m) {
       "{:.2f} ms, {:.2f} x the floor of {:.2f} ms\n"
       "  {:.1f} MB at {:.1f} GB/s: {:.2f} ms; {:.2f} GOP at {:.0f} GOP/s, {:.2f} of bf16 at {:.0f} "
       "and {:.2f} of f32 at {:.0f}: {:.2f} ms\n",
-      1e3 * m.seconds, m.seconds / m.floor_seconds(), 1e3 * m.floor_seconds(), m.bytes / 1e6,
-      m.read_bytes_per_second / 1e9, 1e3 * m.memory_seconds(), m.operations / 1e9, m.peak / 1e9,
-      m.bf16_operations / 1e9, m.bf16_peak / 1e9, m.f32_operations / 1e9, m.f32_peak / 1e9,
-      1e3 * m.compute_seconds());
+      1e3 * m.seconds, m.seconds / m.floor_seconds(), 1e3 * m.floor_seconds(), m.work.bytes / 1e6,
+      m.read_bytes_per_second / 1e9, 1e3 * m.memory_seconds(), m.work.operations / 1e9,
+      m.peak / 1e9, m.work.bf16_operations / 1e9, m.bf16_peak / 1e9, m.work.f32_operations / 1e9,
+      m.f32_peak / 1e9, 1e3 * m.compute_seconds());
 }
 
 nlohmann::json measurement_json(const Measurement& m) {
   return {{"ms", 1e3 * m.seconds},
           {"floor_ms", 1e3 * m.floor_seconds()},
           {"to_floor", m.seconds / m.floor_seconds()},
-          {"bytes", m.bytes},
-          {"flops", m.operations + m.bf16_operations + m.f32_operations},
-          {"bf16_flops", m.bf16_operations},
-          {"f32_flops", m.f32_operations},
+          {"bytes", m.work.bytes},
+          {"flops", m.work.operations + m.work.bf16_operations + m.work.f32_operations},
+          {"bf16_flops", m.work.bf16_operations},
+          {"f32_flops", m.work.f32_operations},
           {"read_bandwidth", m.read_bytes_per_second},
           {"peak", m.peak},
           {"bf16_peak", m.bf16_peak},

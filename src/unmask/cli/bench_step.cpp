@@ -108,10 +108,8 @@ Status bench_layer(BenchStepArguments a) {
   UNMASK_TRY(const StepMeasurement m, measure_step(model, a.step));
   Measurement one = m.step;
   one.seconds /= config.layers;
-  one.bytes /= config.layers;
-  one.operations /= config.layers;
-  one.bf16_operations /= config.layers;
-  one.f32_operations /= config.layers;
+  one.work = {};
+  one.work.add(m.step.work, 1.0 / config.layers);
   print(a, "a layer of " + described(a, model.config()), m, one, model.config());
   return {};
 }

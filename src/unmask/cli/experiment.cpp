@@ -25,7 +25,7 @@ struct Arguments {
   std::string name, out, document = "docs/results.md";
   bool quick = false;
   std::optional<double> budget;  // minutes
-  int32_t seeds = 0;
+  int32_t seeds = 0, side_by_side = 0;
 
   std::string directory() const { return out.empty() ? (quick ? kQuickOut : kOut) : out; }
 };
@@ -65,14 +65,17 @@ void print_remaining(const RunProgress& progress) {
 }
 
 Status run_command(const Arguments& a) {
-  if (a.seeds < 0 || (a.budget && !(*a.budget >= 0))) {
-    return usage_error("--seeds {} --budget {}: expected 0 or more", a.seeds, a.budget.value_or(0));
+  if (a.seeds < 0 || a.side_by_side < 0 || (a.budget && !(*a.budget >= 0))) {
+    return usage_error("--seeds {} --side-by-side {} --budget {}: expected 0 or more", a.seeds,
+                       a.side_by_side, a.budget.value_or(0));
   }
   UNMASK_TRY(const ExperimentSpec spec, read_experiment(kRoot, a.name, a.quick));
   const Deadline deadline(a.budget ? std::optional(*a.budget * 60) : std::nullopt,
                           stop_on_signal());
-  UNMASK_TRY(const RunProgress progress,
-             run_experiment(spec, {.out = a.directory(), .seeds = a.seeds}, deadline.stop()));
+  UNMASK_TRY(
+      const RunProgress progress,
+      run_experiment(spec, {.out = a.directory(), .seeds = a.seeds, .side_by_side = a.side_by_side},
+                     deadline.stop()));
   UNMASK_TRY_STATUS(report(spec, a.directory()));
   if (!progress.remaining.empty()) print_remaining(progress);
   return {};
@@ -105,6 +108,8 @@ void add_experiment(CLI::App& program, Run& run) {
   CLI::App* const runs = command->add_subcommand("run", "Run one, or go on with it");
   runs->add_option("--budget", a->budget, "Stop after so many minutes, at a checkpoint");
   runs->add_option("--seeds", a->seeds, "How many, in place of the experiment's own number");
+  runs->add_option("--side-by-side", a->side_by_side,
+                   "Seeds at the same time, sharing the threads; by default one for each thread");
   runs->callback([&run, a] { run = [a] { return run_command(*a); }; });
 
   CLI::App* const reports =

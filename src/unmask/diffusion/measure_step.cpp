@@ -12,27 +12,24 @@
 namespace unmask {
 namespace {
 
-// What a step has to read and to compute.
-struct Work {
-  double bytes = 0, operations = 0, bf16_operations = 0, f32_operations = 0;
+// Products of `rows` rows with a weight that is read once.
 
-  void multiply(const Weight& weight, int64_t rows) {
-    if (const auto* packed = std::get_if<QuantizedMatrix>(&weight)) {
-      bytes += static_cast<double>(packed->shape.bytes());
-      operations += 2.0 * static_cast<double>(rows * packed->shape.rows * packed->shape.cols);
-      return;
-    }
-    multiply(std::get<ConstMatrix>(weight), rows);
-  }
-  void multiply(ConstMatrix weight, int64_t rows) {
-    bytes += static_cast<double>(weight.size()) * sizeof(float);
-    f32_operations += 2.0 * static_cast<double>(rows * weight.size());
-  }
-  void multiply(const ExpertForm& form, int64_t experts, int64_t rows) {
-    bytes += static_cast<double>(experts * form.bytes());
-    operations += 2.0 * 3 * static_cast<double>(rows * form.up.rows * form.up.cols);
-  }
-};
+void multiply(ConstMatrix weight, int64_t rows, Work& work) {
+  work.bytes += static_cast<double>(weight.size()) * sizeof(float);
+  work.f32_operations += 2.0 * static_cast<double>(rows * weight.size());
+}
+
+void multiply(const Weight& weight, int64_t rows, Work& work) {
+  const auto* packed = std::get_if<QuantizedMatrix>(&weight);
+  if (packed == nullptr) return multiply(std::get<ConstMatrix>(weight), rows, work);
+  work.bytes += static_cast<double>(packed->shape.bytes());
+  work.operations += 2.0 * static_cast<double>(rows * packed->shape.rows * packed->shape.cols);
+}
+
+void multiply(const ExpertForm& form, int64_t experts, int64_t rows, Work& work) {
+  work.bytes += static_cast<double>(experts * form.bytes());
+  work.operations += 2.0 * 3 * static_cast<double>(rows * form.up.rows * form.up.cols);
+}
 
 int64_t unique_experts(const Assignment& a) {
   int64_t used = 0;
@@ -42,20 +39,20 @@ int64_t unique_experts(const Assignment& a) {
 
 void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights, Precision precision,
                const Assignment& assignment, int64_t rows, int64_t positions, Work& work) {
-  work.multiply(weights.attention.qkv, rows);
-  work.multiply(weights.attention.out, rows);
+  multiply(weights.attention.qkv, rows, work);
+  multiply(weights.attention.out, rows, work);
   work.bytes +=
       2.0 * sizeof(float) * static_cast<double>(positions * config.kv_heads * config.head_dim);
   (precision == Precision::f32 ? work.f32_operations : work.bf16_operations) +=
       4.0 * static_cast<double>(rows * positions * config.heads * config.head_dim);
-  if (!weights.moe.router.empty()) work.multiply(weights.moe.router, rows);
+  if (!weights.moe.router.empty()) multiply(weights.moe.router, rows, work);
   if (const auto* shared = std::get_if<QuantizedFeedForward>(&weights.moe.shared)) {
-    work.multiply(shared->form, 1, rows);
+    multiply(shared->form, 1, rows, work);
   }
   if (const auto* experts = std::get_if<QuantizedExperts>(&weights.moe.experts)) {
-    work.multiply(experts->form, unique_experts(assignment), assignment.slots());
+    multiply(experts->form, unique_experts(assignment), assignment.slots(), work);
   } else if (const auto* cached = std::get_if<CachedExperts>(&weights.moe.experts)) {
-    work.multiply(cached->cache->form(), unique_experts(assignment), assignment.slots());
+    multiply(cached->cache->form(), unique_experts(assignment), assignment.slots(), work);
   }
 }
 
@@ -66,7 +63,7 @@ Work work_of(Model& model, const Tape& tape, int64_t rows, int64_t positions, in
     add_layer(model.config(), weights.layers[i], model.options().precision,
               tape.layers[i].routing.assignment, rows, positions, work);
   }
-  if (logit_rows > 0) work.multiply(weights.head, logit_rows);
+  if (logit_rows > 0) multiply(weights.head, logit_rows, work);
   return work;
 }
 
@@ -169,11 +166,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
       result.unique_experts[i] +=
           share * static_cast<double>(unique_experts(tape.layers[i].routing.assignment));
     }
-    const Work now = work_of(model, tape, b.tokens, b.context + b.tokens, std::ssize(rows));
-    work.bytes += share * now.bytes;
-    work.operations += share * now.operations;
-    work.bf16_operations += share * now.bf16_operations;
-    work.f32_operations += share * now.f32_operations;
+    work.add(work_of(model, tape, b.tokens, b.context + b.tokens, std::ssize(rows)), share);
     read_rates.push_back(measure_read_bandwidth());
     peaks.push_back(arithmetic_rate(peak_kernel_of(model.weights())));
     bf16_peaks.push_back(arithmetic_rate(peak_kernel(Precision::bf16)));
@@ -181,10 +174,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
   }
   if (experts) result.experts = experts->counts().since(before);
   result.step = {.seconds = median(seconds),
-                 .bytes = work.bytes,
-                 .operations = work.operations,
-                 .bf16_operations = work.bf16_operations,
-                 .f32_operations = work.f32_operations,
+                 .work = work,
                  .read_bytes_per_second = median(read_rates),
                  .peak = median(peaks),
                  .bf16_peak = median(bf16_peaks),

@@ -59,8 +59,8 @@ std::string claims_html(const Experiment& experiment, const Results& results) {
 std::string lede(const Results& results) {
   const auto& document = results.document();
   std::string text = fmt::format(
-      "{} seeds, {} arms, {} of work on {}; intervals are of 95 % over seeds.",
-      results.seeds().size(), results.arms().size(), readable_duration(document["seconds"]),
+      "{} seeds, {} arms, {} of one core's work on {}; intervals are of 95 % over seeds.",
+      results.seeds().size(), results.arms().size(), readable_duration(document["core_seconds"]),
       document["machine"]["processor"].get<std::string>());
   if (results.quick()) text += " The quick form: its numbers say nothing.";
   const size_t remaining = document["remaining"].size();

@@ -25,7 +25,7 @@ void visit_measured(Of& measured, Visit&& visit) {
 }  // namespace
 
 Status write_stage_record(const std::string& directory, const StageRecord& record) {
-  json document = {{"description", record.description}, {"seconds", record.seconds}};
+  json document = {{"description", record.description}, {"core_seconds", record.core_seconds}};
   visit_measured(record.measured,
                  [&](const char* key, const json& member) { document[key] = member; });
   return write_file_atomically(path_of(directory), document.dump(1) + "\n");
@@ -38,7 +38,7 @@ Result<std::optional<StageRecord>> read_stage_record(const std::string& director
   UNMASK_TRY(const json document, read_json_file(path));
   StageRecord record;
   bool whole = document.is_object() && document.contains("description") &&
-               document.contains("seconds") && document["seconds"].is_number();
+               document.contains("core_seconds") && document["core_seconds"].is_number();
   visit_measured(record.measured, [&](const char* key, json& member) {
     whole = whole && document.contains(key) && document[key].is_object();
     if (whole) member = document[key];
@@ -47,7 +47,7 @@ Result<std::optional<StageRecord>> read_stage_record(const std::string& director
     return failure("{}: expected the record of a stage; remove {} to do it again", path, directory);
   }
   record.description = document["description"];
-  record.seconds = document["seconds"];
+  record.core_seconds = document["core_seconds"];
   return std::optional(std::move(record));
 }
 

@@ -15,7 +15,7 @@ namespace unmask {
 struct StageRecord {
   nlohmann::json description;
   Measured measured;
-  double seconds = 0;  // of the run that finished it
+  double core_seconds = 0;  // threads x seconds of the run that finished it
 };
 
 Status write_stage_record(const std::string& directory, const StageRecord& record);

@@ -72,7 +72,7 @@ double number_or_nan(const json* value) {
 
 struct Collected {
   json arm;
-  double seconds = 0;
+  double core_seconds = 0;
 };
 
 Result<Collected> collect_arm(const ArmSpec& arm, const std::string& directory,
@@ -89,7 +89,7 @@ Result<Collected> collect_arm(const ArmSpec& arm, const std::string& directory,
         remaining.push_back(fmt::format("seed {}, {}: {}", seed, arm.name, stage.name));
         continue;
       }
-      collected.seconds += record->seconds;
+      collected.core_seconds += record->core_seconds;
       run["stages"][stage.name] = to_json(record->measured);
       if (!configurations.contains(stage.name)) {
         configurations[stage.name] = configuration_of(std::move(record->description));
@@ -130,13 +130,13 @@ Result<Results> Results::collect(const ExperimentSpec& spec, const std::string& 
               {"seeds", seeds},
               {"remaining", json::array()},
               {"arms", json::array()}};
-  double seconds = 0;
+  double core_seconds = 0;
   for (const ArmSpec& arm : spec.arms) {
     UNMASK_TRY(Collected collected, collect_arm(arm, directory, seeds, document["remaining"]));
-    seconds += collected.seconds;
+    core_seconds += collected.core_seconds;
     document["arms"].push_back(std::move(collected.arm));
   }
-  document["seconds"] = seconds;
+  document["core_seconds"] = core_seconds;
   document = rounded(document);
   for (json& arm : document["arms"]) {
     json means = json::object();
@@ -161,7 +161,8 @@ Result<Results> Results::read(const std::string& path) {
   std::string experiment;
   Fields fields(results.document_, "", path);
   fields.require("experiment", experiment);
-  for (const char* key : {"quick", "version", "machine", "seeds", "remaining", "arms", "seconds"}) {
+  for (const char* key :
+       {"quick", "version", "machine", "seeds", "remaining", "arms", "core_seconds"}) {
     if (fields.find(key) == nullptr) {
       return failure("{}: expected the results of an experiment, found no '{}'", path, key);
     }

@@ -55,16 +55,14 @@ std::string range_text(const Results& results, const std::string& name) {
 std::string scale_text(const Results& results) {
   const auto& document = results.document();
   const auto finished = results.complete() ? "" : ", of which not all are finished";
-  const auto threads = document["machine"]["threads"].get<int64_t>();
   return fmt::format(
-      "{} arms, {} seeds ({} to {}){}; {} parameters, {} tokens of training a run; {} on {} ({} "
-      "{}, {}), unmask {}.",
+      "{} arms, {} seeds ({} to {}){}; {} parameters, {} tokens of training a run; {} of one "
+      "core's time on {} ({}), unmask {}.",
       results.arms().size(), results.seeds().size(), results.seeds().front(),
       results.seeds().back(), finished, range_text(results, "parameters"),
-      range_text(results, "tokens"), readable_duration(document["seconds"]),
-      document["machine"]["processor"].get<std::string>(), threads,
-      threads == 1 ? "thread" : "threads", document["machine"]["isa"].get<std::string>(),
-      document["version"].get<std::string>());
+      range_text(results, "tokens"), readable_duration(document["core_seconds"]),
+      document["machine"]["processor"].get<std::string>(),
+      document["machine"]["isa"].get<std::string>(), document["version"].get<std::string>());
 }
 
 std::string claim_text(const Claim& claim, const std::optional<Results>& results) {

@@ -1,12 +1,17 @@
 #include "unmask/experiment/runner.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <optional>
+#include <thread>
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
+#include "unmask/base/parallel.h"
+#include "unmask/base/progress.h"
 #include "unmask/evaluate/tasks/registry.h"
 #include "unmask/experiment/record.h"
 #include "unmask/experiment/stage.h"
@@ -45,8 +50,6 @@ Status write_data(const DataSpec& data, const std::string& directory) {
         "--out",
         path, before.dump(), description.dump(), directory);
   }
-  fs::create_directories(directory, code);
-  if (code) return failure("{}: cannot create: {}", directory, code.message());
   log_info("{}: {} examples of {}", path, data.count, data.task);
   UNMASK_TRY(const auto task, make_task(data.task, data.settings));
   UNMASK_TRY(const auto examples, draw_examples(*task, Split::train, data.count, data.seed));
@@ -54,15 +57,47 @@ Status write_data(const DataSpec& data, const std::string& directory) {
   return write_file_atomically(record, description.dump(1) + "\n");
 }
 
+// Kernels use `threads` threads for as long as this lives.
+class ThreadsOfKernels {
+ public:
+  explicit ThreadsOfKernels(int threads) { set_thread_count(threads); }
+  ~ThreadsOfKernels() { set_thread_count(before_); }
+  ThreadsOfKernels(const ThreadsOfKernels&) = delete;
+  ThreadsOfKernels& operator=(const ThreadsOfKernels&) = delete;
+
+ private:
+  int before_ = thread_count();
+};
+
+// How many stages are finished, shown as they are.
+class Tally {
+ public:
+  Tally(const std::string& name, int64_t stages) : progress_(name, stages) {}
+  void add() { progress_.update({.step = ++finished_}); }
+
+ private:
+  std::atomic<int64_t> finished_ = 0;
+  Progress progress_;
+};
+
+// What seeds that are done at the same time share.
+struct Shared {
+  const ExperimentSpec& spec;
+  const std::string& directory;
+  const std::atomic<bool>& stop;
+  Tally& tally;
+  std::atomic<bool> failed = false;  // one of them did: the others begin nothing more
+
+  bool leaving() const { return stop.load() || failed.load(); }
+};
+
 // An experiment at work on one seed: arms in order, each from the models of those before.
 class SeedRun {
  public:
-  SeedRun(const ExperimentSpec& spec, const std::string& directory, uint64_t seed,
-          const std::atomic<bool>& stop, RunProgress& progress)
-      : spec_(spec), directory_(directory), seed_(seed), stop_(stop), progress_(progress) {}
+  SeedRun(Shared& shared, uint64_t seed) : shared_(shared), seed_(seed) {}
 
-  Status run() {
-    for (const ArmSpec& arm : spec_.arms) {
+  Result<RunProgress> run() {
+    for (const ArmSpec& arm : shared_.spec.arms) {
       std::string model;
       for (const StageSpec& stage : arm.stages) {
         if (!stage.from.empty()) model = models_[stage.from];
@@ -71,7 +106,7 @@ class SeedRun {
       }
       models_[arm.name] = model;
     }
-    return {};
+    return std::move(progress_);
   }
 
  private:
@@ -79,15 +114,16 @@ class SeedRun {
   Status advance(const ArmSpec& arm, const StageSpec& spec, std::string& model) {
     const std::string where = fmt::format("seed {}, {}: {}", seed_, arm.name, spec.name);
     ++progress_.stages;
-    if (stop_.load()) {
+    if (shared_.leaving()) {
       progress_.remaining.push_back(where);
       return {};
     }
-    const StagePlace place = {.experiment = spec_,
-                              .directory = stage_directory(directory_, arm.name, seed_, spec.name),
-                              .data = directory_ + "/data",
-                              .model = model,
-                              .seed = seed_};
+    const StagePlace place = {
+        .experiment = shared_.spec,
+        .directory = stage_directory(shared_.directory, arm.name, seed_, spec.name),
+        .data = shared_.directory + "/data",
+        .model = model,
+        .seed = seed_};
     UNMASK_TRY(const auto stage, make_stage(spec, place));
     UNMASK_TRY(const bool finished, do_once(*stage, place, where));
     if (!finished) {
@@ -95,6 +131,7 @@ class SeedRun {
       return {};
     }
     ++progress_.finished;
+    shared_.tally.add();
     if (!stage->model().empty()) model = stage->model();
     return {};
   }
@@ -110,21 +147,40 @@ class SeedRun {
     }
     log_info("{}", where);
     const double begin = now();
-    UNMASK_TRY(auto measured, stage.run(stop_));
+    UNMASK_TRY(auto measured, stage.run(shared_.stop));
     if (!measured) return false;
-    UNMASK_TRY_STATUS(write_stage_record(place.directory, {.description = stage.description(),
-                                                           .measured = std::move(*measured),
-                                                           .seconds = now() - begin}));
+    UNMASK_TRY_STATUS(
+        write_stage_record(place.directory, {.description = stage.description(),
+                                             .measured = std::move(*measured),
+                                             .core_seconds = (now() - begin) * thread_count()}));
     return true;
   }
 
-  const ExperimentSpec& spec_;
-  const std::string& directory_;
+  Shared& shared_;
   uint64_t seed_;
-  const std::atomic<bool>& stop_;
-  RunProgress& progress_;
+  RunProgress progress_;
   std::map<std::string, std::string> models_;  // by arm, and by arm and stage
 };
+
+// Every seed, `side_by_side` at any time; what each came to, in their order.
+std::vector<Result<RunProgress>> run_seeds(Shared& shared, int32_t seeds, int32_t side_by_side) {
+  std::vector<Result<RunProgress>> outcomes(static_cast<size_t>(seeds), RunProgress());
+  std::atomic<int32_t> next = 0;
+  const auto work = [&] {
+    for (int32_t i = next++; i < seeds; i = next++) {
+      const auto seed = static_cast<uint64_t>(shared.spec.first_seed + i);
+      Result<RunProgress>& outcome = outcomes[static_cast<size_t>(i)];
+      outcome = SeedRun(shared, seed).run();
+      if (!outcome) shared.failed = true;
+    }
+  };
+  const ThreadsOfKernels threads(std::max(1, thread_count() / side_by_side));
+  std::vector<std::jthread> others;
+  for (int32_t i = 1; i < side_by_side; ++i) others.emplace_back(work);
+  work();
+  others.clear();
+  return outcomes;
+}
 
 }  // namespace
 
@@ -140,11 +196,19 @@ Result<RunProgress> run_experiment(const ExperimentSpec& spec, const RunRequest&
   for (const DataSpec& data : spec.data) {
     UNMASK_TRY_STATUS(write_data(data, directory + "/data"));
   }
-  RunProgress progress;
   const int32_t seeds = request.seeds > 0 ? request.seeds : spec.seeds;
-  for (int64_t seed = spec.first_seed; seed < spec.first_seed + seeds; ++seed) {
-    SeedRun run(spec, directory, static_cast<uint64_t>(seed), stop, progress);
-    UNMASK_TRY_STATUS(run.run());
+  const int32_t side_by_side =
+      std::min(request.side_by_side > 0 ? request.side_by_side : thread_count(), seeds);
+  int64_t stages = 0;
+  for (const ArmSpec& arm : spec.arms) stages += std::ssize(arm.stages);
+  Tally tally(spec.name, seeds * stages);
+  Shared shared = {.spec = spec, .directory = directory, .stop = stop, .tally = tally};
+  RunProgress progress;
+  for (auto& outcome : run_seeds(shared, seeds, side_by_side)) {
+    UNMASK_TRY(const RunProgress of_seed, std::move(outcome));
+    progress.stages += of_seed.stages;
+    progress.finished += of_seed.finished;
+    std::ranges::copy(of_seed.remaining, std::back_inserter(progress.remaining));
   }
   return progress;
 }

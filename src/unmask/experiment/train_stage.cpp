@@ -55,8 +55,10 @@ Result<std::unique_ptr<Stage>> make_train_stage(const StageSpec& spec, const Sta
   UNMASK_TRY(const json document, training_document(spec, place));
   UNMASK_TRY(TrainConfig config, train_config_from_json(document, place.experiment.directory));
   config.name = place.directory;
-  const TrainRequest request = {
-      .config = std::move(config), .document = document, .run_directory = place.directory};
+  const TrainRequest request = {.config = std::move(config),
+                                .document = document,
+                                .run_directory = place.directory,
+                                .show_progress = false};
   const auto start = [request](bool resume, const std::atomic<bool>& stop) {
     TrainRequest now = request;
     now.resume = resume;
@@ -69,8 +71,10 @@ Result<std::unique_ptr<Stage>> make_distill_stage(const StageSpec& spec, const S
   UNMASK_TRY(const json document, training_document(spec, place));
   UNMASK_TRY(DistillConfig config, distill_config_from_json(document, place.experiment.directory));
   config.train.name = place.directory;
-  const DistillRequest request = {
-      .config = std::move(config), .document = document, .run_directory = place.directory};
+  const DistillRequest request = {.config = std::move(config),
+                                  .document = document,
+                                  .run_directory = place.directory,
+                                  .show_progress = false};
   const auto start = [request](bool resume, const std::atomic<bool>& stop) {
     DistillRequest now = request;
     now.resume = resume;

@@ -117,13 +117,13 @@ Result<Measurement> measure_experts(const ExpertsBenchmark& b) {
       peaks.push_back(arithmetic_rate(peak_kernel_of(b.format)));
     }
   }
-  return Measurement{
-      .seconds = median(seconds),
-      .bytes = expert_bytes * b.unique,
-      .operations =
-          2.0 * 3 * static_cast<double>(int64_t{b.tokens} * b.per_token * b.hidden * b.ffn),
-      .read_bytes_per_second = median(read_rates),
-      .peak = median(peaks)};
+  return Measurement{.seconds = median(seconds),
+                     .work = {.bytes = expert_bytes * b.unique,
+                              .operations = 2.0 * 3 *
+                                            static_cast<double>(int64_t{b.tokens} * b.per_token *
+                                                                b.hidden * b.ffn)},
+                     .read_bytes_per_second = median(read_rates),
+                     .peak = median(peaks)};
 }
 
 }  // namespace unmask

@@ -101,10 +101,9 @@ Result<MetricsWriter> MetricsWriter::open(const std::string& path, int flags) {
 }
 
 Result<MetricsWriter> MetricsWriter::create(const std::string& directory) {
-  std::error_code code;
-  fs::create_directories(directory, code);
-  if (code) return failure("{}: cannot create the run directory: {}", directory, code.message());
   const std::string path = metrics_path(directory);
+  UNMASK_TRY_STATUS(make_parent(path));
+  std::error_code code;
   const auto size = fs::file_size(path, code);
   if (!code && size > 0) {
     return failure(

@@ -134,8 +134,10 @@ Status Trainer::evaluate() {
     state_.best_step = state_.step;
   }
   metrics_.write(validation_event(state_, evaluation));
-  log_info("step {}: validation loss {:.4f}, perplexity {:.2f}{}", state_.step, loss,
-           evaluation.stratified.perplexity(), best ? ", the best so far" : "");
+  if (request_.show_progress) {
+    log_info("step {}: validation loss {:.4f}, perplexity {:.2f}{}", state_.step, loss,
+             evaluation.stratified.perplexity(), best ? ", the best so far" : "");
+  }
   return {};
 }
 
@@ -202,7 +204,7 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     if (leaving || best || due(config().checkpoint.every)) UNMASK_TRY_STATUS(save());
     if (leaving) {
       end("interrupted");
-      log_info("saved at step {}; go on with --resume", state_.step);
+      if (request_.show_progress) log_info("saved at step {}; go on with --resume", state_.step);
       return {};
     }
   }
