@@ -36,20 +36,18 @@ constexpr Claim kScheduleClaims[] = {
      "high "
      "ones.",
      "The paper's difference is 1.6 % of the perplexity after 30 billion tokens; that of short "
-     "runs is "
-     "not larger than what three seeds differ by."},
+     "runs is not larger than what seeds differ by."},
     {"A", "section 4, table of schedules: perplexities 36.5 to 37.6",
      "Linear-reverse is the best of all schedules", linear_reverse_is_best,
      "Every other shape spends less where learning is fastest.",
      "Another shape is at least as good here.",
-     "Some shapes are so alike (cosine-reverse is linear-reverse with flat ends) that three seeds "
-     "do not "
-     "tell them apart."},
+     "Some shapes are so alike (cosine-reverse is linear-reverse with flat ends) that these "
+     "seeds do not tell them apart."},
     {"A", "section 4: linear-reverse before linear, cosine-reverse before cosine",
      "More experts for few masks are better than more experts for many", few_masks_deserve_more,
      "A token with much context has more to be computed about it, and its loss falls faster.",
      "In short runs the high mask ratios still have as much to learn.",
-     "The two directions differ by less than three seeds show."},
+     "The two directions differ by less than seeds do."},
 };
 
 }  // namespace
