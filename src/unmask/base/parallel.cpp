@@ -27,10 +27,11 @@ int& threads() {
 
 thread_local bool inside = false;  // a parallel_for
 
-// Helpers that wait for jobs: awake for some ten microseconds, as jobs of a training step follow
-// each other, then asleep. (OpenMP's threads stay awake for milliseconds: with other programs on
-// the machine a step took a hundred times as long.) Whoever posts a job works at it too and never
-// waits for a helper that has not begun, so a machine that is busy elsewhere costs speed only.
+// Helpers that wait for jobs: awake for some hundred microseconds, as jobs of a training step
+// follow each other, then asleep: waking one takes as long as many jobs of a small model. (OpenMP's
+// threads stay awake for milliseconds: with other programs on the machine a step took a hundred
+// times as long.) Whoever posts a job works at it too and never waits for a helper that has not
+// begun, so a machine that is busy elsewhere costs speed only.
 class Pool {
  public:
   ~Pool() {
@@ -66,7 +67,7 @@ class Pool {
   static constexpr uint64_t kActive = 0xffff;
   static constexpr uint64_t kOpen = 0x10000;
   static constexpr uint64_t kGeneration = 0x20000;
-  static constexpr int kAwake = 1000;  // pauses, 20 to 60 microseconds
+  static constexpr int kAwake = 10000;  // pauses, 0.2 to 0.6 milliseconds
 
   template <class Condition>
   void wait_until(uint64_t& state, Condition condition) {

@@ -27,11 +27,9 @@ std::string stage_directory(const std::string& experiment, const std::string& ar
                             const std::string& stage);
 
 // Does what is not done yet, all arms for one seed, then for the next, so that what is there at any
-// time compares all arms; until `stop` is set. Seeds side by side share the threads: models as
-// small as these are trained twice as fast by two threads that each have one as by two at the same.
-// They change no number but times. A finished stage is not done again, an interrupted training goes
-// on from its newest checkpoint. Fails where a finished stage was done with another configuration
-// than now.
+// time compares all arms; until `stop` is set. Seeds side by side share the threads, which wait
+// less for each other than at one small model; they change no number but times. Fails where a
+// finished stage was done with another configuration than now.
 Result<RunProgress> run_experiment(const ExperimentSpec& spec, const RunRequest& request,
                                    const std::atomic<bool>& stop);
 
