@@ -110,7 +110,8 @@ TEST_P(QuickRun, HasAllArmsAndGoesOnWhereItWasKilled) {
     kills += WIFSIGNALED(status);
   }
   EXPECT_GT(kills, 0) << "it ended before it could be killed";
-  const auto resumed = run("killed");
+  // One seed after the other gives the numbers of seeds side by side.
+  const auto resumed = run("killed", "--side-by-side 1");
   ASSERT_EQ(resumed.exit_code, 0) << resumed.output;
   EXPECT_EQ(numbers("killed"), numbers("whole"));
 

@@ -196,9 +196,8 @@ constexpr Claim kBlockClaims[] = {
      "Each token of DES-Seq brings in its own, so that few unique experts leave every token hardly "
      "any.",
      "DES-Seq loses as little here.",
-     "One expert of a token's four does nearly all of its work in these models (top-k' with "
-     "k = 1), and that one DES-Seq leaves to every token: it loses too little to be beaten by "
-     "more than seeds differ."},
+     "DES-Seq leaves every token its best expert, and where that does most of the work it loses "
+     "less than seeds differ by."},
     {"B", "figure of accuracy against unique experts: 53.0 against 71.0 on MATH500",
      "At as many unique experts it is better than DES-Vote", better_than_des_vote,
      "DES-Vote gives every block the same number of experts, needed or not, and was not trained "

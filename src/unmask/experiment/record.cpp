@@ -31,10 +31,14 @@ Status write_stage_record(const std::string& directory, const StageRecord& recor
   return write_file_atomically(path_of(directory), document.dump(1) + "\n");
 }
 
-Result<std::optional<StageRecord>> read_stage_record(const std::string& directory) {
-  const std::string path = path_of(directory);
+bool has_stage_record(const std::string& directory) {
   std::error_code code;
-  if (!fs::exists(path, code)) return std::optional<StageRecord>();
+  return fs::exists(path_of(directory), code);
+}
+
+Result<std::optional<StageRecord>> read_stage_record(const std::string& directory) {
+  if (!has_stage_record(directory)) return std::optional<StageRecord>();
+  const std::string path = path_of(directory);
   UNMASK_TRY(const json document, read_json_file(path));
   StageRecord record;
   bool whole = document.is_object() && document.contains("description") &&

@@ -19,6 +19,7 @@ struct StageRecord {
 };
 
 Status write_stage_record(const std::string& directory, const StageRecord& record);
+bool has_stage_record(const std::string& directory);
 // Nothing where the stage is not finished.
 Result<std::optional<StageRecord>> read_stage_record(const std::string& directory);
 

@@ -72,13 +72,28 @@ class ThreadsOfKernels {
 // How many stages are finished, shown as they are.
 class Tally {
  public:
-  Tally(const std::string& name, int64_t stages) : progress_(name, stages) {}
+  Tally(const std::string& name, int64_t stages, int64_t finished)
+      : finished_(finished), progress_(name, stages, finished) {}
   void add() { progress_.update({.step = ++finished_}); }
 
  private:
-  std::atomic<int64_t> finished_ = 0;
+  std::atomic<int64_t> finished_;
   Progress progress_;
 };
+
+Tally tally_of(const ExperimentSpec& spec, const std::string& directory, int32_t seeds) {
+  int64_t stages = 0, finished = 0;
+  for (const ArmSpec& arm : spec.arms) {
+    for (const StageSpec& stage : arm.stages) {
+      for (int32_t i = 0; i < seeds; ++i) {
+        const auto seed = static_cast<uint64_t>(spec.first_seed + i);
+        ++stages;
+        finished += has_stage_record(stage_directory(directory, arm.name, seed, stage.name));
+      }
+    }
+  }
+  return {spec.name, stages, finished};
+}
 
 // What seeds that are done at the same time share.
 struct Shared {
@@ -131,7 +146,6 @@ class SeedRun {
       return {};
     }
     ++progress_.finished;
-    shared_.tally.add();
     if (!stage->model().empty()) model = stage->model();
     return {};
   }
@@ -153,6 +167,7 @@ class SeedRun {
         write_stage_record(place.directory, {.description = stage.description(),
                                              .measured = std::move(*measured),
                                              .core_seconds = (now() - begin) * thread_count()}));
+    shared_.tally.add();
     return true;
   }
 
@@ -199,9 +214,7 @@ Result<RunProgress> run_experiment(const ExperimentSpec& spec, const RunRequest&
   const int32_t seeds = request.seeds > 0 ? request.seeds : spec.seeds;
   const int32_t side_by_side =
       std::min(request.side_by_side > 0 ? request.side_by_side : thread_count(), seeds);
-  int64_t stages = 0;
-  for (const ArmSpec& arm : spec.arms) stages += std::ssize(arm.stages);
-  Tally tally(spec.name, seeds * stages);
+  Tally tally = tally_of(spec, directory, seeds);
   Shared shared = {.spec = spec, .directory = directory, .stop = stop, .tally = tally};
   RunProgress progress;
   for (auto& outcome : run_seeds(shared, seeds, side_by_side)) {
