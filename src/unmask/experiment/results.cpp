@@ -20,6 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+// Values, and the curves whose "points" end with them.
+constexpr std::pair<const char*, const char*> kMeasuredParts[] = {{"values", "curves"},
+                                                                  {"timed_values", "timed_curves"}};
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 // Seeds that any arm has a directory for.
@@ -174,7 +177,19 @@ std::string Results::text() const { return document_.dump() + "\n"; }
 
 Results Results::brief() const {
   Results results = *this;
-  for (json& arm : results.document_["arms"]) arm.erase("means");
+  for (json& arm : results.document_["arms"]) {
+    arm.erase("means");
+    for (json& run : arm["runs"]) {
+      for (json& stage : run["stages"]) {
+        for (const auto& [values, curves] : kMeasuredParts) {
+          const json points = stage[curves].value("points", json::object());
+          for (const auto& point : points.items()) {
+            stage[values].erase(point.key());
+          }
+        }
+      }
+    }
+  }
   return results;
 }
 
@@ -214,12 +229,23 @@ const json* Results::find(const json& run, const std::string& name, const char* 
   return nullptr;
 }
 
+// That of the last of several points, which brief() leaves out of the values.
+const json* Results::last_point(const json& run, const std::string& value) {
+  const size_t dot = value.find('.');
+  if (dot == std::string::npos) return nullptr;
+  const std::string column = value.substr(0, dot) + ".points" + value.substr(dot);
+  const json* const points = find(run, column, "curves", "timed_curves");
+  return points != nullptr && !points->empty() ? &points->back() : nullptr;
+}
+
 std::vector<double> Results::values(const std::string& arm, const std::string& value) const {
   std::vector<double> values;
   const json* const found = find_arm(arm);
   if (found == nullptr) return values;
   for (const json& run : (*found)["runs"]) {
-    values.push_back(number_or_nan(find(run, value, "values", "timed_values")));
+    const json* number = find(run, value, "values", "timed_values");
+    if (number == nullptr) number = last_point(run, value);
+    values.push_back(number_or_nan(number));
   }
   return values;
 }

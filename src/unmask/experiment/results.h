@@ -52,6 +52,8 @@ class Results {
   static const nlohmann::json* find(const nlohmann::json& run, const std::string& name,
                                     const char* measured, const char* timed);
 
+  static const nlohmann::json* last_point(const nlohmann::json& run, const std::string& value);
+
   nlohmann::json document_;
 };
 
