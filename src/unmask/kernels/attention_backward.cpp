@@ -174,7 +174,7 @@ class BackwardTask {
   void write_panel(const float* sums, int64_t panel, std::span<const int32_t> owner, int32_t group,
                    float* buffer, Matrix target) {
     const int64_t first_key = key_begin_ + panel * cols_;
-    const ConstMatrix rows = transpose_panel(gemm_kernel(Precision::f32), sums + panel * d_ * cols_,
+    const ConstMatrix rows = transpose_panel(kernel_, sums + panel * d_ * cols_,
                                              std::min(cols_, key_end_ - first_key), d_, buffer);
     for (int64_t i = 0; i < rows.rows; ++i) {
       if (owner[first_key + i] != group) continue;

@@ -136,8 +136,7 @@ class ForwardTask {
 
   // out = accumulatorᵀ / sum
   void finish(Matrix out) {
-    const ConstMatrix rows =
-        transpose_panel(gemm_kernel(Precision::f32), accumulator_, out.rows, d_, transposed_);
+    const ConstMatrix rows = transpose_panel(kernel_, accumulator_, out.rows, d_, transposed_);
     for (int64_t i = 0; i < out.rows; ++i) {
       const float inverse = sum_[i] == 0 ? 0.0f : 1.0f / sum_[i];
       const float* from = rows.row(i);

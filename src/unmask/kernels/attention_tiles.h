@@ -91,12 +91,12 @@ inline int64_t transposed_stride(int64_t cols) { return (cols + 15) / 16 * 16; }
 inline float* take_transposed(const GemmKernel& kernel, int64_t cols, Arena& arena) {
   return arena.take<float>(kernel.cols * transposed_stride(cols) + kPackSlack);
 }
-// [rows, cols] from a panel [cols][rows, at most kernel.cols]; `buffer` is taken as above. In f32,
-// packing rows is transposing.
-inline ConstMatrix transpose_panel(const GemmKernel& f32_kernel, const float* panel, int64_t rows,
+// [rows, cols] from a panel [cols][rows, at most kernel.cols] of the kernel; `buffer` is taken as
+// above. In f32, packing rows is transposing.
+inline ConstMatrix transpose_panel(const GemmKernel& kernel, const float* panel, int64_t rows,
                                    int64_t cols, float* buffer) {
   const int64_t stride = transposed_stride(cols);
-  f32_kernel.b.rows(panel, f32_kernel.cols, nullptr, cols, stride, rows, buffer);
+  gemm_kernel(Precision::f32).b.rows(panel, kernel.cols, nullptr, cols, stride, rows, buffer);
   return ConstMatrix(buffer, rows, cols, stride);
 }
 
