@@ -86,7 +86,7 @@ struct RowBlocks {
   int64_t count;
 
   RowBlocks(int64_t rows, const QuantizedKernel& kernel)
-      : rows(rows), count((rows + kernel.most_rows(rows) - 1) / kernel.most_rows(rows)) {}
+      : rows(rows), count((rows + kernel.max_rows - 1) / kernel.max_rows) {}
   int64_t first(int64_t block) const { return block * rows / count; }
   int64_t height(int64_t block) const { return first(block + 1) - first(block); }
 };

@@ -1,7 +1,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <immintrin.h>
-#include <utility>
 
 #include "unmask/kernels/isa/tables.h"
 
@@ -26,16 +25,28 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {};
 };
 
-constexpr TileConfig make_config() {
+// For products of so many rows.
+constexpr TileConfig config_for(int64_t rows) {
   TileConfig config;
+  const auto upper = static_cast<uint8_t>(upper_height(rows));
+  const auto lower = static_cast<uint8_t>(rows > upper ? rows - upper : upper);
   for (int i = kSum00; i <= kCols1; ++i) {
-    config.rows[i] = kRegisterRows;
+    const bool is_upper = i == kSum00 || i == kSum01 || i == kRows0;
+    config.rows[i] = i >= kCols0 ? kRegisterRows : is_upper ? upper : lower;
     config.row_bytes[i] = 4 * kRegisterWords;
   }
   return config;
 }
 
-constexpr TileConfig kConfig = make_config();
+struct Configs {
+  TileConfig of[kMatrixRows + 1];  // so many rows
+};
+constexpr Configs make_configs() {
+  Configs configs;
+  for (int64_t rows = 0; rows <= kMatrixRows; ++rows) configs.of[rows] = config_for(rows);
+  return configs;
+}
+constexpr Configs kConfigs = make_configs();
 
 struct MatrixPairDot {
   template <int kSum, int kRows, int kCols>
@@ -52,16 +63,24 @@ struct MatrixByteDot {
   }
 };
 
-// The registers of this thread. They stay as configured, since to configure takes as long as a
-// small product; to see whether somebody else has done so meanwhile takes a tenth of that.
+struct MatrixSignedByteDot {
+  template <int kSum, int kRows, int kCols>
+  static void add() {
+    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSum), "i"(kRows), "i"(kCols));
+  }
+};
+
+// The registers of this thread, for products of so many rows. They stay as configured, since to
+// configure takes as long as a small product; to see whether they are takes a tenth of that.
 class AmxRegisters {
  public:
-  AmxRegisters() {
+  explicit AmxRegisters(int64_t rows) {
+    const TileConfig& wanted = kConfigs.of[rows];
     TileConfig found;
     asm volatile("sttilecfg %0" : "=m"(found));
-    const __m512i difference = _mm512_xor_si512(load_bits(&found), load_bits(&kConfig));
+    const __m512i difference = _mm512_xor_si512(load_bits(&found), load_bits(&wanted));
     if (_mm512_test_epi64_mask(difference, difference) != 0) {
-      asm volatile("ldtilecfg %0" ::"m"(kConfig));
+      asm volatile("ldtilecfg %0" ::"m"(wanted));
     }
   }
 
@@ -97,7 +116,7 @@ namespace {
 template <class Dot>
 float run_arithmetic(int64_t steps) {
   alignas(64) float values[kRegisterRows * kRegisterWords] = {};
-  AmxRegisters r;
+  AmxRegisters r(kMatrixRows);
   r.load<kRows0>(values, kRegisterWords);
   r.load<kRows1>(values, kRegisterWords);
   r.load<kCols0>(values, kRegisterWords);

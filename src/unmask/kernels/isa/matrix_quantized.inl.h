@@ -9,7 +9,8 @@ template <class OneDot, bool kOfIntegers>
 class StoredColumns {
  public:
   using Dot = OneDot;
-  static constexpr bool kIntegers = kOfIntegers;
+  static constexpr bool kIntegers = kOfIntegers, kRaised = kOfIntegers;
+  static constexpr float kUnit = 1;
   static constexpr int64_t kSteps = 16;
 
   StoredColumns(const std::byte* weights, int64_t /*count*/) : next_(weights) {}
@@ -24,11 +25,13 @@ class StoredColumns {
 };
 
 // … or unpacked from halves of bytes, one product ahead: what has just been stored is not yet to be
-// loaded.
+// loaded. A half that stays in the upper half of its byte, its highest bit turned, is 16 times its
+// level: signed, so that no sum has to be put right.
 class HalfByteColumns {
  public:
-  using Dot = MatrixByteDot;
-  static constexpr bool kIntegers = true;
+  using Dot = MatrixSignedByteDot;
+  static constexpr bool kIntegers = true, kRaised = false;
+  static constexpr float kUnit = 1.0f / 16;  // of a level
   static constexpr int64_t kSteps = 8;
 
   HalfByteColumns(const std::byte* weights, int64_t count) : next_(weights), left_(count) {
@@ -41,14 +44,16 @@ class HalfByteColumns {
   }
 
  private:
+  static Bits levels_of_upper_halves(Bits v) {
+    return masked<0xf0f0f0f0>(v) ^ word(int32_t(0x80808080));
+  }
   void unpack() {
     int32_t* to = unpacked_[--left_ % 2];
     for (int64_t s = 0; s < kSteps; ++s, to += 2 * kMatrixCols) {
       for (int64_t i = 0; i < kMatrixCols; i += kLanes, next_ += sizeof(Bits)) {
         const Bits v = load_bits(next_);
-        for (int part = 0; part < 2; ++part) {
-          store_bits(to + part * kMatrixCols + i, HalfBytes::part(v, part));
-        }
+        store_bits(to + i, levels_of_upper_halves(shift_left<4>(v)));
+        store_bits(to + kMatrixCols + i, levels_of_upper_halves(v));
       }
     }
   }
@@ -63,8 +68,8 @@ struct NoRows {
   static constexpr int kMostRows = 0, kRowWords = 1;
 };
 
-// `Few` multiplies one block or two of few rows in vectors, which takes less time than filling
-// registers and emptying them.
+// `Few` multiplies a block of few rows in vectors, which takes less time than filling registers and
+// emptying them. (Rows that are cut give blocks of at least half of kMatrixRows.)
 template <class Columns, class Registers, class Few>
 struct MatrixQuantized {
   static constexpr int kGroupsAtOnce = 4;
@@ -100,10 +105,11 @@ struct MatrixQuantized {
       for (int64_t r = 0; r < rows; ++r, ++start, to += kMatrixCols) {
         Vec all = first ? zero() : load(to);
         unrolled<kCount>([&](auto i) UNMASK_INLINE {
-          const Bits sum = load_bits(sums[i] + r * kMatrixCols + j);
-          all = all + to_floats(add_32(sum, broadcast_bits(start + i * rows))) * scale[i];
+          Bits sum = load_bits(sums[i] + r * kMatrixCols + j);
+          if constexpr (Columns::kRaised) sum = add_32(sum, broadcast_bits(start + i * rows));
+          all = all + to_floats(sum) * scale[i];
         });
-        store(to, last ? all * broadcast(x.scale + r) : all);
+        store(to, last ? all * (broadcast(x.scale + r) * Columns::kUnit) : all);
       }
     }
   }
@@ -126,7 +132,7 @@ struct MatrixQuantized {
       }
       if constexpr (Columns::kIntegers) {
         const int64_t place = g % kGroupsAtOnce;
-        sums.store_all(of_groups[place]);
+        sums.store(of_groups[place], kMatrixCols);
         if (place + 1 == kGroupsAtOnce) {
           add_groups<kGroupsAtOnce>(of_groups, g - place, t, x, out);
         } else if (g >= t.groups / kGroupsAtOnce * kGroupsAtOnce) {
@@ -149,7 +155,7 @@ struct MatrixQuantized {
   }
 
   static constexpr QuantizedKernel kernel() {
-    return {kMatrixRows, Few::kRowWords, 2 * Few::kMostRows, Few::kMostRows, &interleave, &tile};
+    return {kMatrixRows, Few::kRowWords, &interleave, &tile};
   }
 };
 

@@ -12,39 +12,43 @@ struct MatrixPairDot {
   }
 };
 
-// Signed bytes of rows times unsigned ones of columns.
-struct MatrixByteDot {
+// Signed bytes of rows times those of columns, which are unsigned or signed.
+template <class Column>
+struct MatrixBytesDot {
   static uint32_t add(uint32_t sum, uint32_t row, uint32_t column) {
     for (int i = 0; i < 32; i += 8) {
       const auto level = static_cast<int8_t>(row >> i);
-      const auto raised = static_cast<uint8_t>(column >> i);
-      sum += static_cast<uint32_t>(level * raised);
+      sum += static_cast<uint32_t>(level * static_cast<Column>(column >> i));
     }
     return sum;
   }
 };
+using MatrixByteDot = MatrixBytesDot<uint8_t>;
+using MatrixSignedByteDot = MatrixBytesDot<int8_t>;
 
 class SpelledOutRegisters {
  public:
+  explicit SpelledOutRegisters(int64_t rows) : upper_(upper_height(rows)), lower_(rows - upper_) {}
+
   template <int kIndex>
   void zero() {
     __builtin_memset(word_[kIndex], 0, sizeof word_[kIndex]);
   }
   template <int kIndex>
   void load(const void* p, int64_t stride) {
-    for (int64_t r = 0; r < kRegisterRows; ++r) {
+    for (int64_t r = 0; r < height(kIndex); ++r) {
       __builtin_memcpy(word_[kIndex][r], static_cast<const char*>(p) + 4 * r * stride, kRowBytes);
     }
   }
   template <int kIndex>
   void store(void* p, int64_t stride) const {
-    for (int64_t r = 0; r < kRegisterRows; ++r) {
+    for (int64_t r = 0; r < height(kIndex); ++r) {
       __builtin_memcpy(static_cast<char*>(p) + 4 * r * stride, word_[kIndex][r], kRowBytes);
     }
   }
   template <class Dot, int kSum, int kRows, int kCols>
   void add() {
-    for (int64_t r = 0; r < kRegisterRows; ++r) {
+    for (int64_t r = 0; r < height(kSum); ++r) {
       for (int64_t k = 0; k < kRegisterWords; ++k) {
         for (int64_t c = 0; c < kRegisterWords; ++c) {
           uint32_t& sum = word_[kSum][r][c];
@@ -57,6 +61,22 @@ class SpelledOutRegisters {
  private:
   static constexpr size_t kRowBytes = 4 * kRegisterWords;
 
+  int64_t height(int index) const {
+    switch (index) {
+      case kSum00:
+      case kSum01:
+      case kRows0:
+        return upper_;
+      case kSum10:
+      case kSum11:
+      case kRows1:
+        return lower_;
+      default:
+        return kRegisterRows;
+    }
+  }
+
+  int64_t upper_, lower_;
   uint32_t word_[8][kRegisterRows][kRegisterWords];
 };
 

@@ -421,9 +421,7 @@ struct QuantizedTiles {
     }
   }
 
-  static constexpr QuantizedKernel kernel() {
-    return {kMaxRows, kRowWords, 0, 0, &interleave, &tile};
-  }
+  static constexpr QuantizedKernel kernel() { return {kMaxRows, kRowWords, &interleave, &tile}; }
 };
 
 }  // namespace

@@ -35,10 +35,6 @@ struct InterleavedRows {
 struct QuantizedKernel {
   int32_t max_rows;  // of a block
   int32_t words;     // that stand for one word of a row
-  // Up to so many rows in all are cut into lower blocks, for which the kernel is another.
-  int32_t few_rows = 0, few_block = 0;
-
-  int64_t most_rows(int64_t rows) const { return rows <= few_rows ? few_block : max_rows; }
 
   // [words][words of the kernel][count] from `count` <= max_rows rows of `words` words; for
   // matrix registers (AMX) [words / 16][count][16].
