@@ -139,6 +139,17 @@ TEST(Tasks, RefuseImpossibleSettings) {
   EXPECT_EQ(find_task("subtraction"), nullptr);
 }
 
+TEST(Addition, NumbersAreAsOftenShortAsLong) {
+  const auto task = make("addition", {{"digits", 4}, {"even_lengths", true}});
+  int64_t of_one_digit = 0;
+  for (const TaskExample& e : draw(*task, Split::train, 2000)) {
+    ASSERT_EQ(e.prompt.size(), 10u);
+    if (e.prompt.starts_with("000")) ++of_one_digit;
+  }
+  // A quarter and what longer ones begin with three zeros: 0.278; uniform numbers: 0.001.
+  EXPECT_NEAR(static_cast<double>(of_one_digit) / 2000, 0.278, 0.04);
+}
+
 TEST(Addition, AddsNumbersOfOneWidth) {
   const auto task = make("addition", {{"digits", 4}});
   for (const TaskExample& example : draw(*task, Split::train, 500)) {
