@@ -1,5 +1,6 @@
-// Grouped experts, forward and forward + backward, as a share of the machine's peak measured in
-// the same run. Shapes: S, M, L of the training comparison (README), and paper A's small model.
+// Grouped experts, forward and forward + backward, as a share of the machine's peak (of_peak) and
+// of what the larger of arithmetic and memory allows (of_floor), both measured in the same run.
+// Shapes: S, M, L of the training comparison (README), and paper A's small model.
 //   bench_experts [--benchmark_filter=L/]
 #include "unmask/kernels/experts.h"
 
@@ -11,6 +12,7 @@
 #include <benchmark/benchmark.h>
 
 #include "unmask/kernels/machine.h"
+#include "unmask/kernels/measurement.h"
 
 namespace unmask {
 namespace {
@@ -41,6 +43,20 @@ Assignment make_assignment(const Shape& shape, bool even) {
   a.build_by_token(shape.experts, shape.tokens, begin, chosen);
   std::fill(a.gate.begin(), a.gate.end(), 1.0f / static_cast<float>(shape.per_token));
   return a;
+}
+
+// What has to move, each thing once: weights in f32, tokens and their results, the tape.
+Work work_of(const Shape& shape, const Assignment& a, bool backward) {
+  double touched = 0;
+  for (int32_t e = 0; e < a.experts; ++e) touched += a.load(e) > 0;
+  const auto hidden = static_cast<double>(shape.hidden), ffn = static_cast<double>(shape.ffn);
+  const auto slots = static_cast<double>(a.slots());
+  const double weights = touched * 3 * hidden * ffn, tokens = shape.tokens * hidden;
+  const double forward_values = weights + 2 * tokens + 2 * slots * ffn;
+  // Gradients are added to: read and written.
+  const double backward_values = 3 * weights + 3 * tokens + 2 * slots * ffn;
+  return {.bytes = sizeof(float) * (forward_values + (backward ? backward_values : 0)),
+          .operations = 2.0 * 3 * slots * hidden * ffn * (backward ? 3 : 1)};
 }
 
 void run(benchmark::State& state, const Shape& shape, Precision precision, bool even,
@@ -75,11 +91,17 @@ void run(benchmark::State& state, const Shape& shape, Precision precision, bool 
   };
   step();  // touches all memory for the first time
   for (auto _ : state) step();
-  const double flops = 2.0 * 3 * static_cast<double>(a.slots() * shape.hidden * shape.ffn) *
-                       (backward ? 3 : 1) * static_cast<double>(state.iterations());
-  state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
-  const double peak = precision == Precision::f32 ? measure_f32_flops() : measure_bf16_flops();
-  state.counters["of_peak"] = benchmark::Counter(flops / peak, benchmark::Counter::kIsRate);
+  const Measurement m = {
+      .work = work_of(shape, a, backward),
+      .read_bytes_per_second = measure_read_bandwidth(),
+      .peak = precision == Precision::f32 ? measure_f32_flops() : measure_bf16_flops()};
+  const auto steps = static_cast<double>(state.iterations());
+  const auto per_second = [&](double of_step) {
+    return benchmark::Counter(of_step * steps, benchmark::Counter::kIsRate);
+  };
+  state.counters["FLOP/s"] = per_second(m.work.operations);
+  state.counters["of_peak"] = per_second(m.compute_seconds());
+  state.counters["of_floor"] = per_second(m.floor_seconds());
 }
 
 }  // namespace

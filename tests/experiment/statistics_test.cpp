@@ -50,6 +50,15 @@ TEST(MeanInterval, LeavesOutWhatIsMissing) {
   EXPECT_EQ(mean_interval(values).mean, 2);
 }
 
+TEST(RankCorrelation, CountsPairsInOrder) {
+  const double x[] = {1, 2, 3, 4};
+  EXPECT_EQ(rank_correlation(x, std::vector<double>{1, 10, 100, 1000}), 1);
+  EXPECT_EQ(rank_correlation(x, std::vector<double>{3, 2, 1, 0}), -1);
+  // Of six pairs four in order, one not, one equal.
+  EXPECT_EQ(rank_correlation(x, std::vector<double>{1, 3, 2, 3}), 0.5);
+  EXPECT_TRUE(std::isnan(rank_correlation({}, {})));
+}
+
 TEST(PairedInterval, IsNarrowWhereSeedsDifferAndArmsDoNot) {
   const std::vector<double> a = {5.0, 6.0, 7.0}, b = {4.9, 5.9, 6.9};
   const Interval paired = paired_interval(a, b, difference);

@@ -64,10 +64,6 @@ class LeaveOutStage final : public Stage {
     }
     Measured measured;
     measured.values["loss"] = whole;
-    if (!rise.empty()) {
-      measured.values["rise_of_lightest"] = rise.front();
-      measured.values["rise_of_heaviest"] = rise.back();
-    }
     measured.curves["weights"] = {{"weight", weight}, {"slots_per_token", share}, {"rise", rise}};
     return std::optional(std::move(measured));
   }

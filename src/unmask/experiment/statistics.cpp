@@ -6,6 +6,18 @@
 
 namespace unmask {
 
+double rank_correlation(std::span<const double> x, std::span<const double> y) {
+  UNMASK_CHECK(x.size() == y.size());
+  double agreement = 0, pairs = 0;
+  for (size_t i = 1; i < x.size(); ++i) {
+    for (size_t j = 0; j < i; ++j, ++pairs) {
+      const double both = (x[i] - x[j]) * (y[i] - y[j]);
+      agreement += both > 0 ? 1 : both < 0 ? -1 : 0;
+    }
+  }
+  return agreement / pairs;
+}
+
 double student_two_sided(double t, int64_t degrees) {
   UNMASK_CHECK(degrees >= 1);
   const double theta = std::atan(t / std::sqrt(static_cast<double>(degrees)));

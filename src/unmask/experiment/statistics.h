@@ -36,6 +36,10 @@ Interval paired_interval(std::span<const double> a, std::span<const double> b, F
 inline double difference(double a, double b) { return a - b; }
 inline double quotient(double a, double b) { return a / b; }
 
+// Kendall's tau: of all pairs (i, j) the share in which x and y rise together, less the share in
+// which one rises and the other falls. NaN where there are no pairs.
+double rank_correlation(std::span<const double> x, std::span<const double> y);
+
 // Probability that |T| <= t, T Student's with `degrees` >= 1 degrees of freedom (Abramowitz and
 // Stegun 26.7.3 and 26.7.4, exact).
 double student_two_sided(double t, int64_t degrees);
