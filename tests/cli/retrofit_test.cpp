@@ -52,6 +52,16 @@ sample_length = 8
   EXPECT_NE(outcome.output.find("expert-choice instead of token-choice"), std::string::npos)
       << outcome.output;
 
+  // A training configuration for the policy in it.
+  const std::string scheduled = directory.write(
+      "scheduled.toml",
+      "base = 'config.toml'\n[routing]\npolicy = 'expert-choice'\nbalance = {switch = 0}\n"
+      "capacity = {schedule = 'linear-reverse', min = 1, max = 3, mean = 2}\n");
+  outcome = run_unmask("retrofit " + first + " " + directory.path("scheduled") + " --routing " +
+                       scheduled);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_TRUE(load_model_config(directory.path("scheduled"))->routing.capacity.has_value());
+
   // The configuration's [model] agrees, its [routing] would bring token choice back.
   const std::string more =
       directory.write("more.toml",

@@ -10,11 +10,14 @@ namespace unmask::cli {
 Result<RoutingPolicy> read_policy_file(const std::string& path,
                                        const std::vector<std::string>& settings) {
   UNMASK_TRY(nlohmann::json document, read_layered_toml_file(path));
+  const auto routing = document.find("routing");
+  const bool configuration = routing != document.end();
+  if (configuration) document = nlohmann::json(*routing);
   for (const std::string& setting : settings) {
     UNMASK_TRY_STATUS(set_value(document, setting));
   }
   auto policy = policy_from_json(document, "", path);
-  if (!policy) return in_policy_file(policy.error(), path);
+  if (!policy && !configuration) return in_policy_file(policy.error(), path);
   return policy;
 }
 

@@ -10,8 +10,8 @@
 
 namespace unmask::cli {
 
-// A routing policy in a file of its own, with the keys of docs/routing at top level; `settings` are
-// "key=value" over it. Errors name the file.
+// A routing policy in a file of its own, with the keys of docs/routing at top level, or that of a
+// training configuration; `settings` are "key=value" over it. Errors name the file.
 Result<RoutingPolicy> read_policy_file(const std::string& path,
                                        const std::vector<std::string>& settings = {});
 
