@@ -1,5 +1,4 @@
 #include <memory>
-#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -24,7 +23,7 @@ constexpr const char* kQuickOut = "runs/experiments/quick";
 struct Arguments {
   std::string name, out, document = "docs/results.md";
   bool quick = false;
-  std::optional<double> budget;  // minutes
+  double budget = 60;  // minutes
   int32_t seeds = 0, side_by_side = 0;
 
   std::string directory() const { return out.empty() ? (quick ? kQuickOut : kOut) : out; }
@@ -65,13 +64,12 @@ void print_remaining(const RunProgress& progress) {
 }
 
 Status run_command(const Arguments& a) {
-  if (a.seeds < 0 || a.side_by_side < 0 || (a.budget && !(*a.budget >= 0))) {
+  if (a.seeds < 0 || a.side_by_side < 0 || !(a.budget >= 0)) {
     return usage_error("--seeds {} --side-by-side {} --budget {}: expected 0 or more", a.seeds,
-                       a.side_by_side, a.budget.value_or(0));
+                       a.side_by_side, a.budget);
   }
   UNMASK_TRY(const ExperimentSpec spec, read_experiment(kRoot, a.name, a.quick));
-  const Deadline deadline(a.budget ? std::optional(*a.budget * 60) : std::nullopt,
-                          stop_on_signal());
+  const Deadline deadline(a.budget * 60, stop_on_signal());
   UNMASK_TRY(
       const RunProgress progress,
       run_experiment(spec, {.out = a.directory(), .seeds = a.seeds, .side_by_side = a.side_by_side},
@@ -106,7 +104,8 @@ void add_experiment(CLI::App& program, Run& run) {
   command->add_subcommand("list", "Names and sizes")->callback([&run] { run = list; });
 
   CLI::App* const runs = command->add_subcommand("run", "Run one, or go on with it");
-  runs->add_option("--budget", a->budget, "Stop after so many minutes, at a checkpoint");
+  runs->add_option("--budget", a->budget, "Stop after so many minutes, at a checkpoint")
+      ->capture_default_str();
   runs->add_option("--seeds", a->seeds, "How many, in place of the experiment's own number");
   runs->add_option("--side-by-side", a->side_by_side,
                    "Seeds at the same time, sharing the threads; by default one for each thread");

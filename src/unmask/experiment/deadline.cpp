@@ -4,13 +4,12 @@
 
 namespace unmask {
 
-Deadline::Deadline(std::optional<double> seconds, const std::atomic<bool>& interrupted) {
+Deadline::Deadline(double seconds, const std::atomic<bool>& interrupted) {
   using Clock = std::chrono::steady_clock;
-  const auto end = seconds ? Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                                std::chrono::duration<double>(*seconds))
-                           : Clock::time_point::max();
-  const auto spent = [this, end, &interrupted] {
-    if (interrupted.load() || Clock::now() >= end) stop_ = true;
+  const auto begin = Clock::now();
+  const auto spent = [this, begin, seconds, &interrupted] {
+    const std::chrono::duration<double> passed = Clock::now() - begin;
+    if (interrupted.load() || passed.count() >= seconds) stop_ = true;
     return stop_.load();
   };
   if (spent()) return;

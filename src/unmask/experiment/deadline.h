@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <optional>
 #include <thread>
 
 namespace unmask {
@@ -9,8 +8,8 @@ namespace unmask {
 // One flag for both reasons to stop: an interrupt, and a budget of time that is spent.
 class Deadline {
  public:
-  // `seconds` from now; nothing: never. `interrupted` outlives it.
-  Deadline(std::optional<double> seconds, const std::atomic<bool>& interrupted);
+  // `seconds` from now. `interrupted` outlives it.
+  Deadline(double seconds, const std::atomic<bool>& interrupted);
 
   const std::atomic<bool>& stop() const { return stop_; }
 
