@@ -10,9 +10,8 @@ namespace unmask::cli {
 Result<RoutingPolicy> read_policy_file(const std::string& path,
                                        const std::vector<std::string>& settings) {
   UNMASK_TRY(nlohmann::json document, read_layered_toml_file(path));
-  const auto routing = document.find("routing");
-  const bool configuration = routing != document.end();
-  if (configuration) document = nlohmann::json(*routing);
+  const bool configuration = document.contains("routing");
+  if (configuration) document = nlohmann::json(document["routing"]);
   for (const std::string& setting : settings) {
     UNMASK_TRY_STATUS(set_value(document, setting));
   }

@@ -75,7 +75,7 @@ InterleavedBlocks::InterleavedBlocks(Arena& arena, const QuantizedKernel& kernel
                                      const QuantizedShape& shape, int64_t rows)
     : kernel_(kernel),
       shape_(shape),
-      words_(arena.take<uint32_t>(rows * shape.row_words() * kernel.words + kInterleavedSlack)),
+      words_(arena.take<uint32_t>(rows * shape.row_words() * kernel.words)),
       start_(arena.take<int32_t>(rows * shape.groups())),
       scale_(arena.take<float>(rows)) {}
 

@@ -1,6 +1,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <immintrin.h>
+#include <utility>
 
 #include "unmask/kernels/isa/tables.h"
 
@@ -28,11 +29,8 @@ struct alignas(64) TileConfig {
 // For products of so many rows.
 constexpr TileConfig config_for(int64_t rows) {
   TileConfig config;
-  const auto upper = static_cast<uint8_t>(upper_height(rows));
-  const auto lower = static_cast<uint8_t>(rows > upper ? rows - upper : upper);
   for (int i = kSum00; i <= kCols1; ++i) {
-    const bool is_upper = i == kSum00 || i == kSum01 || i == kRows0;
-    config.rows[i] = i >= kCols0 ? kRegisterRows : is_upper ? upper : lower;
+    config.rows[i] = static_cast<uint8_t>(height_of(i, rows));
     config.row_bytes[i] = 4 * kRegisterWords;
   }
   return config;

@@ -16,6 +16,23 @@ constexpr int64_t upper_height(int64_t rows) {
   return rows <= kRegisterRows ? rows : (rows + 1) / 2;
 }
 
+// Of one register, for products of so many rows; of one that those do not use, anything.
+constexpr int64_t height_of(int index, int64_t rows) {
+  const int64_t upper = upper_height(rows);
+  switch (index) {
+    case kSum00:
+    case kSum01:
+    case kRows0:
+      return upper;
+    case kSum10:
+    case kSum11:
+    case kRows1:
+      return rows > upper ? rows - upper : upper;
+    default:
+      return kRegisterRows;
+  }
+}
+
 // Sums of `rows` x 32 as they are formed, 32-bit values.
 template <class Registers>
 class MatrixSums {

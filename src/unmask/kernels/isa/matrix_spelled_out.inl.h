@@ -28,7 +28,7 @@ using MatrixSignedByteDot = MatrixBytesDot<int8_t>;
 
 class SpelledOutRegisters {
  public:
-  explicit SpelledOutRegisters(int64_t rows) : upper_(upper_height(rows)), lower_(rows - upper_) {}
+  explicit SpelledOutRegisters(int64_t rows) : rows_(rows) {}
 
   template <int kIndex>
   void zero() {
@@ -61,22 +61,9 @@ class SpelledOutRegisters {
  private:
   static constexpr size_t kRowBytes = 4 * kRegisterWords;
 
-  int64_t height(int index) const {
-    switch (index) {
-      case kSum00:
-      case kSum01:
-      case kRows0:
-        return upper_;
-      case kSum10:
-      case kSum11:
-      case kRows1:
-        return lower_;
-      default:
-        return kRegisterRows;
-    }
-  }
+  int64_t height(int index) const { return height_of(index, rows_); }
 
-  int64_t upper_, lower_;
+  int64_t rows_;
   uint32_t word_[8][kRegisterRows][kRegisterWords];
 };
 

@@ -17,9 +17,6 @@ struct QuantizedTile {
   const std::byte* next = nullptr;  // the weights that follow, to be fetched ahead: as many bytes
 };
 
-// Words that a tile may read past the last interleaved row, for matrix registers.
-inline constexpr int64_t kInterleavedSlack = 256;
-
 // Rows of activations as a tile reads them: up to max_rows of them, interleaved.
 struct InterleavedRows {
   int64_t count = 0;
