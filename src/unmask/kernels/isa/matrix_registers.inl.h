@@ -62,15 +62,7 @@ class MatrixSums {
     registers_.template add<Dot, kSum11, kRows1, kCols1>();
   }
 
-  // From and to c [rows][stride].
-  template <class Word>
-  void load(const Word* c, int64_t stride) {
-    registers_.template load<kSum00>(c, stride);
-    registers_.template load<kSum01>(c + kRegisterWords, stride);
-    if (!two_) return;
-    registers_.template load<kSum10>(c + upper_ * stride, stride);
-    registers_.template load<kSum11>(c + upper_ * stride + kRegisterWords, stride);
-  }
+  // To c [rows][stride].
   template <class Word>
   void store(Word* c, int64_t stride) {
     registers_.template store<kSum00>(c, stride);
