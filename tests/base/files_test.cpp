@@ -123,13 +123,47 @@ TEST_F(FilesTest, AnUncommittedDirectoryLeavesNothing) {
   EXPECT_FALSE(fs::exists(path));
 }
 
-TEST_F(FilesTest, AStagedDirectoryStartsEmpty) {
+TEST_F(FilesTest, AStagedDirectoryRemovesWhatKilledProcessesLeftAndNothingElse) {
   const std::string path = directory_.path("checkpoint");
-  fs::create_directory(path + ".partial");
-  ASSERT_TRUE(write_file_atomically(path + ".partial/left by a killed run", "x").ok());
-  auto staged = StagedDirectory::create(path);
-  ASSERT_TRUE(staged.ok());
-  EXPECT_TRUE(fs::is_empty(staged->path()));
+  const std::string left = path + ".partial-123456789", own = path + ".partial";
+  const std::string others[] = {own, path + ".partial-", path + ".partial-1a",
+                                path + "2.partial-1"};
+  ASSERT_TRUE(write_file_atomically(left + "/weights", "x").ok());
+  for (const std::string& other : others) {
+    ASSERT_TRUE(write_file_atomically(other + "/precious", "x").ok());
+  }
+  auto first = StagedDirectory::create(path);
+  ASSERT_TRUE(first.ok());
+  EXPECT_TRUE(fs::is_empty(first->path()));
+  EXPECT_FALSE(fs::exists(left));
+  for (const std::string& other : others) EXPECT_TRUE(fs::exists(other + "/precious")) << other;
+  EXPECT_FALSE(StagedDirectory::create(path).ok());  // while somebody is at work
+  EXPECT_TRUE(fs::exists(first->path()));
+}
+
+TEST_F(FilesTest, AStagedDirectoryGoesWhereALinkPoints) {
+  const std::string target = directory_.path("target"), link = directory_.path("link");
+  fs::create_directory(target);
+  fs::create_directory_symlink("target", link);
+  auto staged = StagedDirectory::create(link);
+  ASSERT_TRUE(staged.ok()) << staged.error().message;
+  ASSERT_TRUE(write_file_atomically(staged->path() + "/file", "x").ok());
+  ASSERT_TRUE(staged->commit().ok());
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_TRUE(fs::exists(target + "/file"));
+}
+
+TEST_F(FilesTest, AStagedDirectoryNeedsAName) {
+  for (const char* path : {"", ".", "..", "/", "a/.."}) {
+    const auto staged = StagedDirectory::create(path);
+    ASSERT_FALSE(staged.ok()) << path;
+    EXPECT_NE(staged.error().message.find("expected the name of a directory"), std::string::npos)
+        << staged.error().message;
+  }
+  const auto mounted = StagedDirectory::create("/proc");
+  ASSERT_FALSE(mounted.ok());
+  EXPECT_NE(mounted.error().message.find("mount point"), std::string::npos)
+      << mounted.error().message;
 }
 
 }  // namespace

@@ -73,11 +73,11 @@ TEST_F(RetentionTest, KeepsTheNewestAndTheBest) {
 TEST_F(RetentionTest, CleansWhatKilledRunsLeft) {
   add(100);
   add("step-00000100.partial");
-  add("step-00000200.partial");
+  add("step-00000200.partial-4711");
   ASSERT_TRUE(prune_checkpoints(run_, 3).ok());
   EXPECT_EQ(steps(), Steps{100});
   EXPECT_FALSE(fs::exists(run_ + "/checkpoints/step-00000100.partial"));
-  EXPECT_FALSE(fs::exists(run_ + "/checkpoints/step-00000200.partial"));
+  EXPECT_FALSE(fs::exists(run_ + "/checkpoints/step-00000200.partial-4711"));
 }
 
 TEST_F(RetentionTest, IgnoresABestThatIsGone) {

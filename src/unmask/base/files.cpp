@@ -4,8 +4,9 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <fstream>
 #include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -102,24 +103,86 @@ Status replace_tail(const std::string& path, int64_t size, std::string_view byte
   return {};
 }
 
-Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {
-  StagedDirectory staged;
-  staged.final_ = fs::path(final_path).lexically_normal().string();
-  while (staged.final_.size() > 1 && staged.final_.ends_with('/')) staged.final_.pop_back();
-  staged.staging_ = staged.final_ + ".partial";
+namespace {
+
+constexpr std::string_view kPartial = ".partial-";  // and the number of a process
+
+// Held until the descriptor is closed; negative: not to be had.
+int lock_directory(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0) {
+    ::close(file);
+    return -1;
+  }
+  return file;
+}
+
+// What processes that are gone left beside `place` while they were building it.
+void remove_abandoned(const fs::path& place) {
+  const std::string prefix = place.filename().string() + std::string(kPartial);
   std::error_code code;
-  fs::remove_all(staged.staging_, code);  // of an earlier run that was killed
-  fs::create_directories(staged.staging_, code);
-  if (code) return failure("{}: cannot create: {}", staged.staging_, code.message());
+  for (const auto& entry : fs::directory_iterator(parent_of(place.string()), code)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix) || name.size() == prefix.size() ||
+        name.find_first_not_of("0123456789", prefix.size()) != std::string::npos) {
+      continue;
+    }
+    const Descriptor lock{lock_directory(entry.path().string())};
+    if (lock.file >= 0) fs::remove_all(entry.path(), code);
+  }
+}
+
+bool is_mount_point(const fs::path& place) {
+  struct stat here {
+  }, above{};
+  return ::stat(place.c_str(), &here) == 0 &&
+         ::stat(parent_of(place.string()).c_str(), &above) == 0 && here.st_dev != above.st_dev;
+}
+
+Result<fs::path> place_of(const std::string& path) {
+  std::error_code code;
+  fs::path place = fs::path(path).lexically_normal();
+  if (fs::is_directory(place, code) && fs::is_symlink(place, code)) {
+    place = fs::canonical(place, code);
+  }
+  if (!place.has_filename()) place = place.parent_path();  // a/ means a
+  const std::string name = place.filename().string();
+  if (name.empty() || name == "." || name == "..") {
+    return usage_error("\"{}\": expected the name of a directory to be made", path);
+  }
+  if (is_mount_point(place)) {
+    return failure("{}: is a mount point, which cannot be replaced: name a directory within it",
+                   place.string());
+  }
+  return place;
+}
+
+}  // namespace
+
+Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {
+  UNMASK_TRY(const fs::path place, place_of(final_path));
+  UNMASK_TRY_STATUS(make_parent(place.string()));
+  remove_abandoned(place);
+  StagedDirectory staged;
+  staged.final_ = place.string();
+  std::string staging = staged.final_ + std::string(kPartial) + std::to_string(::getpid());
+  if (::mkdir(staging.c_str(), 0777) != 0) {
+    return failure("{}: cannot create: {}", staging, std::strerror(errno));
+  }
+  staged.staging_ = std::move(staging);
+  staged.lock_ = lock_directory(staged.staging_);
   return staged;
 }
 
 StagedDirectory::StagedDirectory(StagedDirectory&& other) noexcept
-    : final_(std::move(other.final_)), staging_(std::exchange(other.staging_, {})) {}
+    : final_(std::move(other.final_)),
+      staging_(std::exchange(other.staging_, {})),
+      lock_(std::exchange(other.lock_, -1)) {}
 
 StagedDirectory::~StagedDirectory() {
   std::error_code code;
   if (!staging_.empty()) fs::remove_all(staging_, code);
+  if (lock_ >= 0) ::close(lock_);
 }
 
 Status StagedDirectory::commit() {

@@ -22,11 +22,14 @@ Status write_file_atomically(const std::string& path, std::string_view bytes);
 // of what stood behind them, and syncs. Failure when the file is shorter.
 Status replace_tail(const std::string& path, int64_t size, std::string_view bytes);
 
-// A directory being built under a temporary name beside its final one. `commit` syncs every file
-// and the directory and renames it into place (replacing an older one); without commit the
-// temporary one is removed.
+// A directory being built beside its final place, as NAME.partial-PID, which stays locked. `commit`
+// syncs every file and the directory and renames it into place (replacing an older one); without
+// commit it is removed. So is what killed processes left of earlier ones for the same place;
+// nothing else is.
 class StagedDirectory {
  public:
+  // Fails where `commit` could not rename: for what has no name, and for mount points. A symbolic
+  // link stands for what it points to.
   static Result<StagedDirectory> create(const std::string& final_path);
   ~StagedDirectory();
   StagedDirectory(StagedDirectory&& other) noexcept;
@@ -39,6 +42,7 @@ class StagedDirectory {
   StagedDirectory() = default;
   std::string final_;
   std::string staging_;
+  int lock_ = -1;
 };
 
 }  // namespace unmask

@@ -52,7 +52,9 @@ Status remove_partial(const fs::path& folder) {
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(folder, code)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(kPrefix) && name.ends_with(kPartial)) found.push_back(entry.path());
+    if (name.starts_with(kPrefix) && name.find(kPartial) != std::string::npos) {
+      found.push_back(entry.path());
+    }
   }
   for (const fs::path& path : found) UNMASK_TRY_STATUS(remove_tree(path));
   return {};

@@ -10,7 +10,7 @@
 namespace unmask {
 
 // The checkpoints of a run: RUN/checkpoints/step-00000100, …, and RUN/best, a symbolic link to one
-// of them. A directory that is still being written ends in ".partial" and is no checkpoint.
+// of them. A directory that is still being written has ".partial" in its name and is no checkpoint.
 
 // Where the checkpoint of a step belongs.
 std::string checkpoint_path(const std::string& run_directory, int64_t step);
