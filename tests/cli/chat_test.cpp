@@ -1,5 +1,6 @@
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
+#include <algorithm>
 #include <cctype>
 #include <string>
 
@@ -7,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/checkpoint/hugging_face.h"
+#include "unmask/text/byte_level.h"
 #include "unmask/text/byte_tokenizer.h"
 
 namespace unmask::test {
@@ -19,7 +21,7 @@ class ChatCommand : public testing::Test {
 
   void SetUp() override {
     ModelConfig config;
-    config.vocab_size = 258;
+    config.vocab_size = 259;
     config.layers = 2;
     config.hidden = 32;
     config.heads = 2;
@@ -105,6 +107,33 @@ TEST_F(ChatCommand, StopTextsEndTheAnswerBeforeThem) {
   }
   EXPECT_FALSE(stop.empty());
   EXPECT_EQ(run("generate", "--prompt a --stop ''").exit_code, 2);
+}
+
+TEST_F(ChatCommand, GoesOnAfterAnAnswerThatCutsACharacter) {
+  // Bytes as tokens, but for "zz", which makes it a tokenizer that takes UTF-8 alone.
+  nlohmann::json vocabulary = {{"zz", 258}};
+  for (int byte = 0; byte < 256; ++byte) {
+    vocabulary[to_byte_level(static_cast<uint8_t>(byte))] = byte;
+  }
+  const nlohmann::json tokenizer = {
+      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", {"z z"}}}},
+      {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+      {"decoder", {{"type", "ByteLevel"}}},
+      {"added_tokens",
+       {{{"id", 256}, {"content", "<|mask|>"}, {"special", true}},
+        {{"id", 257}, {"content", "<|endoftext|>"}, {"special", true}}}}};
+  directory_.write("tokenizer.json", tokenizer.dump());
+  directory_.write("tokenizer_config.json", R"({"mask_token": "<|mask|>", "eos_token": "<|endoftext|>"})");
+  const std::string command = std::string(UNMASK_BINARY) + " chat " + directory_.path() +
+                              " --length 12 --temperature 1 --json";
+  const Outcome outcome = run_shell("printf 'hi\\r\\nmore\\nand more\\n' | " + command);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_EQ(std::ranges::count(outcome.output, '\n'), 3) << outcome.output;
+  EXPECT_NE(outcome.output.find("\uFFFD"), std::string::npos) << outcome.output;
+
+  const Outcome broken = run_shell("printf 'hi\\n\\377\\n' | " + command);
+  EXPECT_EQ(broken.exit_code, 1) << broken.output;
+  EXPECT_NE(broken.output.find("the message: expected UTF-8"), std::string::npos) << broken.output;
 }
 
 TEST_F(ChatCommand, RefusesWhatCannotBeAnswered) {

@@ -16,6 +16,12 @@ TEST(Utf8, EveryCodePointIsWellFormedAndReadBack) {
   }
 }
 
+TEST(Utf8, MalformedBytesAreReplaced) {
+  EXPECT_EQ(to_valid_utf8("a\u00e4\u6c34\U0001F600"), "a\u00e4\u6c34\U0001F600");
+  EXPECT_EQ(to_valid_utf8("ab\xE6\xB0"), "ab\uFFFD\uFFFD");
+  EXPECT_EQ(to_valid_utf8("\x80z\xC3("), "\uFFFDz\uFFFD(");
+}
+
 TEST(Utf8, MalformedBytesAreErrorsWithTheirOffset) {
   const std::vector<std::string> malformed = {"\x80",
                                               "\xC0\x80",

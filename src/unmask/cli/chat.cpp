@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <poll.h>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "unmask/evaluate/written_text.h"
 #include "unmask/text/conversations.h"
 #include "unmask/text/stop_strings.h"
+#include "unmask/text/utf8.h"
 
 namespace unmask::cli {
 namespace {
@@ -64,10 +66,15 @@ class Chat {
 
   // `stream` null: silently. A message that cannot be answered is forgotten.
   Result<Answer> ask(const std::string& message, TextStream* stream) {
+    if (const auto alone = tokenizer_.encode(message); !alone.ok()) {
+      return usage_error("the message: {}", alone.error().message);
+    }
     conversation_.push_back({"user", message});
     Result<Answer> answer = complete(stream);
     if (answer.ok()) {
-      conversation_.push_back({"assistant", answer->text});
+      // The end of an answer may have cut a character in two.
+      const bool whole = tokenizer_.encode(answer->text).ok();
+      conversation_.push_back({"assistant", whole ? answer->text : to_valid_utf8(answer->text)});
     } else {
       conversation_.pop_back();
     }
@@ -152,6 +159,12 @@ Status answer_one(Chat& chat, const ChatArguments& a, const std::string& message
   return {};
 }
 
+// Returns when there is something to read, or at an interrupt.
+void wait_for_line() {
+  pollfd input = {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  ::poll(&input, 1, -1);
+}
+
 // One message a line until the input ends. What goes wrong with one of them is said, and the
 // conversation goes on.
 Status converse(Chat& chat, const ChatArguments& a, const StopStrings& stops,
@@ -159,9 +172,15 @@ Status converse(Chat& chat, const ChatArguments& a, const StopStrings& stops,
   const bool prompts = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO);
   if (prompts) fmt::print(stderr, "One message a line; /reset begins anew, Ctrl-D ends.\n");
   std::string line;
+  int64_t unanswered = 0;
   while (!interrupted) {
-    if (prompts) fmt::print(stderr, "> ");
+    if (prompts) {
+      fmt::print(stderr, "> ");
+      wait_for_line();
+      if (interrupted) break;
+    }
     if (!std::getline(std::cin, line)) break;
+    if (line.ends_with('\r')) line.pop_back();
     if (line.empty()) continue;
     if (line == "/reset") {
       chat.reset();
@@ -169,9 +188,11 @@ Status converse(Chat& chat, const ChatArguments& a, const StopStrings& stops,
     }
     if (const Status status = answer_one(chat, a, line, stops, config); !status) {
       log_info("{}", status.error().message);
+      ++unanswered;
     }
   }
-  return {};
+  if (unanswered == 0 || prompts) return {};
+  return failure("messages that were not answered: {}", unanswered);
 }
 
 Status chat(const ChatArguments& a) {

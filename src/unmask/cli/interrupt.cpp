@@ -15,7 +15,7 @@ std::atomic<bool> interrupted = false;
 const std::atomic<bool>& cancel_on_interrupt() {
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
   sigaction(SIGINT, &action, nullptr);
   return interrupted;
 }

@@ -1,10 +1,16 @@
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <string>
+#include <system_error>
 #include <unistd.h>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include "unmask/base/document.h"
 #include "unmask/base/version.h"
 #include "unmask/cli/commands.h"
 
@@ -19,26 +25,57 @@ void end_by_lost_mapping(int /*signal*/) {
   _exit(1);
 }
 
+using unmask::Error;
+using unmask::Status;
+
+int exit_code(const Status& status) {
+  if (status) return 0;
+  std::fprintf(stderr, "unmask: %s\n", status.error().message.c_str());
+  return status.error().kind == Error::Kind::usage ? 2 : 1;
+}
+
+// A word where a command belongs and none is of that name.
+Status check_command(const CLI::App& program, int argc, char** argv) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : program.get_subcommands({})) names.push_back(command->get_name());
+  if (argc < 2 || argv[1][0] == '-' || std::ranges::count(names, argv[1]) > 0) return {};
+  return unmask::usage_error("no command \"{}\": did you mean \"{}\"? unmask --help lists them",
+                             argv[1], unmask::nearest_name(argv[1], names));
+}
+
+// What is printed counts as done only when it has been written.
+Status run_and_flush(const unmask::cli::Run& run) {
+  try {
+    UNMASK_TRY_STATUS(run());
+  } catch (const std::system_error& error) {  // of fmt::print
+    return unmask::failure("{}", error.what());
+  }
+  if (std::fflush(stdout) != 0) {
+    return unmask::failure("cannot write to standard output: {}", std::strerror(errno));
+  }
+  if (std::ferror(stdout) != 0) return unmask::failure("could not write all of standard output");
+  return {};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  using unmask::Error;
   std::signal(SIGBUS, end_by_lost_mapping);
   CLI::App program("unmask: Mixture-of-Experts masked diffusion language models on CPUs");
   program.require_subcommand(1);
   program.set_version_flag("--version", std::string(unmask::version()));
   program.set_help_all_flag("--help-all", "Help of every subcommand");
+  program.failure_message([](const CLI::App* /*program*/, const CLI::Error& error) {
+    return fmt::format("unmask: {}\nRun with --help for more information.\n", error.what());
+  });
   unmask::cli::Run run;
   for (const auto add : unmask::cli::kCommands) add(program, run);
+  if (const Status status = check_command(program, argc, argv); !status) return exit_code(status);
 
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return program.exit(e) == 0 ? 0 : 2;
   }
-  if (const unmask::Status status = run(); !status) {
-    std::fprintf(stderr, "unmask: %s\n", status.error().message.c_str());
-    return status.error().kind == Error::Kind::usage ? 2 : 1;
-  }
-  return 0;
+  return exit_code(run_and_flush(run));
 }

@@ -1,5 +1,6 @@
 #include "unmask/text/utf8.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <utf8proc.h>
@@ -53,6 +54,16 @@ void append_normalized(std::string_view text, std::string& out) {
 }
 
 }  // namespace
+
+std::string to_valid_utf8(std::string_view text) {
+  std::string valid;
+  for (size_t i = 0; i < text.size();) {
+    const size_t size = sequence_size(text, i);
+    valid += size > 0 ? text.substr(i, size) : "\uFFFD";
+    i += std::max<size_t>(size, 1);
+  }
+  return valid;
+}
 
 Status check_utf8(std::string_view text) {
   size_t i = 0;

@@ -13,6 +13,9 @@ namespace unmask {
 // overlong forms, nothing above U+10FFFF).
 Status check_utf8(std::string_view text);
 
+// Each byte that is not UTF-8 replaced by U+FFFD.
+std::string to_valid_utf8(std::string_view text);
+
 // Code points of valid UTF-8.
 struct CodePoint {
   char32_t value = 0;
