@@ -3,6 +3,7 @@
 #include "tests/support/temporary_directory.h"
 #include <algorithm>
 #include <string>
+#include <sys/stat.h>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -32,6 +33,15 @@ TEST(MappedFile, ShowsTheBytes) {
   assigned = std::move(moved);
   EXPECT_EQ(text_of(assigned), "some bytes");
   EXPECT_EQ(assigned.path(), path);
+}
+
+TEST(MappedFile, APipeIsRefusedAtOnce) {
+  test::TemporaryDirectory directory;
+  const std::string path = directory.path("pipe");
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const auto file = MappedFile::open(path);
+  ASSERT_FALSE(file.ok());
+  EXPECT_NE(file.error().message.find("expected a regular file"), std::string::npos);
 }
 
 TEST(MappedFile, AnEmptyFileIsAnEmptySpan) {

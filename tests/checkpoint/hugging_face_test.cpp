@@ -256,9 +256,38 @@ TEST_F(HuggingFaceTest, RefusesAConfigurationLargerThanItsWeights) {
   ASSERT_TRUE(
       write_file_atomically(directory_.path("config.json"), model_config_to_json(larger).dump())
           .ok());
-  const auto config = load_model_config(directory_.path());
+  auto config = load_model_config(directory_.path());
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(config.error().message.find("word_embeddings.weight"), std::string::npos);
+  EXPECT_NE(config.error().message.find("expected shape [19, 65536], found [19, 20]"),
+            std::string::npos)
+      << config.error().message;
+
+  larger.layers = 100;  // more tensors than anybody would read the names of
+  ASSERT_TRUE(
+      write_file_atomically(directory_.path("config.json"), model_config_to_json(larger).dump())
+          .ok());
+  config = load_model_config(directory_.path());
   ASSERT_FALSE(config.ok());
   EXPECT_NE(config.error().message.find("parameters, the files"), std::string::npos);
+}
+
+TEST_F(HuggingFaceTest, NamesWhatIsMissing) {
+  save(small());
+  change([](TensorMap& tensors) { tensors.erase("model.norm.weight"); });
+  const auto config = load_model_config(directory_.path());
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(config.error().message.find("\"model.norm.weight\": missing"), std::string::npos)
+      << config.error().message;
+}
+
+TEST_F(HuggingFaceTest, RefusesNumbersThatAreNotFinite) {
+  for (const char* name : {"lm_head.weight", "model.layers.1.mlp.gate.weight",
+                           "model.layers.2.mlp.gate.expert_bias"}) {
+    save(small());
+    change([&](TensorMap& tensors) { tensors.at(name).second[2] = std::nanf(""); });
+    expect_refused({name, "element 2", "expected a finite number"});
+  }
 }
 
 TEST_F(HuggingFaceTest, NamesAMissingFile) {

@@ -177,6 +177,28 @@ TEST(ModelConfigJson, WritesWhatItReads) {
   EXPECT_NE(model_config_to_json(read(llada2_mini())).dump().find("1e-06"), std::string::npos);
 }
 
+TEST(ModelConfigJson, ReadsRopeFromWhereNewerFilesHaveIt) {
+  json document = llada2_mini();
+  document["rope_scaling"] = {{"rope_type", "default"}};
+  EXPECT_EQ(read(document), read(llada2_mini()));
+  document.erase("rope_theta");
+  document.erase("partial_rotary_factor");
+  document["rope_parameters"] = {
+      {"rope_type", "default"}, {"rope_theta", 100}, {"partial_rotary_factor", 0.25}};
+  EXPECT_EQ(read(document).rope_theta, 100);
+  EXPECT_EQ(read(document).rope_fraction, 0.25f);
+}
+
+TEST(ModelConfigJson, AnyOfSeveralEndTokensEnds) {
+  json document = llada2_mini();
+  document["eos_token_id"] = {7, 8, 9};
+  const ModelConfig config = read(document);
+  EXPECT_EQ(config.end_token, 7);
+  EXPECT_EQ(config.other_end_tokens, (std::vector<int32_t>{8, 9}));
+  EXPECT_TRUE(config.ends(7) && config.ends(9) && !config.ends(10));
+  EXPECT_EQ(read(model_config_to_json(config)), config);
+}
+
 TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
   struct Case {
     json change;
@@ -187,7 +209,10 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
        {"LLaDA2MoeModelLM", "LlamaForCausalLM"}},
       {{{"hidden_act", "gelu"}}, {"hidden_act", "silu", "gelu"}},
       {{{"norm_head", true}}, {"norm_head", "false", "true"}},
-      {{{"rope_scaling", {{"type", "yarn"}}}}, {"rope_scaling", "null"}},
+      {{{"rope_scaling", {{"type", "yarn"}}}}, {"rope_scaling.type", "default", "yarn"}},
+      {{{"rope_scaling", {{"factor", 4}}}}, {"rope_scaling.factor"}},
+      {{{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 4}}}},
+       {"rope_parameters.rope_type", "default", "yarn"}},
       {{{"score_function", "softmax"}}, {"score_function", "sigmoid"}},
       {{{"hidden_size", "wide"}}, {"hidden_size", "integer", "wide"}},
       {{{"hidden_size", 1e30}}, {"hidden_size", "integer"}},

@@ -123,7 +123,8 @@ TEST_F(ChatCommand, GoesOnAfterAnAnswerThatCutsACharacter) {
        {{{"id", 256}, {"content", "<|mask|>"}, {"special", true}},
         {{"id", 257}, {"content", "<|endoftext|>"}, {"special", true}}}}};
   directory_.write("tokenizer.json", tokenizer.dump());
-  directory_.write("tokenizer_config.json", R"({"mask_token": "<|mask|>", "eos_token": "<|endoftext|>"})");
+  directory_.write("tokenizer_config.json",
+                   R"({"mask_token": "<|mask|>", "eos_token": "<|endoftext|>"})");
   const std::string command = std::string(UNMASK_BINARY) + " chat " + directory_.path() +
                               " --length 12 --temperature 1 --json";
   const Outcome outcome = run_shell("printf 'hi\\r\\nmore\\nand more\\n' | " + command);

@@ -322,6 +322,11 @@ TEST(Generate, StopTokensAndStopTexts) {
   EXPECT_LE(by_token.tokens.size(), static_cast<size_t>(first - all.begin()));
 
   options.stop_tokens = {};
+  ModelConfig several = tiny_config();
+  several.other_end_tokens = {fourth};
+  Model ending = random_model(several);
+  EXPECT_EQ(run(ending, {request({1, 2}, 20)}, options)[0].tokens, by_token.tokens);
+
   options.stop_at_end = false;
   options.stop = [](std::span<const int32_t> written) {
     return written.size() >= 7 ? 4 : -1;  // found late, but began early

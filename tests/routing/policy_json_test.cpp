@@ -5,6 +5,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/routing/registry.h"
+#include "unmask/routing/router.h"
 
 namespace unmask {
 namespace {
@@ -18,6 +19,25 @@ Result<RoutingPolicy> read(std::string_view text) {
 std::string error_of(std::string_view text) {
   const auto policy = read(text);
   return policy.ok() ? "" : policy.error().message;
+}
+
+TEST(PolicyFile, ChangedToExpertChoiceItKeepsWhatThatHas) {
+  const auto before = read(R"(
+policy = "token-choice"
+experts_per_token = 2
+weights = "softmax-before"
+scale = 2.5
+groups = { count = 4, keep = 2 }
+)");
+  ASSERT_TRUE(before.ok()) << before.error().message;
+  nlohmann::json table = to_json(*before);
+  change_policy(table, *find_policy("expert-choice"));
+  const auto after = policy_from_json(table);
+  ASSERT_TRUE(after.ok()) << after.error().message;
+  EXPECT_EQ(after->weights, RoutingPolicy::Weights::softmax);
+  EXPECT_EQ(after->scale, 2.5f);
+  EXPECT_FALSE(after->groups.has_value());
+  EXPECT_TRUE(make_router(*after, 8, 0).ok());
 }
 
 TEST(PolicyFile, ReadsExpertChoice) {

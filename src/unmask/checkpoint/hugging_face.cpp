@@ -132,6 +132,11 @@ Result<ModelConfig> load_model_config(const std::string& directory) {
   for (const Tensor& tensor : archive.tensors()) stored += tensor.elements();
   const int64_t wanted = ParameterLayout(config).parameters();
   if (wanted > stored) {
+    // Names what is missing, unless there are absurdly many.
+    constexpr int64_t kMostTensors = 1 << 20;
+    if (int64_t{config.layers} * (3 * config.experts + 20) <= kMostTensors) {
+      UNMASK_TRY_STATUS(CheckpointSource::open(directory, config));
+    }
     return failure("{}: describes a model of {} parameters, the files beside it hold {}", path,
                    wanted, stored);
   }
@@ -157,10 +162,12 @@ Status load_parameters(const std::string& directory, const ModelConfig& config,
                             static_cast<size_t>(std::min(kGrain, table[i].size() - first)))});
     }
   }
+  std::vector<Status> read(pieces.size());
   parallel_for(std::ssize(pieces), [&](int64_t i) {
     const Piece& piece = pieces[static_cast<size_t>(i)];
-    source.read(piece.parameter, piece.first, piece.out);
+    read[static_cast<size_t>(i)] = source.read_finite(piece.parameter, piece.first, piece.out);
   });
+  for (const Status& status : read) UNMASK_TRY_STATUS(status);
   return {};
 }
 

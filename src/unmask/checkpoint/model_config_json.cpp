@@ -46,15 +46,17 @@ void expect_word(Fields& fields, const char* key, const char* expected) {
   refuse_unless(value == expected, fields, key, expected);
 }
 
-// Of several end tokens the first ends a document.
-void read_token(Fields& fields, const char* key, int32_t& token) {
+// A token, or a list of them, of which the first is the one.
+void read_token(Fields& fields, const char* key, int32_t& token, std::vector<int32_t>& others) {
   const json* found = fields.find(key);
   if (found == nullptr || !found->is_array()) {
     fields.read(key, token);
     return;
   }
   std::vector<int32_t> tokens;
-  if (fields.read(key, tokens) && !tokens.empty()) token = tokens.front();
+  if (!fields.read(key, tokens) || tokens.empty()) return;
+  token = tokens.front();
+  others.assign(tokens.begin() + 1, tokens.end());
 }
 
 void read_tokens(Fields& fields, int32_t released_mask, int32_t released_end, ModelConfig& config) {
@@ -62,10 +64,26 @@ void read_tokens(Fields& fields, int32_t released_mask, int32_t released_end, Mo
   const bool released = config.vocab_size > released_mask;
   config.mask_token = released ? released_mask : config.vocab_size - 1;
   config.end_token = released ? released_end : config.vocab_size - 2;
-  read_token(fields, "mask_token_id", config.mask_token);
-  read_token(fields, "eos_token_id", config.end_token);
+  fields.read("mask_token_id", config.mask_token);
+  read_token(fields, "eos_token_id", config.end_token, config.other_end_tokens);
   config.pad_token = config.end_token;
-  read_token(fields, "pad_token_id", config.pad_token);
+  std::vector<int32_t> ignored;
+  read_token(fields, "pad_token_id", config.pad_token, ignored);
+}
+
+// Older files say it in keys of their own and in rope_scaling, newer ones in rope_parameters.
+void read_rope(Fields& fields, ModelConfig& config) {
+  fields.read("rope_theta", config.rope_theta);
+  fields.read("partial_rotary_factor", config.rope_fraction);
+  fields.table("rope_parameters", [&](Fields& rope) {
+    expect_word(rope, "rope_type", "default");
+    rope.read("rope_theta", config.rope_theta);
+    rope.read("partial_rotary_factor", config.rope_fraction);
+  });
+  fields.table("rope_scaling", [&](Fields& scaling) {
+    expect_word(scaling, "rope_type", "default");
+    expect_word(scaling, "type", "default");
+  });
 }
 
 // What all families call by the same name.
@@ -80,12 +98,17 @@ void read_transformer(Fields& fields, ModelConfig& config) {
   fields.read("head_dim", config.head_dim);
   fields.read("max_position_embeddings", config.max_positions);
   fields.read("rms_norm_eps", config.norm_epsilon);
-  fields.read("rope_theta", config.rope_theta);
-  fields.read("partial_rotary_factor", config.rope_fraction);
+  read_rope(fields, config);
   fields.read("tie_word_embeddings", config.tied_head);
   fields.read("initializer_range", config.init_std);
   expect_word(fields, "hidden_act", "silu");
-  refuse_unless(!fields.has("rope_scaling"), fields, "rope_scaling", "null");
+}
+
+json end_tokens(const ModelConfig& config) {
+  if (config.other_end_tokens.empty()) return config.end_token;
+  json all = {config.end_token};
+  for (const int32_t token : config.other_end_tokens) all.push_back(token);
+  return all;
 }
 
 ModelConfig read_llada2(Fields& fields) {
@@ -397,7 +420,7 @@ json model_config_to_json(const ModelConfig& c, DType stored) {
               {"hidden_act", "silu"},
               {"torch_dtype", stored == DType::bf16 ? "bfloat16" : "float32"},
               {"mask_token_id", c.mask_token},
-              {"eos_token_id", c.end_token},
+              {"eos_token_id", end_tokens(c)},
               {"pad_token_id", c.pad_token},
               {"num_experts", c.experts},
               {"num_experts_per_tok", c.routing.experts_per_token},

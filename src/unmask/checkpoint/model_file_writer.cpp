@@ -15,7 +15,6 @@
 #include "unmask/base/files.h"
 #include "unmask/base/parallel.h"
 #include "unmask/checkpoint/model_config_json.h"
-#include "unmask/kernels/finite.h"
 
 namespace unmask {
 namespace {
@@ -40,12 +39,7 @@ Status make(const ParameterSource& source, const Piece& piece) {
   const ArenaScope scope(arena);
   const std::span<float> values(arena.take<float>(piece.elements),
                                 static_cast<size_t>(piece.elements));
-  source.read(piece.parameter, piece.first, values);
-  if (!all_finite(values)) {
-    const int64_t i = first_non_finite(values);
-    return failure("{}: expected a finite number, found {}",
-                   source.where(piece.parameter, piece.first + i), values[static_cast<size_t>(i)]);
-  }
+  UNMASK_TRY_STATUS(source.read_finite(piece.parameter, piece.first, values));
   if (piece.shape) {
     quantize(*piece.shape, ConstMatrix(values.data(), piece.shape->rows, piece.shape->cols),
              piece.to, piece.scales);

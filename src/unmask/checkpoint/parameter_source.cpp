@@ -4,8 +4,17 @@
 #include <cmath>
 
 #include "unmask/base/random.h"
+#include "unmask/kernels/finite.h"
 
 namespace unmask {
+
+Status ParameterSource::read_finite(int parameter, int64_t first, std::span<float> out) const {
+  read(parameter, first, out);
+  if (all_finite(out)) return {};
+  const int64_t i = first_non_finite(out);
+  return failure("{}: expected a finite number, found {}", where(parameter, first + i),
+                 out[static_cast<size_t>(i)]);
+}
 
 HeldParameters::HeldParameters(const ModelConfig& config, const Parameters& parameters)
     : ParameterSource(config), parameters_(&parameters) {

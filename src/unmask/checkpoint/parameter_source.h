@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "unmask/base/result.h"
 #include "unmask/model/config.h"
 #include "unmask/model/parameters.h"
 
@@ -27,6 +28,9 @@ class ParameterSource {
 
   // Elements [first, first + out.size()) of a parameter of the layout's table, on any thread.
   virtual void read(int parameter, int64_t first, std::span<float> out) const = 0;
+
+  // The same, or an error that names the first of them that is not a finite number.
+  Status read_finite(int parameter, int64_t first, std::span<float> out) const;
 
   // The place that an element comes from, to begin a message with.
   virtual std::string where(int parameter, int64_t element) const = 0;

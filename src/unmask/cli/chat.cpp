@@ -116,8 +116,7 @@ class Chat {
     const auto masked = canvas.masked();
     const auto end = canvas.tokens().begin() + (std::ranges::find(masked, 1) - masked.begin());
     const auto stop = std::find_if(begin, end, [&](int32_t token) {
-      return token == model_.config().end_token ||
-             std::ranges::count(options_.stop_tokens, token) > 0;
+      return model_.config().ends(token) || std::ranges::count(options_.stop_tokens, token) > 0;
     });
     const std::string text = tokenizer_.decode(std::span(begin, stop));
     return std::string(stops_.before(text));

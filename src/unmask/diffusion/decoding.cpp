@@ -170,7 +170,7 @@ bool Decoding::block_is_finished(int32_t masked_before) const {
 }
 
 bool Decoding::is_end(int32_t token) const {
-  return token == config_.end_token || std::ranges::count(options_.stop_tokens, token) > 0;
+  return config_.ends(token) || std::ranges::count(options_.stop_tokens, token) > 0;
 }
 
 std::optional<int32_t> Decoding::end_of_text() const {

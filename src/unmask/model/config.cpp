@@ -84,8 +84,11 @@ void check_experts(const ModelConfig& c, Problems& problems) {
 void check_tokens(const ModelConfig& c, Problems& problems) {
   problems.range("mask_token", c.mask_token, 0, c.vocab_size - 1);
   problems.range("end_token", c.end_token, 0, c.vocab_size - 1);
+  for (const int32_t end : c.other_end_tokens) {
+    problems.range("end_token", end, 0, c.vocab_size - 1);
+  }
   problems.range("pad_token", c.pad_token, 0, c.vocab_size - 1);
-  problems.require(c.mask_token != c.end_token, "mask_token", c.mask_token,
+  problems.require(!c.ends(c.mask_token), "mask_token", c.mask_token,
                    "must not be end_token, which the model has to be able to predict");
 }
 

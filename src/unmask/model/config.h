@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "unmask/base/result.h"
 #include "unmask/routing/policy.h"
@@ -41,7 +43,8 @@ struct ModelConfig {
   float init_std = 0.02f;  // residual outputs: init_std / sqrt(2 layers)
 
   int32_t mask_token = 256;
-  int32_t end_token = 10;  // joins documents, ends generation
+  int32_t end_token = 10;                 // joins documents, ends generation
+  std::vector<int32_t> other_end_tokens;  // end it too
   int32_t pad_token = 10;
 
   // Attention at inference and in block training: 0 = full, else block-causal with this block.
@@ -49,6 +52,9 @@ struct ModelConfig {
 
   int32_t rope_dims() const {
     return static_cast<int32_t>(static_cast<float>(head_dim) * rope_fraction);
+  }
+  bool ends(int32_t token) const {
+    return token == end_token || std::ranges::count(other_end_tokens, token) > 0;
   }
   bool is_dense(int32_t layer) const { return layer < dense_layers; }
   bool operator==(const ModelConfig&) const = default;

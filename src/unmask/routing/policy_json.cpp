@@ -217,6 +217,8 @@ void change_policy(nlohmann::json& table, const PolicyEntry& entry) {
   if (entry.chooser == Chooser::expert) {
     table.erase("groups");
     table.erase("drop");
+    // What a token makes of its experts' scores before it chooses has no counterpart.
+    if (table.value("weights", "") == "softmax-before") table["weights"] = "softmax";
   } else {
     table.erase("selection");
     table.erase("capacity");
