@@ -9,12 +9,15 @@
 #include <thread>
 #include <vector>
 
+#include "unmask/base/log.h"
+
 namespace unmask {
 namespace {
 
 int initial_threads() {
-  if (const char* text = std::getenv("UNMASK_THREADS")) {
+  if (const char* text = std::getenv("UNMASK_THREADS"); text != nullptr && *text != '\0') {
     if (const int n = std::atoi(text); n > 0) return n;
+    log_warning("UNMASK_THREADS={}: expected a number of threads; using all cores", text);
   }
   cpu_set_t cpus;
   return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? std::max(CPU_COUNT(&cpus), 1) : 1;

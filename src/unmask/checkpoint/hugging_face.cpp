@@ -97,7 +97,7 @@ class ShardWriter {
       source_.read(stored.parameter, first, values);
       UNMASK_TRY_STATUS(writer.append(std::span<const float>(values)));
       written_ += std::ssize(values) * dtype_bytes(dtype);
-      if (report_) report_(written_);
+      if (report_) UNMASK_TRY_STATUS(report_(written_));
     }
     return {};
   }

@@ -193,8 +193,7 @@ class FileStream {
     }
     UNMASK_TRY_STATUS(writer_.append_bytes(bytes));
     written_ += batch.used;
-    if (report_) report_(written_);
-    return {};
+    return report_ ? report_(written_) : Status();
   }
 
   static std::span<const std::byte> bytes_of(const Buffer& buffer) {

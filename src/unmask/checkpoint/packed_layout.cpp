@@ -11,7 +11,7 @@ namespace {
 
 constexpr const char* kVersionKey = "unmask.packed";
 constexpr const char* kVersion = "1";
-constexpr int32_t kLargestGroup = 1 << 20;
+constexpr int32_t kLargestGroup = 4096;  // columns are filled up to whole groups
 
 bool is_group(WeightFormat format, int32_t group) {
   return format == WeightFormat::bf16 ? group == 0
@@ -52,7 +52,7 @@ class Metadata {
     const char* const end = group.data() + group.size();
     const auto parsed = std::from_chars(group.data(), end, part.group);
     if (parsed.ec != std::errc() || parsed.ptr != end || !is_group(part.format, part.group)) {
-      return refuse(group_key, part.format == WeightFormat::bf16 ? "0" : "a multiple of 32", group);
+      return refuse(group_key, part.format == WeightFormat::bf16 ? "0" : "a multiple of 32 up to 4096", group);
     }
     return part;
   }
@@ -114,7 +114,10 @@ class TensorList {
 Result<PackedFormat> packed_format(WeightFormat format, std::optional<int32_t> group) {
   const int32_t chosen = group.value_or(default_group(format));
   if (!is_group(format, chosen)) {
-    return usage_error("group: expected a multiple of 32 (bf16: none), found {}", chosen);
+    return format == WeightFormat::bf16
+               ? usage_error("group: bf16 has no scales; expected none, found {}", chosen)
+               : usage_error("group: expected a multiple of 32 up to {}, found {}", kLargestGroup,
+                             chosen);
   }
   const WeightFormat dense = format == WeightFormat::int4 ? WeightFormat::int8 : format;
   return PackedFormat{{format, chosen}, {dense, default_group(dense)}};

@@ -70,7 +70,7 @@ class RandomParameters final : public ParameterSource {
   std::vector<Skew> skew_;  // by parameter
 };
 
-// How far a model has been written: bytes so far.
-using ReportBytes = std::function<void(int64_t bytes)>;
+// How far a model has been written: bytes so far. An error ends the writing.
+using ReportBytes = std::function<Status(int64_t bytes)>;
 
 }  // namespace unmask

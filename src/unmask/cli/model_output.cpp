@@ -6,10 +6,12 @@
 
 #include <fmt/core.h>
 
+#include "unmask/base/log.h"
 #include "unmask/base/progress.h"
 #include "unmask/base/readable.h"
 #include "unmask/checkpoint/model_file.h"
 #include "unmask/checkpoint/model_file_writer.h"
+#include "unmask/cli/interrupt.h"
 #include "unmask/text/tokenizer_files.h"
 
 namespace unmask::cli {
@@ -59,11 +61,21 @@ ReportBytes progress_in_megabytes(const std::string& title, int64_t bytes) {
   constexpr int64_t kMegabyte = 1'000'000;
   const int64_t total = (bytes + kMegabyte - 1) / kMegabyte;
   const auto progress = std::make_shared<Progress>(title + ", MB", total);
-  return [progress, bytes](int64_t done) {
+  return [progress, bytes, &stop = stop_on_signal()](int64_t done) -> Status {
+    if (stop) return failure("interrupted: nothing was written");
     const bool last = done >= bytes;
     progress->update({.step = (done + (last ? kMegabyte - 1 : 0)) / kMegabyte});
     if (last) progress->finish();
+    return {};
   };
+}
+
+Status end_if_interrupted(const Status& status) {
+  if (!status && stop_on_signal()) {
+    log_info("{}", status.error().message);
+    end_by_interrupt();
+  }
+  return status;
 }
 
 Status write_packed(const StagedDirectory& staged, const ParameterSource& source,

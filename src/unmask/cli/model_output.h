@@ -22,8 +22,13 @@ Result<StagedDirectory> stage_model(const std::string& path);
 Status write_packed(const StagedDirectory& staged, const ParameterSource& source,
                     WeightFormat format, std::optional<int32_t> group, const std::string& title);
 
-// Progress in megabytes, of which there will be about so many.
+// Progress in megabytes, of which there will be about so many; the first Ctrl-C or SIGTERM ends the
+// writing.
 ReportBytes progress_in_megabytes(const std::string& title, int64_t bytes);
+
+// Ends the program as Ctrl-C does, where one has ended the writing; else the status. Call it when
+// the staged directory is gone.
+Status end_if_interrupted(const Status& status);
 
 // What was written, on standard output.
 void print_written(const std::string& path, const ModelConfig& config);
