@@ -240,7 +240,7 @@ TEST_F(DistillCommand, NamesWhatIsWrong) {
 
   expect_error(distill("straight"), 2, "--resume");
   expect_error(distill("straight") + "--resume --set distill.threshold=0.5", 2,
-               "/distill/threshold");
+               "distill.threshold = not given, now it is 0.5");
   expect_error(distill("short") + "--set distill.length=1 --set distill.count=8", 1,
                "raise distill.length");
 }

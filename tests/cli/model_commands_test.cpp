@@ -81,7 +81,8 @@ TEST(ModelCommands, LeaveNothingBehindWhenTheyFail) {
   const std::string out = directory.path("out");
   expect_error("convert " + directory.path("nowhere") + " " + out, 1, "expected a checkpoint");
   expect_error("convert " + kModel + " " + out + " --format int4 --group 48", 2, "multiple of 32");
-  expect_error("convert " + kModel + " " + out + " --format bf16 --group 64", 2, "bf16 has no scales");
+  expect_error("convert " + kModel + " " + out + " --format bf16 --group 64", 2,
+               "bf16 has no scales");
   expect_error("init --shape " + kModel + "/config.json " + out + " --group 64", 2, "no scales");
   EXPECT_TRUE(fs::is_empty(directory.path()));
 }

@@ -1,6 +1,7 @@
 // The program from outside: a run that is killed and resumed, interrupts, and bad input.
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <string>
@@ -118,6 +119,65 @@ TEST_F(TrainCommand, SavesAndLeavesOnTheFirstInterrupt) {
     ASSERT_EQ(run_unmask(train("interrupted") + "--resume").exit_code, 0);
   }
   expect_same_result("straight", "interrupted");
+}
+
+TEST_F(TrainCommand, LeavesAnEvaluationAtTheEndAndMakesItWhenResumed) {
+  const pid_t child =
+      test::start_unmask({"train", "--quiet", "--config", config_, "--run", run_directory("long"),
+                          "--set", "evaluation.draws=100000"});
+  ASSERT_TRUE(wait_for([&] { return fs::exists(checkpoint_path(run_directory("long"), 20)); }));
+  ASSERT_EQ(kill(child, SIGINT), 0);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  const auto metrics = [&] { return slurp(run_directory("long") + "/metrics.jsonl"); };
+  EXPECT_EQ(metrics().find("\"kind\":\"validation\""), std::string::npos);
+  EXPECT_NE(metrics().find("interrupted"), std::string::npos);
+
+  const auto resumed = run_unmask(train("long") + "--resume --set evaluation.draws=1");
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.output;
+  EXPECT_NE(metrics().find("\"kind\":\"validation\""), std::string::npos);
+  EXPECT_NE(metrics().find("finished"), std::string::npos);
+  EXPECT_EQ(best_checkpoint(run_directory("long"))->step, 20);
+  ASSERT_EQ(run_unmask(train("straight")).exit_code, 0);
+  expect_same_result("straight", "long");
+}
+
+TEST_F(TrainCommand, ARunIsForOneProcess) {
+  const pid_t child =
+      test::start_unmask({"train", "--quiet", "--config", config_, "--run", run_directory("busy"),
+                          "--set", "evaluation.draws=100000"});
+  ASSERT_TRUE(wait_for([&] { return fs::exists(checkpoint_path(run_directory("busy"), 20)); }));
+  const auto second =
+      run_unmask(train("busy") + "--resume --set evaluation.draws=100000 --set checkpoint.keep=1");
+  EXPECT_EQ(second.exit_code, 1);
+  EXPECT_NE(second.output.find("another process is at work"), std::string::npos) << second.output;
+  EXPECT_TRUE(test::kill_running(child));
+  EXPECT_TRUE(fs::exists(checkpoint_path(run_directory("busy"), 10)));
+}
+
+TEST_F(TrainCommand, ResumesOnTheSameDataAlone) {
+  const pid_t child = start("moved");
+  ASSERT_TRUE(wait_for([&] { return fs::exists(checkpoint_path(run_directory("moved"), 10)); }));
+  test::kill_running(child);
+  fs::remove_all(checkpoint_path(run_directory("moved"), 20));
+  std::string text = slurp(data_);
+  std::replace(text.begin(), text.end(), '7', '8');
+  directory_.write("text.txt", text);
+  const auto resumed = run_unmask(train("moved") + "--resume");
+  EXPECT_EQ(resumed.exit_code, 1);
+  EXPECT_NE(resumed.output.find("other data"), std::string::npos) << resumed.output;
+}
+
+TEST_F(TrainCommand, NamesWhatToRemoveWhereTheNewestCheckpointIsDamaged) {
+  ASSERT_EQ(run_unmask(train("damaged")).exit_code, 0);
+  const std::string newest = checkpoint_path(run_directory("damaged"), 20);
+  fs::resize_file(newest + "/training_state/state.json", 3);
+  const auto refused = run_unmask(train("damaged") + "--resume");
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.output.find("remove " + newest), std::string::npos) << refused.output;
+  fs::remove_all(newest);
+  EXPECT_EQ(run_unmask(train("damaged") + "--resume").exit_code, 0);
 }
 
 TEST_F(TrainCommand, RefusesToMixRuns) {

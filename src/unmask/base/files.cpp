@@ -71,7 +71,26 @@ Status make_parent(const std::string& path) {
   return {};
 }
 
-Status write_file_atomically(const std::string& path, std::string_view bytes) {
+namespace {
+
+// Something else than a file, such as a terminal or a pipe: it takes the bytes and stays.
+Status write_into(const std::string& path, std::string_view bytes) {
+  const Descriptor d{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+  if (d.file < 0) return failure("{}: cannot open: {}", path, std::strerror(errno));
+  if (!write_all(d.file, bytes)) {
+    return failure("{}: cannot write: {}", path, std::strerror(errno));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status write_file_atomically(const std::string& given, std::string_view bytes) {
+  std::error_code code;
+  const bool exists = fs::exists(given, code);
+  if (exists && fs::is_other(given, code)) return write_into(given, bytes);
+  const bool link = exists && fs::is_symlink(given, code);
+  const std::string path = link ? fs::canonical(given, code).string() : given;
   UNMASK_TRY_STATUS(make_parent(path));
   const std::string staging = path + ".partial";
   const auto give_up = [&](const char* what) {
@@ -103,19 +122,22 @@ Status replace_tail(const std::string& path, int64_t size, std::string_view byte
   return {};
 }
 
+DirectoryLock DirectoryLock::take(const std::string& path) {
+  DirectoryLock lock;
+  lock.file_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (lock.file_ >= 0 && flock(lock.file_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(std::exchange(lock.file_, -1));
+  }
+  return lock;
+}
+
+DirectoryLock::~DirectoryLock() {
+  if (file_ >= 0) ::close(file_);
+}
+
 namespace {
 
 constexpr std::string_view kPartial = ".partial-";  // and the number of a process
-
-// Held until the descriptor is closed; negative: not to be had.
-int lock_directory(const std::string& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0) {
-    ::close(file);
-    return -1;
-  }
-  return file;
-}
 
 // What processes that are gone left beside `place` while they were building it.
 void remove_abandoned(const fs::path& place) {
@@ -127,8 +149,8 @@ void remove_abandoned(const fs::path& place) {
         name.find_first_not_of("0123456789", prefix.size()) != std::string::npos) {
       continue;
     }
-    const Descriptor lock{lock_directory(entry.path().string())};
-    if (lock.file >= 0) fs::remove_all(entry.path(), code);
+    const DirectoryLock lock = DirectoryLock::take(entry.path().string());
+    if (lock) fs::remove_all(entry.path(), code);
   }
 }
 
@@ -170,19 +192,18 @@ Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {
     return failure("{}: cannot create: {}", staging, std::strerror(errno));
   }
   staged.staging_ = std::move(staging);
-  staged.lock_ = lock_directory(staged.staging_);
+  staged.lock_ = DirectoryLock::take(staged.staging_);
   return staged;
 }
 
 StagedDirectory::StagedDirectory(StagedDirectory&& other) noexcept
     : final_(std::move(other.final_)),
       staging_(std::exchange(other.staging_, {})),
-      lock_(std::exchange(other.lock_, -1)) {}
+      lock_(std::move(other.lock_)) {}
 
 StagedDirectory::~StagedDirectory() {
   std::error_code code;
   if (!staging_.empty()) fs::remove_all(staging_, code);
-  if (lock_ >= 0) ::close(lock_);
 }
 
 Status StagedDirectory::commit() {

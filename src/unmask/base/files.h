@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "unmask/base/result.h"
 
@@ -15,12 +16,31 @@ Result<std::string> read_file(const std::string& path);
 Status make_parent(const std::string& path);
 
 // Writes, syncs and renames: after a crash the path holds the old bytes or the new, never a part.
-// Makes the directory it lies in.
+// Makes the directory it lies in. A symbolic link stays one; a device or pipe is written to.
 Status write_file_atomically(const std::string& path, std::string_view bytes);
 
 // Keeps the first `size` bytes of a file, which is made when it is not there, puts `bytes` in place
 // of what stood behind them, and syncs. Failure when the file is shorter.
 Status replace_tail(const std::string& path, int64_t size, std::string_view bytes);
+
+// A directory that this process has to itself, as far as others ask too; until it is destroyed, or
+// the process ends in whatever way.
+class DirectoryLock {
+ public:
+  DirectoryLock() = default;
+  static DirectoryLock take(const std::string& path);
+  ~DirectoryLock();
+  DirectoryLock(DirectoryLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
+  DirectoryLock& operator=(DirectoryLock&& other) noexcept {
+    std::swap(file_, other.file_);
+    return *this;
+  }
+
+  explicit operator bool() const { return file_ >= 0; }  // false: another process has it
+
+ private:
+  int file_ = -1;
+};
 
 // A directory being built beside its final place, as NAME.partial-PID, which stays locked. `commit`
 // syncs every file and the directory and renames it into place (replacing an older one); without
@@ -42,7 +62,7 @@ class StagedDirectory {
   StagedDirectory() = default;
   std::string final_;
   std::string staging_;
-  int lock_ = -1;
+  DirectoryLock lock_;
 };
 
 }  // namespace unmask

@@ -52,7 +52,8 @@ class Metadata {
     const char* const end = group.data() + group.size();
     const auto parsed = std::from_chars(group.data(), end, part.group);
     if (parsed.ec != std::errc() || parsed.ptr != end || !is_group(part.format, part.group)) {
-      return refuse(group_key, part.format == WeightFormat::bf16 ? "0" : "a multiple of 32 up to 4096", group);
+      return refuse(group_key,
+                    part.format == WeightFormat::bf16 ? "0" : "a multiple of 32 up to 4096", group);
     }
     return part;
   }

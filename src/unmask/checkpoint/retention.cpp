@@ -102,6 +102,13 @@ Result<std::string> find_checkpoint(const std::string& path) {
         "{}: expected a checkpoint (a directory with config.json and weights) or a training run",
         path);
   }
+  if (!fs::exists(path + "/config.json", code) || fs::exists(path + "/metrics.jsonl", code)) {
+    return failure("{}: {}", path,
+                   fs::exists(path + "/metrics.jsonl", code)
+                       ? "a training run without a checkpoint yet"
+                       : "expected a checkpoint (a directory with config.json and weights) or a "
+                         "training run, found neither");
+  }
   return path;
 }
 

@@ -44,6 +44,11 @@ std::span<float> values_of(const Parameters& parameters, const ParameterInfo& in
                                    static_cast<size_t>(info.size()));
 }
 
+// What older checkpoints do not have.
+bool has_default(std::string_view field) {
+  return field == "measured_step" || field == "data_fingerprint";
+}
+
 // Parameters of a model are stored with it, not with the training state.
 bool stored_with_model(std::string_view field) { return field == "parameters"; }
 
@@ -94,7 +99,13 @@ struct ToJson {
 struct FromJson {
   Fields& fields;
 
-  void operator()(const char* name, Number auto& value) { fields.require(name, value); }
+  void operator()(const char* name, Number auto& value) {
+    if (has_default(name)) {
+      fields.read(name, value);
+    } else {
+      fields.require(name, value);
+    }
+  }
   void operator()(const char* name, std::optional<double>& value) {
     value.reset();
     fields.read(name, value);

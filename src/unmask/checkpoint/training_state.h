@@ -25,6 +25,8 @@ struct TrainingState {
   double seconds = 0;               // spent training
   std::optional<double> best_loss;  // lowest validation loss so far
   int64_t best_step = 0;            // where it was
+  int64_t measured_step = 0;        // where the validation loss was measured last
+  uint64_t data_fingerprint = 0;    // of the sequences that the cursor counts
   // Running statistics by name, such as the routers' selection biases or loads.
   std::map<std::string, std::vector<float>> statistics;
   const Parameters* parameters = nullptr;
@@ -41,6 +43,8 @@ struct TrainingState {
     visitor("seconds", state.seconds);
     visitor("best_loss", state.best_loss);
     visitor("best_step", state.best_step);
+    visitor("measured_step", state.measured_step);
+    visitor("data_fingerprint", state.data_fingerprint);
     visitor("statistics", state.statistics);
     visitor("parameters", *state.parameters);
     visitor("first_moment", *state.first_moment);

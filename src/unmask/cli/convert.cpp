@@ -55,7 +55,8 @@ void add_convert(CLI::App& program, Run& run) {
   command->add_option("--group", arguments->group,
                       "Weights of an expert that share a scale, a multiple of 32 (int8: 128, "
                       "int4: 64)");
-  command->callback([&run, arguments] { run = [arguments] { return end_if_interrupted(convert(*arguments)); }; });
+  command->callback(
+      [&run, arguments] { run = [arguments] { return end_if_interrupted(convert(*arguments)); }; });
 }
 
 }  // namespace unmask::cli

@@ -95,8 +95,10 @@ void print(const Evaluation& evaluation) {
              evaluation.seconds);
   const auto quarters = loss.coarse_bins(kShownBins);
   for (int32_t i = 0; i < kShownBins; ++i) {
-    fmt::print("  mask ratio {:.2f} to {:.2f}  {:.4f}\n", static_cast<double>(i) / kShownBins,
-               static_cast<double>(i + 1) / kShownBins, quarters[i].mean());
+    const bool measured = quarters[i].count > 0;
+    fmt::print("  mask ratio {:.2f} to {:.2f}  {}\n", static_cast<double>(i) / kShownBins,
+               static_cast<double>(i + 1) / kShownBins,
+               measured ? fmt::format("{:.4f}", quarters[i].mean()) : "-");
   }
   for (const RoutingSummary& layer : loss.routing) {
     fmt::print("  layer {:2d}  {:.2f} experts per token ({:.0f} to {:.0f}), max/mean load {:.2f}\n",

@@ -113,7 +113,8 @@ void add_init(CLI::App& program, Run& run) {
                    "expert, added to the selection bias; without one, rows of the router are "
                    "multiplied by e to that")
       ->capture_default_str();
-  command->callback([&run, arguments] { run = [arguments] { return end_if_interrupted(init(*arguments)); }; });
+  command->callback(
+      [&run, arguments] { run = [arguments] { return end_if_interrupted(init(*arguments)); }; });
 }
 
 }  // namespace unmask::cli

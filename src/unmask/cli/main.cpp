@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <new>
 #include <string>
 #include <system_error>
 #include <unistd.h>
@@ -47,6 +48,10 @@ Status check_command(const CLI::App& program, int argc, char** argv) {
 Status run_and_flush(const unmask::cli::Run& run) {
   try {
     UNMASK_TRY_STATUS(run());
+  } catch (const std::bad_alloc&) {
+    return unmask::failure(
+        "not enough memory; smaller batches and sequences take less (train --plan says what a run "
+        "needs)");
   } catch (const std::system_error& error) {  // of fmt::print
     return unmask::failure("{}", error.what());
   }

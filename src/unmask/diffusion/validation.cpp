@@ -76,6 +76,7 @@ ValidationLoss validation_loss(Model& model, const BatchLayout& layout, const Cl
   std::vector<uint8_t> masked;
   const auto total = static_cast<int64_t>(measurements.size());
   for (int64_t begin = 0; begin < total; begin += options.batch_sequences) {
+    if (options.cancel && options.cancel->load()) break;
     const int64_t end = std::min<int64_t>(begin + options.batch_sequences, total);
     prepared.clear();
     for (int64_t i = begin; i < end; ++i) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct ValidationOptions {
   int32_t draws = 1;
   int32_t batch_sequences = 8;  // in one forward pass
   uint64_t seed = 0;
+  const std::atomic<bool>* cancel = nullptr;  // ends it with what has been measured
 };
 
 // A mean of per-sequence losses (each the mean masked cross-entropy of a sequence, nats).

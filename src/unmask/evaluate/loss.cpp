@@ -61,7 +61,8 @@ Result<Evaluation> evaluate_loss(Model& model, const CleanBatch& sequences,
   ValidationOptions validation{.levels = {},
                                .draws = options.draws,
                                .batch_sequences = options.batch_sequences,
-                               .seed = options.seed};
+                               .seed = options.seed,
+                               .cancel = options.cancel};
   evaluation.stratified = validation_loss(model, layout, sequences, validation, tape);
   if (!options.levels.empty()) {
     validation.levels = options.levels;

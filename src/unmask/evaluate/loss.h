@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -21,6 +22,7 @@ struct EvaluateOptions {
   std::vector<float> levels = {};  // measured besides, if any
   int32_t batch_sequences = 8;
   uint64_t seed = 0;
+  const std::atomic<bool>* cancel = nullptr;  // once set, what is returned is not whole
 };
 
 struct Evaluation {

@@ -92,6 +92,17 @@ void check_tokens(const ModelConfig& c, Problems& problems) {
                    "must not be end_token, which the model has to be able to predict");
 }
 
+void check_parameters(const ModelConfig& c, Problems& problems) {
+  constexpr double kMost = 1e15;
+  const auto width = [](int32_t n) { return static_cast<double>(n); };
+  const double experts = width(c.experts) * c.expert_ffn + c.shared_ffn + c.dense_ffn;
+  const double heads = width(c.heads + 2 * c.kv_heads) * c.head_dim;
+  const double most =
+      width(c.layers) * c.hidden * (3 * experts + 2 * heads) + 2 * width(c.vocab_size) * c.hidden;
+  problems.require(most < kMost, "layers", c.layers,
+                   "gives {:.1e} parameters; {:.0e} are the most that can be counted", most, kMost);
+}
+
 }  // namespace
 
 Status validate(const ModelConfig& config) {
@@ -104,6 +115,7 @@ Status validate(const ModelConfig& config) {
                    config.norm_epsilon, "must be positive");
   problems.require(std::isfinite(config.init_std) && config.init_std > 0, "init_std",
                    config.init_std, "must be positive");
+  check_parameters(config, problems);
   return problems.status();
 }
 

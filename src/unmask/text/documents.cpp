@@ -58,6 +58,25 @@ class LineReader {
   int64_t number_ = 0;
 };
 
+// Bytes that no text has, though some tokenizers would take them.
+Status check_is_text(const MappedFile& file) {
+  const std::string_view text = text_of(file);
+  if (text.starts_with("\x1f\x8b")) {
+    return failure("{}: expected text, found gzip data: unpack it first", file.path());
+  }
+  const size_t zero = text.substr(0, size_t{1} << 20).find('\0');
+  if (zero != std::string_view::npos) {
+    return failure("{}: expected text, found a zero byte at offset {}", file.path(), zero);
+  }
+  return {};
+}
+
+// A mark that some editors begin UTF-8 with; no part of the text.
+std::string_view without_mark(std::string_view text) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  return text.starts_with(kMark) ? text.substr(kMark.size()) : text;
+}
+
 // handle(text) for every line that is not blank; errors name the line.
 template <class Handle>
 Status for_lines(const MappedFile& file, Handle&& handle) {
@@ -84,7 +103,8 @@ Result<std::vector<int32_t>> encode_line(std::string_view line, const Tokenizer&
 }
 
 Status tokenize_plain(const MappedFile& file, const Tokenizer& tokenizer, DocumentSink& sink) {
-  const std::string_view text = text_of(file);
+  UNMASK_TRY_STATUS(check_is_text(file));
+  const std::string_view text = without_mark(text_of(file));
   if (text.empty()) return {};
   std::vector<size_t> bounds;
   std::vector<Ids> results;

@@ -56,6 +56,19 @@ Result<TrainingSequences> TrainingSequences::create(std::unique_ptr<SequenceSour
   return result;
 }
 
+Result<uint64_t> TrainingSequences::fingerprint() const {
+  constexpr int64_t kRead = 64;
+  constexpr uint64_t kPrime = 0x100000001b3;  // FNV-1a, of words
+  const int64_t count = source_->count(), step = std::max<int64_t>(1, count / kRead);
+  uint64_t hash = 0xcbf29ce484222325 ^ static_cast<uint64_t>(count);
+  std::vector<int32_t> tokens(static_cast<size_t>(length()));
+  for (int64_t i = 0; i < count; i += step) {
+    UNMASK_TRY_STATUS(source_->read(i, tokens));
+    for (const int32_t token : tokens) hash = (hash ^ static_cast<uint32_t>(token)) * kPrime;
+  }
+  return std::max<uint64_t>(hash, 1);
+}
+
 int64_t TrainingSequences::source_index(int64_t position) const {
   UNMASK_CHECK(position >= 0);
   const auto epoch = static_cast<uint32_t>(position / train_count_);

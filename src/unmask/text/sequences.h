@@ -77,6 +77,9 @@ class TrainingSequences {
   Result<SequenceBounds> train(int64_t position, std::span<int32_t> out) const;
   // 0 <= index < validation_count(), in the order of the corpus.
   Result<SequenceBounds> validation(int64_t index, std::span<int32_t> out) const;
+  // A number that another corpus, tokenizer or length would hardly have: of the count and of some
+  // of the sequences. Never 0.
+  Result<uint64_t> fingerprint() const;
   // Which sequence of the source a training position is.
   int64_t source_index(int64_t position) const;
 

@@ -85,11 +85,11 @@ void read_objective(Fields& fields, ObjectiveOptions& objective) {
 void read_training(Fields& fields, TrainConfig& config) {
   fields.find("from");  // read before all else
   fields.read_between("steps", config.steps, 1);
-  if (fields.read_between("epochs", config.epochs, 0.0) && fields.has("steps")) {
+  if (fields.read_between("epochs", config.epochs, 0.0, 1e6) && fields.has("steps")) {
     fields.refuse("epochs", "this or 'steps', not both");
   }
-  fields.read_between("batch", config.batch, 1);
-  fields.read_between("accumulation", config.accumulation, 1);
+  fields.read_between("batch", config.batch, 1, 1 << 20);
+  fields.read_between("accumulation", config.accumulation, 1, 1 << 20);
   fields.read_enum("precision", config.options.precision,
                    {{"f32", Precision::f32}, {"bf16", Precision::bf16}});
   fields.read("recompute", config.options.recompute);
@@ -139,7 +139,7 @@ void read_optimizer(Fields& fields, TrainConfig& config) {
 void read_evaluation(Fields& fields, TrainConfig::Evaluation& evaluation) {
   fields.read_between("every", evaluation.every, 0);
   fields.read_between("sequences", evaluation.sequences, 1);
-  fields.read_between("draws", evaluation.draws, 1);
+  fields.read_between("draws", evaluation.draws, 1, 1 << 20);
   fields.read("levels", evaluation.levels);
   fields.read_between("sample_every", evaluation.sample_every, 0);
   fields.read_between("sample_length", evaluation.sample_length, 1);

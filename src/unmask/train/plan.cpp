@@ -1,5 +1,7 @@
 #include "unmask/train/plan.h"
 
+#include <unistd.h>
+
 #include <fmt/format.h>
 
 #include "unmask/base/parallel.h"
@@ -34,6 +36,16 @@ Result<MemoryPlan> plan_memory(const TrainConfig& config) {
   plan.tape = static_cast<int64_t>(tape.arena);
   plan.scratch = static_cast<int64_t>(tape.scratch) + kKernelBytesPerThread * thread_count();
   return plan;
+}
+
+Status check_memory(const MemoryPlan& plan) {
+  const int64_t memory = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  if (plan.total() <= memory) return {};
+  return usage_error(
+      "the run would hold {} in memory, this machine has {} (train --plan says what for): a "
+      "smaller "
+      "training.batch with more training.accumulation takes less",
+      readable_bytes(plan.total()), readable_bytes(memory));
 }
 
 std::string describe(const MemoryPlan& plan, const TrainConfig& config) {

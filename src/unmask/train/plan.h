@@ -20,6 +20,9 @@ struct MemoryPlan {
 
 Result<MemoryPlan> plan_memory(const TrainConfig& config);
 
+// An error where this machine has less.
+Status check_memory(const MemoryPlan& plan);
+
 // The plan as lines for a person.
 std::string describe(const MemoryPlan& plan, const TrainConfig& config);
 

@@ -1,5 +1,6 @@
 #include "unmask/train/run_record.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <string_view>
 
@@ -16,6 +17,17 @@ constexpr std::string_view kMayChange[] = {"/evaluation", "/checkpoint", "/train
 
 std::string record_path(const std::string& run_directory) { return run_directory + "/config.json"; }
 
+// "training.steps" of "/training/steps".
+std::string dotted(std::string path) {
+  std::ranges::replace(path, '/', '.');
+  return path.substr(1);
+}
+
+std::string value_at(const nlohmann::json& document, const std::string& path) {
+  const nlohmann::json::json_pointer pointer(path);
+  return document.contains(pointer) ? document.at(pointer).dump() : "not given";
+}
+
 Status check_same_run(const nlohmann::json& before, const nlohmann::json& now,
                       const std::string& record) {
   for (const auto& change : nlohmann::json::diff(before, now)) {
@@ -24,9 +36,9 @@ Status check_same_run(const nlohmann::json& before, const nlohmann::json& now,
     for (const std::string_view prefix : kMayChange) allowed |= path.starts_with(prefix);
     if (!allowed) {
       return usage_error(
-          "{}: the run was started with another value of {}; resume with the same configuration, "
-          "or start a new run with --run",
-          record, path);
+          "{}: the run was started with {} = {}, now it is {}; resume with the same configuration, "
+          "or start a new run with --run (training.from takes the model along)",
+          record, dotted(path), value_at(before, path), value_at(now, path));
     }
   }
   return {};
@@ -52,6 +64,14 @@ Status check_record(const std::string& run_directory, const nlohmann::json& docu
   if (!resume) return {};
   UNMASK_TRY(const nlohmann::json before, read_json_file(record));
   return check_same_run(before, document, record);
+}
+
+Result<DirectoryLock> lock_run(const std::string& run_directory) {
+  UNMASK_TRY_STATUS(make_parent(record_path(run_directory)));
+  DirectoryLock lock = DirectoryLock::take(fs::canonical(run_directory).string());
+  if (lock) return lock;
+  return failure("{}: another process is at work on this run: wait for it, or stop it",
+                 run_directory);
 }
 
 Status write_record(const std::string& run_directory, const nlohmann::json& document) {

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/files.h"
 #include "unmask/base/result.h"
 
 namespace unmask {
@@ -15,7 +16,9 @@ namespace unmask {
 // and how often metrics are written.
 Status check_record(const std::string& run_directory, const nlohmann::json& document, bool resume);
 
-// Makes the directory where it is not there.
+// The run for this process alone, until it is destroyed. Makes the directory where it is not there.
+Result<DirectoryLock> lock_run(const std::string& run_directory);
+
 Status write_record(const std::string& run_directory, const nlohmann::json& document);
 
 }  // namespace unmask

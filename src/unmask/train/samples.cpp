@@ -19,14 +19,17 @@ std::string samples_path(const std::string& run_directory) {
 }  // namespace
 
 Status append_sample(const std::string& run_directory, int64_t step, Learner& learner,
-                     const Tokenizer& tokenizer, const TrainConfig& config) {
+                     const Tokenizer& tokenizer, const TrainConfig& config,
+                     const std::atomic<bool>& stop) {
   const ModelConfig& model = learner.model().config();
   const int32_t length = std::min(config.evaluation.sample_length, model.max_positions);
   const GenerateRequest request = {.canvas = Canvas::continuation({}, length, model.mask_token),
                                    .seed = config.seed};
-  const GenerateOptions options = {.steps = length, .temperature = 0.8f, .stop_at_end = false};
+  GenerateOptions options = {.steps = length, .temperature = 0.8f, .stop_at_end = false};
+  options.cancel = &stop;
   UNMASK_TRY(const auto generations,
              generate(learner.model(), std::span(&request, 1), options, learner.tape()));
+  if (generations[0].cancelled) return {};
   const nlohmann::json sample = {
       {"step", step}, {"prompt", ""}, {"text", tokenizer.decode(generations[0].tokens)}};
   std::ofstream file(samples_path(run_directory), std::ios::app);

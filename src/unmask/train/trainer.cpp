@@ -14,6 +14,7 @@
 #include "unmask/report/metrics_writer.h"
 #include "unmask/text/corpus.h"
 #include "unmask/train/learner.h"
+#include "unmask/train/plan.h"
 #include "unmask/train/run_events.h"
 #include "unmask/train/run_record.h"
 #include "unmask/train/samples.h"
@@ -33,9 +34,10 @@ class Trainer {
   Status run(const std::atomic<bool>& stop);
 
  private:
-  Trainer(TrainRequest request, std::unique_ptr<Tokenizer> tokenizer, TrainingSequences sequences,
-          Learner learner, MetricsWriter metrics)
+  Trainer(TrainRequest request, DirectoryLock lock, std::unique_ptr<Tokenizer> tokenizer,
+          TrainingSequences sequences, Learner learner, MetricsWriter metrics)
       : request_(std::move(request)),
+        lock_(std::move(lock)),
         tokenizer_(std::move(tokenizer)),
         sequences_(std::move(sequences)),
         learner_(std::move(learner)),
@@ -50,12 +52,16 @@ class Trainer {
   bool due(int64_t every) const {
     return state_.step == config().steps || (every > 0 && state_.step % every == 0);
   }
+  Status resume(const CheckpointEntry& checkpoint);
   Result<StepReport> step();
-  Status evaluate();
+  Result<bool> after_step(const std::atomic<bool>& stop);
+  Status evaluate(const std::atomic<bool>& stop);
   Status save();
+  void save_if_possible();
   void end(const std::string& reason);
 
   TrainRequest request_;
+  DirectoryLock lock_;
   std::unique_ptr<Tokenizer> tokenizer_;
   TrainingSequences sequences_;
   Learner learner_;
@@ -63,7 +69,7 @@ class Trainer {
   TrainingState state_;
   SequenceBatch data_;
   SequenceBatch held_out_;
-  int64_t saved_step_ = -1;
+  bool saved_ = false;  // the state as it is
 };
 
 Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
@@ -85,31 +91,52 @@ Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
                          static_cast<double>(config.step_sequences());
     set_steps(static_cast<int64_t>(std::ceil(steps)), config);
   }
+  UNMASK_TRY(const MemoryPlan plan, plan_memory(config));
+  UNMASK_TRY_STATUS(check_memory(plan));
   UNMASK_TRY(auto learner, Learner::create(config));
   if (!resumed && !config.from.empty()) {
     UNMASK_TRY_STATUS(load_parameters(config.from, config.model, learner.model().parameters()));
   }
 
+  UNMASK_TRY(const uint64_t fingerprint, sequences.fingerprint());
+  UNMASK_TRY(auto lock, lock_run(request.run_directory));
   UNMASK_TRY_STATUS(write_record(request.run_directory, request.document));
   const int64_t first_step = resumed ? resumed->step : 0;
   UNMASK_TRY(auto metrics, request.resume ? MetricsWriter::resume(request.run_directory, first_step)
                                           : MetricsWriter::create(request.run_directory));
   if (request.resume) drop_samples_after(request.run_directory, first_step);
-  std::unique_ptr<Trainer> trainer(new Trainer(std::move(request), std::move(tokenizer),
-                                               std::move(sequences), std::move(learner),
-                                               std::move(metrics)));
-  if (resumed) {
-    UNMASK_TRY_STATUS(
-        load_checkpoint(resumed->path, trainer->learner_.model().config(), trainer->state_));
-    trainer->saved_step_ = trainer->state_.step;
-  }
+  std::unique_ptr<Trainer> trainer(new Trainer(std::move(request), std::move(lock),
+                                               std::move(tokenizer), std::move(sequences),
+                                               std::move(learner), std::move(metrics)));
+  trainer->state_.data_fingerprint = fingerprint;
+  if (resumed) UNMASK_TRY_STATUS(trainer->resume(*resumed));
   UNMASK_TRY_STATUS(read_validation(trainer->sequences_, trainer->config().evaluation.sequences,
                                     trainer->held_out_));
   trainer->metrics_.write(config_event(trainer->config(), trainer->request_.document));
   return trainer;
 }
 
+Status Trainer::resume(const CheckpointEntry& checkpoint) {
+  const uint64_t fingerprint = state_.data_fingerprint;
+  state_.data_fingerprint = 0;
+  if (const Status loaded = load_checkpoint(checkpoint.path, learner_.model().config(), state_);
+      !loaded) {
+    return failure("{}; remove {} to go on from the checkpoint before it, if there is one",
+                   loaded.error().message, checkpoint.path);
+  }
+  if (state_.data_fingerprint != 0 && state_.data_fingerprint != fingerprint) {
+    return failure(
+        "{}: the run was started with other data than data.paths now holds; resume it with the "
+        "same, or start a new run",
+        request_.run_directory);
+  }
+  state_.data_fingerprint = fingerprint;
+  saved_ = true;
+  return {};
+}
+
 Result<StepReport> Trainer::step() {
+  saved_ = false;
   const int64_t count = config().step_sequences();
   UNMASK_TRY_STATUS(read_step(sequences_, static_cast<int64_t>(state_.data_cursor), count, data_));
   UNMASK_TRY(const StepReport report, learner_.step(state_.step + 1, data_));
@@ -119,14 +146,19 @@ Result<StepReport> Trainer::step() {
   return report;
 }
 
-Status Trainer::evaluate() {
+// Of an evaluation that `stop` ends nothing is kept: a run that goes on makes it first.
+Status Trainer::evaluate(const std::atomic<bool>& stop) {
   if (held_out_.sequences() == 0) return {};
   const EvaluateOptions options = {.draws = config().evaluation.draws,
                                    .levels = config().evaluation.levels,
                                    .batch_sequences = config().batch,
-                                   .seed = config().seed};
+                                   .seed = config().seed,
+                                   .cancel = &stop};
   UNMASK_TRY(const Evaluation evaluation,
              evaluate_loss(learner_.model(), clean_batch(held_out_), options, learner_.tape()));
+  if (stop) return {};
+  saved_ = false;
+  state_.measured_step = state_.step;
   const double loss = evaluation.stratified.loss();
   const bool best = !state_.best_loss || loss < *state_.best_loss;
   if (best) {
@@ -142,7 +174,7 @@ Status Trainer::evaluate() {
 }
 
 Status Trainer::save() {
-  if (saved_step_ == state_.step) return {};
+  if (saved_) return {};
   const double begin = now();
   const std::string path = checkpoint_path(request_.run_directory, state_.step);
   UNMASK_TRY_STATUS(
@@ -151,7 +183,7 @@ Status Trainer::save() {
   const bool best = state_.best_loss && state_.best_step == state_.step;
   if (best) UNMASK_TRY_STATUS(mark_best_checkpoint(request_.run_directory, state_.step));
   UNMASK_TRY_STATUS(prune_checkpoints(request_.run_directory, config().checkpoint.keep));
-  saved_step_ = state_.step;
+  saved_ = true;
   metrics_.write(CheckpointEvent{.step = state_.step,
                                  .tokens = state_.tokens,
                                  .seconds = state_.seconds,
@@ -161,15 +193,53 @@ Status Trainer::save() {
   return {};
 }
 
+// Training goes on where a checkpoint on the way cannot be written: the next one may be.
+void Trainer::save_if_possible() {
+  if (const Status saved = save(); !saved) {
+    log_warning("{}; training goes on", saved.error().message);
+  }
+}
+
 void Trainer::end(const std::string& reason) {
   metrics_.write(EndEvent{
       .step = state_.step, .tokens = state_.tokens, .seconds = state_.seconds, .reason = reason});
+}
+
+// What is due now; false when `stop` ends the run here.
+Result<bool> Trainer::after_step(const std::atomic<bool>& stop) {
+  const bool last = state_.step == config().steps;
+  if (last) UNMASK_TRY_STATUS(save());  // before what may take long, too
+  const bool measuring = due(config().evaluation.every) && state_.measured_step < state_.step;
+  if (measuring && !stop) UNMASK_TRY_STATUS(evaluate(stop));
+  if (due(config().evaluation.sample_every) && !stop) {
+    UNMASK_TRY_STATUS(
+        append_sample(request_.run_directory, state_.step, learner_, *tokenizer_, config(), stop));
+  }
+  const bool unmeasured =
+      measuring && held_out_.sequences() > 0 && state_.measured_step < state_.step;
+  const bool leaving = stop.load() && (!last || unmeasured);
+  const bool best = state_.best_loss && state_.best_step == state_.step;
+  if (last || leaving) {
+    UNMASK_TRY_STATUS(save());
+  } else if (best || due(config().checkpoint.every)) {
+    save_if_possible();
+  }
+  if (leaving) {
+    end("interrupted");
+    if (request_.show_progress) log_info("saved at step {}; go on with --resume", state_.step);
+  }
+  return !leaving;
 }
 
 Status Trainer::run(const std::atomic<bool>& stop) {
   std::optional<Progress> progress;
   if (request_.show_progress) progress.emplace(config().name, config().steps, state_.step);
 
+  // What an interrupted run had still to measure.
+  if (state_.step > 0 && state_.measured_step < state_.step && due(config().evaluation.every)) {
+    UNMASK_TRY(const bool goes_on, after_step(stop));
+    if (!goes_on) return {};
+  }
   double window_seconds = 0;
   int64_t window_steps = 0;
   while (state_.step < config().steps) {
@@ -190,23 +260,9 @@ Status Trainer::run(const std::atomic<bool>& stop) {
       window_seconds = 0;
       window_steps = 0;
     }
-
-    const bool leaving = stop.load() && state_.step < config().steps;
-    if (due(config().evaluation.every)) {
-      metrics_.write(routing_event(state_, learner_));
-      UNMASK_TRY_STATUS(evaluate());
-    }
-    if (due(config().evaluation.sample_every)) {
-      UNMASK_TRY_STATUS(
-          append_sample(request_.run_directory, state_.step, learner_, *tokenizer_, config()));
-    }
-    const bool best = state_.best_loss && state_.best_step == state_.step;
-    if (leaving || best || due(config().checkpoint.every)) UNMASK_TRY_STATUS(save());
-    if (leaving) {
-      end("interrupted");
-      if (request_.show_progress) log_info("saved at step {}; go on with --resume", state_.step);
-      return {};
-    }
+    if (due(config().evaluation.every)) metrics_.write(routing_event(state_, learner_));
+    UNMASK_TRY(const bool goes_on, after_step(stop));
+    if (!goes_on) return {};
   }
   end("finished");
   return {};
