@@ -4,6 +4,7 @@
 #include "unmask/base/parallel.h"
 #include "unmask/cli/bench.h"
 #include "unmask/cli/model_output.h"
+#include "unmask/cli/validators.h"
 #include "unmask/kernels/isa/isa.h"
 
 namespace unmask::cli {
@@ -12,7 +13,7 @@ void BenchFlags::add_to(CLI::App& command) {
   command.add_option("--shape", shape, "llada2-mini, llada2-flash or llada-moe")
       ->capture_default_str();
   command.add_option("--format", format, "bf16, int8 or int4")
-      ->transform(CLI::CheckedTransformer(weight_formats()))
+      ->transform(one_of(weight_formats()))
       ->default_str("int8");
   command.add_option("--group", group,
                      "Weights of an expert that share a scale, a multiple of 32 (int8: 128, int4: "

@@ -10,6 +10,7 @@
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/model_output.h"
+#include "unmask/cli/validators.h"
 #include "unmask/text/tokenizer_files.h"
 
 namespace unmask::cli {
@@ -50,7 +51,7 @@ void add_convert(CLI::App& program, Run& run) {
   command
       ->add_option("--format", arguments->format,
                    "bf16, int8, or int4 (experts int4, the rest int8)")
-      ->transform(CLI::CheckedTransformer(weight_formats()))
+      ->transform(one_of(weight_formats()))
       ->default_str("int8");
   command->add_option("--group", arguments->group,
                       "Weights of an expert that share a scale, a multiple of 32 (int8: 128, "

@@ -10,6 +10,7 @@
 
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/loaded_model.h"
+#include "unmask/cli/validators.h"
 #include "unmask/evaluate/written_text.h"
 
 namespace unmask::cli {
@@ -54,7 +55,7 @@ void DecodingFlags::add_to(CLI::App& command) {
                    "Classifier-free guidance: how far to go beyond what the given text changes; 0: "
                    "none. Runs every step twice")
       ->capture_default_str();
-  group->add_option("--seed", seed, "Of sampling")->capture_default_str();
+  group->add_option("--seed", seed, "Of sampling")->check(at_least(0))->capture_default_str();
   group->add_option("--stop", stop, "End the text before this one; may be repeated")
       ->allow_extra_args(false);
   group

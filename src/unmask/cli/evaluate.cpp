@@ -224,7 +224,9 @@ void add_evaluate(CLI::App& program, Run& run) {
       fmt::format("Generated and graded: {}; multiple choice: {} (docs/tasks.md)",
                   fmt::join(task_names(), ", "), fmt::join(choice_task_names(), ", ")));
   add(kLoss | kChoice, "--data", a->data,
-      "Text files, JSON lines, token datasets or directories; the directory of a task's questions");
+      "Text files, JSON lines, token datasets or directories; the directory of a task's questions; "
+      "repeatable")
+      ->allow_extra_args(false);
   add(kLoss | kGenerated, "--length", a->task.length,
       "Tokens in a sequence (0: 256, or the model's most); of an answer (0: of the right one)")
       ->capture_default_str();
@@ -240,7 +242,8 @@ void add_evaluate(CLI::App& program, Run& run) {
       ->capture_default_str();
   add(kLoss, "--levels", a->options.levels,
       "Besides, fixed mask probabilities, e.g. 0.1,0.3,0.5,0.7,0.9")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
 
   add(kGenerated | kChoice, "--count", a->task.count, "Questions (0: 500 generated ones, or all)");
   add(kGenerated | kChoice, "--show", a->task.show, "Print so many answers");

@@ -106,7 +106,8 @@ void add_experiment(CLI::App& program, Run& run) {
   CLI::App* const runs = command->add_subcommand("run", "Run one, or go on with it");
   runs->add_option("--budget", a->budget, "Stop after so many minutes, at a checkpoint")
       ->capture_default_str();
-  runs->add_option("--seeds", a->seeds, "How many, in place of the experiment's own number");
+  runs->add_option("--seeds", a->seeds, "How many, in place of the experiment's own number")
+      ->check(CLI::Range(1, 10000));
   runs->add_option("--side-by-side", a->side_by_side,
                    "Seeds at the same time, sharing the threads; by default one for each thread");
   runs->callback([&run, a] { run = [a] { return run_command(*a); }; });

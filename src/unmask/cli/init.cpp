@@ -11,6 +11,7 @@
 #include "unmask/checkpoint/model_config_json.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/model_output.h"
+#include "unmask/cli/validators.h"
 #include "unmask/model/published_models.h"
 #include "unmask/text/byte_tokenizer.h"
 
@@ -101,7 +102,9 @@ void add_init(CLI::App& program, Run& run) {
       ->capture_default_str();
   command->add_option("--group", arguments->group,
                       "Packed: weights of an expert that share a scale, a multiple of 32");
-  command->add_option("--seed", arguments->seed, "Of every weight")->capture_default_str();
+  command->add_option("--seed", arguments->seed, "Of every weight")
+      ->check(at_least(0))
+      ->capture_default_str();
   command->add_option("--layers", arguments->layers, "Instead of the shape's");
   command
       ->add_option("--set", arguments->settings,

@@ -9,6 +9,7 @@
 #include "unmask/base/files.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/task_settings.h"
+#include "unmask/cli/validators.h"
 #include "unmask/evaluate/tasks/registry.h"
 
 namespace unmask::cli {
@@ -38,10 +39,11 @@ void add_task(CLI::App& program, Run& run) {
   command->add_option("NAME", a->name, fmt::format("One of {}", fmt::join(task_names(), ", ")))
       ->required();
   command->add_option("--count", a->count, "Examples")->capture_default_str();
-  command->add_option("--seed", a->seed, "Of the examples")->capture_default_str();
+  command->add_option("--seed", a->seed, "Of the examples")
+      ->check(at_least(0))
+      ->capture_default_str();
   command->add_option("--split", a->split, "train or test, which share no example")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Split>{{"train", Split::train}, {"test", Split::test}}))
+      ->transform(one_of<Split>({{"train", Split::train}, {"test", Split::test}}))
       ->default_str("train");
   command->add_option("--set", a->settings, "key=value: how hard it is, repeatable")
       ->allow_extra_args(false);

@@ -9,6 +9,7 @@
 #include "unmask/base/log.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/token_ids.h"
+#include "unmask/cli/validators.h"
 #include "unmask/text/corpus.h"
 #include "unmask/text/documents.h"
 #include "unmask/text/sentencepiece_tokenizer.h"
@@ -111,7 +112,7 @@ void add_tokenize(CLI::App& program, Run& run) {
   command->add_flag("--train-sentencepiece", options->train,
                     "Train a model on the inputs instead, into --out");
   command->add_option("--vocab-size", options->vocab_size, "Size of the model to train")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   command->callback([options, &run] { run = [options] { return tokenize(*options); }; });
 }
 

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/ranges.h>
+
+namespace unmask::cli {
+
+// An option whose value is one of some names; the message lists them.
+template <class Value>
+CLI::Validator one_of(const std::map<std::string, Value>& values) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : values) names.push_back(name);
+  const std::string expected = fmt::format("{}", fmt::join(names, ", "));
+  return CLI::Validator(
+      [values, expected](std::string& text) -> std::string {
+        const auto found = values.find(text);
+        if (found == values.end()) return fmt::format("expected {}, found {}", expected, text);
+        text = std::to_string(static_cast<int>(found->second));
+        return {};
+      },
+      fmt::format("{{{}}}", fmt::join(names, ",")));
+}
+
+// A whole number of `least` or more, of which CLI11's own message would name the largest double.
+inline CLI::Validator at_least(int64_t least) {
+  return CLI::Validator(
+      [least](std::string& text) -> std::string {
+        const bool below = text.starts_with('-') || (least > 0 && std::atoll(text.c_str()) < least);
+        return below ? fmt::format("expected at least {}, found {}", least, text) : "";
+      },
+      fmt::format(">={}", least));
+}
+
+}  // namespace unmask::cli
