@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <thread>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -106,6 +108,24 @@ TEST_F(FilesTest, AStagedDirectoryReplacesAnOlderOne) {
   EXPECT_EQ(content(path + "/new"), "new");
   EXPECT_FALSE(fs::exists(path + "/old"));
   EXPECT_FALSE(fs::exists(path + ".partial"));
+}
+
+TEST_F(FilesTest, WritesThroughLinksAndIntoDevices) {
+  const std::string target = directory_.path("target"), link = directory_.path("link");
+  ASSERT_TRUE(write_file_atomically(target, "old").ok());
+  fs::create_symlink("target", link);
+  ASSERT_TRUE(write_file_atomically(link, "new").ok());
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_EQ(*read_file(target), "new");
+
+  const std::string pipe = directory_.path("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::string read;
+  std::thread reader([&] { read = content(pipe); });
+  EXPECT_TRUE(write_file_atomically(pipe, "into a pipe").ok());
+  reader.join();
+  EXPECT_EQ(read, "into a pipe");
+  EXPECT_TRUE(fs::is_fifo(pipe));
 }
 
 TEST_F(FilesTest, AnUncommittedDirectoryLeavesNothing) {

@@ -70,6 +70,15 @@ TEST_F(RetentionTest, KeepsTheNewestAndTheBest) {
   EXPECT_EQ(steps(), (Steps{500}));
 }
 
+TEST_F(RetentionTest, ARunWithoutCheckpointsIsSaidToBeOne) {
+  ASSERT_TRUE(write_file_atomically(run_ + "/config.json", "{}").ok());
+  ASSERT_TRUE(write_file_atomically(run_ + "/metrics.jsonl", "{}").ok());
+  const auto found = find_checkpoint(run_);
+  ASSERT_FALSE(found.ok());
+  EXPECT_NE(found.error().message.find("a training run without a checkpoint yet"),
+            std::string::npos);
+}
+
 TEST_F(RetentionTest, CleansWhatKilledRunsLeft) {
   add(100);
   add("step-00000100.partial");

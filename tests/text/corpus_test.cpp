@@ -56,6 +56,22 @@ TEST(Corpus, JoinsTextLinesAndDatasetsInOrder) {
   EXPECT_EQ(read_corpus({text}, 4), "two word");
 }
 
+TEST(Corpus, AMarkAtTheBeginningIsNoText) {
+  const TemporaryDirectory directory;
+  const std::string text = directory.write("a.txt", "\xEF\xBB\xBFone");
+  EXPECT_EQ(read_corpus({text}), "one|");
+}
+
+TEST(Corpus, BytesThatNoTextHasAreRefused) {
+  const TemporaryDirectory directory;
+  const auto error_of = [&](std::string_view bytes) {
+    return read_corpus({directory.write("a.txt", std::string(bytes))});
+  };
+  EXPECT_NE(error_of("\x1f\x8b\x08 packed").find("found gzip data: unpack it"), std::string::npos);
+  EXPECT_NE(error_of(std::string_view("ab\0c", 4)).find("zero byte at offset 2"),
+            std::string::npos);
+}
+
 TEST(Corpus, BadInputIsAnErrorThatNamesItsPlace) {
   const TemporaryDirectory directory;
   const auto error_of = [&](const std::string& path) { return read_corpus({path}); };
