@@ -15,6 +15,15 @@ TEST(Program, NamesTheNearestCommand) {
       << outcome.output;
 }
 
+TEST(Program, NamesTheOptionThatIsMistyped) {
+  for (const auto& [given, meant] : {std::pair("train --confg x", "\"--config\""),
+                                     std::pair("generate x --temprature 1", "\"--temperature\"")}) {
+    const Outcome outcome = run_unmask(given);
+    EXPECT_EQ(outcome.exit_code, 2);
+    EXPECT_NE(outcome.output.find(meant), std::string::npos) << outcome.output;
+  }
+}
+
 TEST(Program, SaysWhoComplainsOfTheCommandLine) {
   const Outcome outcome = run_unmask("bench moe --tokens many");
   EXPECT_EQ(outcome.exit_code, 2);

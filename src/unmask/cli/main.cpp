@@ -44,6 +44,28 @@ Status check_command(const CLI::App& program, int argc, char** argv) {
                              argv[1], unmask::nearest_name(argv[1], names));
 }
 
+// Of a command that was given, its commands that were, and its groups of options.
+void add_option_names(const CLI::App& command, std::vector<std::string>& names) {
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  const auto part = [](const CLI::App* app) { return app->parsed() || app->get_name().empty(); };
+  for (const CLI::App* inner : command.get_subcommands(part)) add_option_names(*inner, names);
+}
+
+// An option that the command does not have, which may be the one that it misses.
+Status check_options(const CLI::App& program) {
+  std::vector<std::string> names;
+  add_option_names(program, names);
+  for (const std::string& word : program.remaining(/*recurse=*/true)) {
+    if (!word.starts_with("--")) continue;
+    const std::string given = word.substr(0, word.find('='));
+    return unmask::usage_error("no option \"{}\": did you mean \"{}\"? --help lists them", given,
+                               unmask::nearest_name(given, names));
+  }
+  return {};
+}
+
 // What is printed counts as done only when it has been written.
 Status run_and_flush(const unmask::cli::Run& run) {
   try {
@@ -80,6 +102,11 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
+    const bool unknown = dynamic_cast<const CLI::RequiredError*>(&e) != nullptr ||
+                         dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr;
+    if (const Status known = unknown ? check_options(program) : Status(); !known) {
+      return exit_code(known);
+    }
     return program.exit(e) == 0 ? 0 : 2;
   }
   return exit_code(run_and_flush(run));

@@ -53,6 +53,10 @@ Result<std::unique_ptr<SequenceSource>> open_conversations(const std::vector<std
   for (const std::string& file : files) {
     UNMASK_TRY_STATUS(read_conversations(file, tokenizer, *sequences));
   }
+  if (sequences->count() == 0 && sequences->left_out() == 0) {
+    return failure("{}: expected conversations with messages of an assistant, found none to learn",
+                   files.front());
+  }
   if (sequences->left_out() > 0) {
     log_warning("{} answers left out: their prompts fill the {} tokens of a sequence",
                 sequences->left_out(), sequence_length);

@@ -90,11 +90,13 @@ Status for_lines(const MappedFile& file, Handle&& handle) {
 }
 
 Result<std::string> text_in(std::string_view line) {
-  try {
-    return nlohmann::json::parse(line).at("text").get<std::string>();
-  } catch (const nlohmann::json::exception& e) {
-    return failure("expected {{\"text\": …}}: {}", e.what());
+  UNMASK_TRY_STATUS(check_utf8(line));
+  const auto document = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (document.is_discarded()) return failure("expected {{\"text\": …}}, found no JSON");
+  if (!document.is_object() || !document.contains("text") || !document["text"].is_string()) {
+    return failure("expected {{\"text\": …}}, found JSON without a string of that name");
   }
+  return document["text"].get<std::string>();
 }
 
 Result<std::vector<int32_t>> encode_line(std::string_view line, const Tokenizer& tokenizer) {
@@ -165,6 +167,9 @@ Result<TextForm> text_form(const std::string& path) {
   UNMASK_TRY(const MappedFile file, MappedFile::open(path));
   const auto line = LineReader(text_of(file)).next();
   if (!line) return TextForm::lines_of_text;
+  if (const Status utf8 = check_utf8(line->text); !utf8) {
+    return failure("{}:{}: {}", path, line->number, utf8.error().message);
+  }
   const auto first = nlohmann::json::parse(line->text, nullptr, /*allow_exceptions=*/false);
   if (first.is_object() && first.contains("messages")) return TextForm::conversations;
   if (first.is_object() && first.contains("text")) return TextForm::lines_of_text;

@@ -4,6 +4,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/checkpoint/hugging_face.h"
+#include "unmask/checkpoint/model_file.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/routing/policy_json.h"
 
@@ -111,6 +112,12 @@ Status start_from(const nlohmann::json& document, const std::string& file, Train
   for (const auto& [key, value] : training->items()) fields.find(key);
   UNMASK_TRY_STATUS(fields.finish());
   UNMASK_TRY(config.from, find_checkpoint(path));
+  if (is_packed(config.from)) {
+    return usage_error(
+        "{}: 'training.from': {} is a packed model, which cannot be trained; name the checkpoint "
+        "that it was made from",
+        file, config.from);
+  }
   UNMASK_TRY(config.model, load_model_config(config.from));
   config.data.tokenizer = config.from;
   return {};
@@ -131,7 +138,7 @@ void read_optimizer(Fields& fields, TrainConfig& config) {
   fields.read_between("decay", rate.decay, 0.0, 1.0);
   fields.read_between("beta1", config.beta1, 0.0f, 0.9999999f);
   fields.read_between("beta2", config.beta2, 0.0f, 0.9999999f);
-  fields.read_between("epsilon", config.epsilon, 0.0f);
+  fields.read_between("epsilon", config.epsilon, 1e-30f);
   fields.read_between("weight_decay", config.weight_decay, 0.0f);
   fields.read_between("clip", config.clip, 0.0f);
 }
@@ -168,6 +175,10 @@ Result<TrainConfig> train_config_from_json(const nlohmann::json& document,
   const bool fresh = config.from.empty();
   Fields fields(document, "", file);
   fields.read("name", config.name);
+  if (config.name.empty() || config.name == "." || config.name == ".." ||
+      config.name.find('/') != std::string::npos) {
+    fields.refuse("name", "the name of a directory within runs/");
+  }
   fields.table("data", [&](Fields& f) { read_data(f, config.data); });
   if (!fields.has("data"))
     fields.fail(usage_error("{}: expected a table 'data' with 'paths'", file));
