@@ -265,13 +265,10 @@ Result<Safetensors> Safetensors::open_directory(const std::string& directory) {
   const std::string single = (fs::path(directory) / "model.safetensors").string();
   const std::string index_path = single + ".index.json";
   std::error_code code;
+  if (fs::exists(single, code)) return open(single);  // before an index, as transformers does
   if (!fs::exists(index_path, code)) {
-    if (!fs::exists(single, code)) {
-      return failure(
-          "{}: expected model.safetensors or model.safetensors.index.json, found neither",
-          directory);
-    }
-    return open(single);
+    return failure("{}: expected model.safetensors or model.safetensors.index.json, found neither",
+                   directory);
   }
 
   UNMASK_TRY(const std::string text, read_file(index_path));

@@ -37,7 +37,7 @@ using nlohmann::json;
 struct GenerateArguments {
   std::string checkpoint;
   std::optional<std::string> prompt, prompt_file, tokens, infill;
-  int32_t length = 64;
+  std::optional<int32_t> length;
   int32_t samples = 1;
   bool ignore_end = false;
   bool json = false;
@@ -78,10 +78,15 @@ Result<Canvas> parse_infill(std::string_view text, const Tokenizer& tokenizer, i
 
 Result<Canvas> make_canvas(const GenerateArguments& a, const Tokenizer* tokenizer,
                            const ModelConfig& config) {
-  if (a.infill) return parse_infill(*a.infill, *tokenizer, config.mask_token);
-  if (a.length < 1) return usage_error("--length {}: expected at least 1", a.length);
-  if (a.length > config.max_positions) {
-    return usage_error("--length {}: the model has {} positions", a.length, config.max_positions);
+  if (a.infill) {
+    if (a.length) return usage_error("--length: --infill says with its gaps how much is missing");
+    return parse_infill(*a.infill, *tokenizer, config.mask_token);
+  }
+  constexpr int32_t kUsualLength = 64;
+  const int32_t length = a.length.value_or(kUsualLength);
+  if (length < 1) return usage_error("--length {}: expected at least 1", length);
+  if (length > config.max_positions) {
+    return usage_error("--length {}: the model has {} positions", length, config.max_positions);
   }
   std::vector<int32_t> prompt;
   if (a.tokens) {
@@ -93,7 +98,7 @@ Result<Canvas> make_canvas(const GenerateArguments& a, const Tokenizer* tokenize
     }
     UNMASK_TRY(prompt, tokenizer->encode(text));
   }
-  return Canvas::continuation(prompt, a.length, config.mask_token);
+  return Canvas::continuation(prompt, length, config.mask_token);
 }
 
 // With the prompt.
@@ -218,7 +223,7 @@ void add_generate(CLI::App& program, Run& run) {
   input->add_option("--infill", a->infill, "Text with gaps: \"It was a [MASK:8] night\"");
   input->require_option(0, 1);
 
-  command->add_option("--length", a->length, "Tokens to generate")->capture_default_str();
+  command->add_option("--length", a->length, "Tokens to generate (64)");
   command->add_option("--samples", a->samples, "Texts to generate, with seeds one after the other")
       ->capture_default_str();
   command->add_flag("--ignore-end", a->ignore_end, "Go on behind an end token");
