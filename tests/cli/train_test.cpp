@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <sys/wait.h>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include "unmask/base/files.h"
 #include "unmask/checkpoint/retention.h"
 
 namespace unmask {
@@ -143,6 +146,47 @@ TEST_F(TrainCommand, LeavesAnEvaluationAtTheEndAndMakesItWhenResumed) {
   expect_same_result("straight", "long");
 }
 
+TEST_F(TrainCommand, MakesNothingTwiceWhenResumed) {
+  const auto count = [&](const std::string& file, const std::string& word) {
+    const std::string text = slurp(run_directory("run") + "/" + file);
+    size_t found = 0;
+    for (size_t at = text.find(word); at != text.npos; at = text.find(word, at + 1)) ++found;
+    return found;
+  };
+  const std::string state =
+      checkpoint_path(run_directory("run"), 20) + "/training_state/state.json";
+  const auto edit = [&](const std::function<void(nlohmann::json&)>& change) {
+    auto document = nlohmann::json::parse(slurp(state));
+    change(document);
+    ASSERT_TRUE(write_file_atomically(state, document.dump()).ok());
+  };
+  for (const std::string held_out : {"0.02", "0"}) {
+    const std::string flags = " --set data.validation_fraction=" + held_out;
+    fs::remove_all(run_directory("run"));
+    ASSERT_EQ(run_unmask(train("run") + flags).exit_code, 0);
+    const size_t validations = held_out == "0" ? 0 : 1;
+    // As it was saved; as an older program saved it.
+    for (const bool older : {false, true}) {
+      if (older) {
+        edit([](nlohmann::json& s) {
+          for (const char* key : {"measured_step", "sampled_step", "data_fingerprint"})
+            s.erase(key);
+        });
+      }
+      ASSERT_EQ(run_unmask(train("run") + "--resume" + flags).exit_code, 0);
+      EXPECT_EQ(count("metrics.jsonl", "\"kind\":\"validation\""), validations);
+      EXPECT_EQ(count("samples.jsonl", "\"step\":20"), 1u);
+    }
+    // Interrupted before the text was written.
+    fs::remove(run_directory("run") + "/samples.jsonl");
+    edit([](nlohmann::json& s) { s["sampled_step"] = 0; });
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_EQ(run_unmask(train("run") + "--resume" + flags).exit_code, 0);
+      EXPECT_EQ(count("samples.jsonl", "\"step\":20"), 1u);
+    }
+  }
+}
+
 TEST_F(TrainCommand, ARunIsForOneProcess) {
   const pid_t child =
       test::start_unmask({"train", "--quiet", "--config", config_, "--run", run_directory("busy"),
@@ -154,6 +198,11 @@ TEST_F(TrainCommand, ARunIsForOneProcess) {
   EXPECT_NE(second.output.find("another process is at work"), std::string::npos) << second.output;
   EXPECT_TRUE(test::kill_running(child));
   EXPECT_TRUE(fs::exists(checkpoint_path(run_directory("busy"), 10)));
+
+  const std::string record = run_directory("busy") + "/config.json";
+  ASSERT_TRUE(write_file_atomically(record, "[]").ok());
+  const auto other = run_unmask(train("busy") + "--resume");
+  EXPECT_EQ(other.exit_code, 2) << other.output;
 }
 
 TEST_F(TrainCommand, ResumesOnTheSameDataAlone) {

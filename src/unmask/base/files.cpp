@@ -73,6 +73,16 @@ Status make_parent(const std::string& path) {
 
 namespace {
 
+// What a chain of symbolic links ends at, whether that is there or not.
+fs::path followed(fs::path path) {
+  constexpr int kMostLinks = 40;
+  std::error_code code;
+  for (int i = 0; i < kMostLinks && fs::is_symlink(path, code); ++i) {
+    path = path.parent_path() / fs::read_symlink(path, code);
+  }
+  return path;
+}
+
 // Something else than a file, such as a terminal or a pipe: it takes the bytes and stays.
 Status write_into(const std::string& path, std::string_view bytes) {
   const Descriptor d{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
@@ -87,10 +97,8 @@ Status write_into(const std::string& path, std::string_view bytes) {
 
 Status write_file_atomically(const std::string& given, std::string_view bytes) {
   std::error_code code;
-  const bool exists = fs::exists(given, code);
-  if (exists && fs::is_other(given, code)) return write_into(given, bytes);
-  const bool link = exists && fs::is_symlink(given, code);
-  const std::string path = link ? fs::canonical(given, code).string() : given;
+  if (fs::exists(given, code) && fs::is_other(given, code)) return write_into(given, bytes);
+  const std::string path = followed(given).string();
   UNMASK_TRY_STATUS(make_parent(path));
   const std::string staging = path + ".partial";
   const auto give_up = [&](const char* what) {
@@ -122,13 +130,14 @@ Status replace_tail(const std::string& path, int64_t size, std::string_view byte
   return {};
 }
 
-DirectoryLock DirectoryLock::take(const std::string& path) {
+Result<DirectoryLock> DirectoryLock::take(const std::string& path) {
   DirectoryLock lock;
-  lock.file_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (lock.file_ >= 0 && flock(lock.file_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(std::exchange(lock.file_, -1));
+  lock.file_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock.file_ >= 0 && flock(lock.file_, LOCK_EX | LOCK_NB) == 0) return lock;
+  if (lock.file_ >= 0 && errno == EWOULDBLOCK) {
+    return failure("{}: another process is at work on this: wait for it, or stop it", path);
   }
-  return lock;
+  return failure("{}: cannot lock: {}", path, std::strerror(errno));
 }
 
 DirectoryLock::~DirectoryLock() {
@@ -149,8 +158,9 @@ void remove_abandoned(const fs::path& place) {
         name.find_first_not_of("0123456789", prefix.size()) != std::string::npos) {
       continue;
     }
-    const DirectoryLock lock = DirectoryLock::take(entry.path().string());
-    if (lock) fs::remove_all(entry.path(), code);
+    if (entry.is_symlink(code)) continue;
+    const auto lock = DirectoryLock::take(entry.path().string());
+    if (lock.ok()) fs::remove_all(entry.path(), code);
   }
 }
 
@@ -162,12 +172,9 @@ bool is_mount_point(const fs::path& place) {
 }
 
 Result<fs::path> place_of(const std::string& path) {
-  std::error_code code;
   fs::path place = fs::path(path).lexically_normal();
-  if (fs::is_directory(place, code) && fs::is_symlink(place, code)) {
-    place = fs::canonical(place, code);
-  }
   if (!place.has_filename()) place = place.parent_path();  // a/ means a
+  place = followed(std::move(place));
   const std::string name = place.filename().string();
   if (name.empty() || name == "." || name == "..") {
     return usage_error("\"{}\": expected the name of a directory to be made", path);
@@ -192,7 +199,7 @@ Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {
     return failure("{}: cannot create: {}", staging, std::strerror(errno));
   }
   staged.staging_ = std::move(staging);
-  staged.lock_ = DirectoryLock::take(staged.staging_);
+  UNMASK_TRY(staged.lock_, DirectoryLock::take(staged.staging_));
   return staged;
 }
 

@@ -27,8 +27,8 @@ Status replace_tail(const std::string& path, int64_t size, std::string_view byte
 // the process ends in whatever way.
 class DirectoryLock {
  public:
-  DirectoryLock() = default;
-  static DirectoryLock take(const std::string& path);
+  DirectoryLock() = default;  // of nothing
+  static Result<DirectoryLock> take(const std::string& path);
   ~DirectoryLock();
   DirectoryLock(DirectoryLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
   DirectoryLock& operator=(DirectoryLock&& other) noexcept {
@@ -36,7 +36,7 @@ class DirectoryLock {
     return *this;
   }
 
-  explicit operator bool() const { return file_ >= 0; }  // false: another process has it
+  explicit operator bool() const { return file_ >= 0; }
 
  private:
   int file_ = -1;

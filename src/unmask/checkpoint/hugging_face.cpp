@@ -134,7 +134,7 @@ Result<ModelConfig> load_model_config(const std::string& directory) {
   if (wanted > stored) {
     // Names what is missing, unless there are absurdly many.
     constexpr int64_t kMostTensors = 1 << 20;
-    if (int64_t{config.layers} * (3 * config.experts + 20) <= kMostTensors) {
+    if (int64_t{config.layers} * (int64_t{3} * config.experts + 20) <= kMostTensors) {
       UNMASK_TRY_STATUS(CheckpointSource::open(directory, config));
     }
     return failure("{}: describes a model of {} parameters, the files beside it hold {}", path,

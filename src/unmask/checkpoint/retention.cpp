@@ -102,10 +102,11 @@ Result<std::string> find_checkpoint(const std::string& path) {
         "{}: expected a checkpoint (a directory with config.json and weights) or a training run",
         path);
   }
-  if (!fs::exists(path + "/config.json", code) || fs::exists(path + "/metrics.jsonl", code)) {
+  const bool run =
+      fs::exists(path + "/metrics.jsonl", code) || fs::exists(path + "/targets.jsonl", code);
+  if (run || !fs::exists(path + "/config.json", code)) {
     return failure("{}: {}", path,
-                   fs::exists(path + "/metrics.jsonl", code)
-                       ? "a training run without a checkpoint yet"
+                   run ? "a training run without a checkpoint yet"
                        : "expected a checkpoint (a directory with config.json and weights) or a "
                          "training run, found neither");
   }

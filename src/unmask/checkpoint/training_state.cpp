@@ -46,7 +46,7 @@ std::span<float> values_of(const Parameters& parameters, const ParameterInfo& in
 
 // What older checkpoints do not have.
 bool has_default(std::string_view field) {
-  return field == "measured_step" || field == "data_fingerprint";
+  return field == "measured_step" || field == "sampled_step" || field == "data_fingerprint";
 }
 
 // Parameters of a model are stored with it, not with the training state.

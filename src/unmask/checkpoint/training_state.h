@@ -26,6 +26,7 @@ struct TrainingState {
   std::optional<double> best_loss;  // lowest validation loss so far
   int64_t best_step = 0;            // where it was
   int64_t measured_step = 0;        // where the validation loss was measured last
+  int64_t sampled_step = 0;         // where a text was written last
   uint64_t data_fingerprint = 0;    // of the sequences that the cursor counts
   // Running statistics by name, such as the routers' selection biases or loads.
   std::map<std::string, std::vector<float>> statistics;
@@ -44,6 +45,7 @@ struct TrainingState {
     visitor("best_loss", state.best_loss);
     visitor("best_step", state.best_step);
     visitor("measured_step", state.measured_step);
+    visitor("sampled_step", state.sampled_step);
     visitor("data_fingerprint", state.data_fingerprint);
     visitor("statistics", state.statistics);
     visitor("parameters", *state.parameters);

@@ -173,11 +173,9 @@ Status converse(Chat& chat, const ChatArguments& a, const StopStrings& stops,
   std::string line;
   int64_t unanswered = 0;
   while (!interrupted) {
-    if (prompts) {
-      fmt::print(stderr, "> ");
-      wait_for_line();
-      if (interrupted) break;
-    }
+    if (prompts) fmt::print(stderr, "> ");
+    if (::isatty(STDIN_FILENO)) wait_for_line();
+    if (interrupted) break;
     if (!std::getline(std::cin, line)) break;
     if (line.ends_with('\r')) line.pop_back();
     if (line.empty()) continue;

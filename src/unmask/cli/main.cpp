@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <unistd.h>
 #include <vector>
@@ -54,7 +55,8 @@ void add_option_names(const CLI::App& command, std::vector<std::string>& names) 
 }
 
 // An option that the command does not have, which may be the one that it misses.
-Status check_options(const CLI::App& program) {
+Status check_options(const CLI::App& program, int argc, char** argv) {
+  if (std::find(argv, argv + argc, std::string_view("--")) != argv + argc) return {};
   std::vector<std::string> names;
   add_option_names(program, names);
   for (const std::string& word : program.remaining(/*recurse=*/true)) {
@@ -104,7 +106,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     const bool unknown = dynamic_cast<const CLI::RequiredError*>(&e) != nullptr ||
                          dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr;
-    if (const Status known = unknown ? check_options(program) : Status(); !known) {
+    if (const Status known = unknown ? check_options(program, argc, argv) : Status(); !known) {
       return exit_code(known);
     }
     return program.exit(e) == 0 ? 0 : 2;

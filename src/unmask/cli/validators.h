@@ -31,7 +31,8 @@ CLI::Validator one_of(const std::map<std::string, Value>& values) {
 inline CLI::Validator at_least(int64_t least) {
   return CLI::Validator(
       [least](std::string& text) -> std::string {
-        const bool below = text.starts_with('-') || (least > 0 && std::atoll(text.c_str()) < least);
+        const bool below =
+            text.starts_with('-') || (least > 0 && std::strtoll(text.c_str(), nullptr, 0) < least);
         return below ? fmt::format("expected at least {}, found {}", least, text) : "";
       },
       fmt::format(">={}", least));

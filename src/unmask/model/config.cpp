@@ -96,7 +96,7 @@ void check_parameters(const ModelConfig& c, Problems& problems) {
   constexpr double kMost = 1e15;
   const auto width = [](int32_t n) { return static_cast<double>(n); };
   const double experts = width(c.experts) * c.expert_ffn + c.shared_ffn + c.dense_ffn;
-  const double heads = width(c.heads + 2 * c.kv_heads) * c.head_dim;
+  const double heads = (width(c.heads) + 2 * width(c.kv_heads)) * c.head_dim;
   const double most =
       width(c.layers) * c.hidden * (3 * experts + 2 * heads) + 2 * width(c.vocab_size) * c.hidden;
   problems.require(most < kMost, "layers", c.layers,

@@ -196,7 +196,10 @@ Status tokenize_documents(const std::string& path, const Tokenizer& tokenizer, D
 Result<std::vector<std::string>> read_texts(const std::string& path) {
   UNMASK_TRY(const TextForm form, text_form(path));
   UNMASK_TRY(const MappedFile file, MappedFile::open(path));
-  if (form == TextForm::plain) return std::vector<std::string>{std::string(text_of(file))};
+  if (form == TextForm::plain) {
+    UNMASK_TRY_STATUS(check_is_text(file));
+    return std::vector<std::string>{std::string(without_mark(text_of(file)))};
+  }
   std::vector<std::string> texts;
   UNMASK_TRY_STATUS(for_lines(file, [&](std::string_view line) -> Status {
     UNMASK_TRY(std::string text, text_in(line));

@@ -53,6 +53,8 @@ Status distill(DistillRequest request, const std::atomic<bool>& stop) {
   UNMASK_TRY(const auto prompts, prompts_of(request.config));
   UNMASK_TRY_STATUS(encode_prompts(prompts, *tokenizer, train_config.data.sequence_length));
 
+  UNMASK_TRY(auto lock, lock_run(request.run_directory));
+  UNMASK_TRY_STATUS(check_record(request.run_directory, request.document, request.resume));
   UNMASK_TRY(std::optional<TargetCounts> counts, finished_targets(path, prompts));
   if (!counts) {
     UNMASK_TRY(Model teacher, load_teacher(train_config, teacher_config));
@@ -81,7 +83,7 @@ Status distill(DistillRequest request, const std::atomic<bool>& stop) {
                 .run_directory = std::move(request.run_directory),
                 .resume = true,
                 .show_progress = request.show_progress},
-               stop);
+               stop, std::move(lock));
 }
 
 }  // namespace unmask

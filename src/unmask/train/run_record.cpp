@@ -20,7 +20,7 @@ std::string record_path(const std::string& run_directory) { return run_directory
 // "training.steps" of "/training/steps".
 std::string dotted(std::string path) {
   std::ranges::replace(path, '/', '.');
-  return path.substr(1);
+  return path.empty() ? "the configuration" : path.substr(1);
 }
 
 std::string value_at(const nlohmann::json& document, const std::string& path) {
@@ -31,7 +31,8 @@ std::string value_at(const nlohmann::json& document, const std::string& path) {
 Status check_same_run(const nlohmann::json& before, const nlohmann::json& now,
                       const std::string& record) {
   for (const auto& change : nlohmann::json::diff(before, now)) {
-    const std::string path = change.at("path");
+    std::string path = change.at("path");
+    if (path.ends_with("/-")) path.resize(path.size() - 2);  // what is added to a list
     bool allowed = false;
     for (const std::string_view prefix : kMayChange) allowed |= path.starts_with(prefix);
     if (!allowed) {
@@ -68,10 +69,7 @@ Status check_record(const std::string& run_directory, const nlohmann::json& docu
 
 Result<DirectoryLock> lock_run(const std::string& run_directory) {
   UNMASK_TRY_STATUS(make_parent(record_path(run_directory)));
-  DirectoryLock lock = DirectoryLock::take(fs::canonical(run_directory).string());
-  if (lock) return lock;
-  return failure("{}: another process is at work on this run: wait for it, or stop it",
-                 run_directory);
+  return DirectoryLock::take(run_directory);
 }
 
 Status write_record(const std::string& run_directory, const nlohmann::json& document) {

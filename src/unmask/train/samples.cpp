@@ -18,9 +18,9 @@ std::string samples_path(const std::string& run_directory) {
 
 }  // namespace
 
-Status append_sample(const std::string& run_directory, int64_t step, Learner& learner,
-                     const Tokenizer& tokenizer, const TrainConfig& config,
-                     const std::atomic<bool>& stop) {
+Result<bool> append_sample(const std::string& run_directory, int64_t step, Learner& learner,
+                           const Tokenizer& tokenizer, const TrainConfig& config,
+                           const std::atomic<bool>& stop) {
   const ModelConfig& model = learner.model().config();
   const int32_t length = std::min(config.evaluation.sample_length, model.max_positions);
   const GenerateRequest request = {.canvas = Canvas::continuation({}, length, model.mask_token),
@@ -29,14 +29,14 @@ Status append_sample(const std::string& run_directory, int64_t step, Learner& le
   options.cancel = &stop;
   UNMASK_TRY(const auto generations,
              generate(learner.model(), std::span(&request, 1), options, learner.tape()));
-  if (generations[0].cancelled) return {};
+  if (generations[0].cancelled) return false;
   const nlohmann::json sample = {
       {"step", step}, {"prompt", ""}, {"text", tokenizer.decode(generations[0].tokens)}};
   std::ofstream file(samples_path(run_directory), std::ios::app);
   // Half characters of an early byte model are no UTF-8.
   file << sample.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
   if (!file) log_warning("{}: cannot write the sample", samples_path(run_directory));
-  return {};
+  return true;
 }
 
 void drop_samples_after(const std::string& run_directory, int64_t step) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "unmask/base/log.h"
 #include "unmask/base/progress.h"
@@ -30,18 +31,17 @@ double now() {
 
 class Trainer {
  public:
-  static Result<std::unique_ptr<Trainer>> open(TrainRequest request);
+  static Result<std::unique_ptr<Trainer>> open(TrainRequest request, DirectoryLock lock);
   Status run(const std::atomic<bool>& stop);
 
  private:
   Trainer(TrainRequest request, DirectoryLock lock, std::unique_ptr<Tokenizer> tokenizer,
-          TrainingSequences sequences, Learner learner, MetricsWriter metrics)
+          TrainingSequences sequences, Learner learner)
       : request_(std::move(request)),
         lock_(std::move(lock)),
         tokenizer_(std::move(tokenizer)),
         sequences_(std::move(sequences)),
-        learner_(std::move(learner)),
-        metrics_(std::move(metrics)) {
+        learner_(std::move(learner)) {
     state_.seed = config().seed;
     state_.parameters = &learner_.model().parameters();
     state_.first_moment = &learner_.first_moment();
@@ -52,7 +52,15 @@ class Trainer {
   bool due(int64_t every) const {
     return state_.step == config().steps || (every > 0 && state_.step % every == 0);
   }
-  Status resume(const CheckpointEntry& checkpoint);
+  Status begin();
+  Status load(const CheckpointEntry& checkpoint);
+  bool to_measure() const {
+    return due(config().evaluation.every) && held_out_.sequences() > 0 &&
+           state_.measured_step < state_.step;
+  }
+  bool to_sample() const {
+    return due(config().evaluation.sample_every) && state_.sampled_step < state_.step;
+  }
   Result<StepReport> step();
   Result<bool> after_step(const std::atomic<bool>& stop);
   Status evaluate(const std::atomic<bool>& stop);
@@ -65,21 +73,24 @@ class Trainer {
   std::unique_ptr<Tokenizer> tokenizer_;
   TrainingSequences sequences_;
   Learner learner_;
-  MetricsWriter metrics_;
+  std::optional<MetricsWriter> metrics_;
   TrainingState state_;
   SequenceBatch data_;
   SequenceBatch held_out_;
   bool saved_ = false;  // the state as it is
+  std::optional<double> saved_best_loss_;
+  int64_t saved_best_step_ = 0;
 };
 
-Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
+// What is wrong is found before anything is written.
+Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request, DirectoryLock lock) {
   TrainConfig& config = request.config;
   UNMASK_TRY(auto tokenizer, Tokenizer::load(config.data.tokenizer, config.data.special));
   UNMASK_TRY_STATUS(adopt_tokenizer(*tokenizer, config));
-
   UNMASK_TRY_STATUS(check_record(request.run_directory, request.document, request.resume));
-  std::optional<CheckpointEntry> resumed;
-  if (request.resume) resumed = latest_checkpoint(request.run_directory);
+  if (request.resume && !lock) {
+    UNMASK_TRY(lock, lock_run(request.run_directory));
+  }
 
   UNMASK_TRY(auto source, open_corpus(config.data.paths, *tokenizer, config.data.sequence_length));
   UNMASK_TRY(auto sequences,
@@ -94,31 +105,40 @@ Result<std::unique_ptr<Trainer>> Trainer::open(TrainRequest request) {
   UNMASK_TRY(const MemoryPlan plan, plan_memory(config));
   UNMASK_TRY_STATUS(check_memory(plan));
   UNMASK_TRY(auto learner, Learner::create(config));
-  if (!resumed && !config.from.empty()) {
-    UNMASK_TRY_STATUS(load_parameters(config.from, config.model, learner.model().parameters()));
-  }
-
-  UNMASK_TRY(const uint64_t fingerprint, sequences.fingerprint());
-  UNMASK_TRY(auto lock, lock_run(request.run_directory));
-  UNMASK_TRY_STATUS(write_record(request.run_directory, request.document));
-  const int64_t first_step = resumed ? resumed->step : 0;
-  UNMASK_TRY(auto metrics, request.resume ? MetricsWriter::resume(request.run_directory, first_step)
-                                          : MetricsWriter::create(request.run_directory));
-  if (request.resume) drop_samples_after(request.run_directory, first_step);
   std::unique_ptr<Trainer> trainer(new Trainer(std::move(request), std::move(lock),
                                                std::move(tokenizer), std::move(sequences),
-                                               std::move(learner), std::move(metrics)));
-  trainer->state_.data_fingerprint = fingerprint;
-  if (resumed) UNMASK_TRY_STATUS(trainer->resume(*resumed));
-  UNMASK_TRY_STATUS(read_validation(trainer->sequences_, trainer->config().evaluation.sequences,
-                                    trainer->held_out_));
-  trainer->metrics_.write(config_event(trainer->config(), trainer->request_.document));
+                                               std::move(learner)));
+  UNMASK_TRY_STATUS(trainer->begin());
   return trainer;
 }
 
-Status Trainer::resume(const CheckpointEntry& checkpoint) {
-  const uint64_t fingerprint = state_.data_fingerprint;
-  state_.data_fingerprint = 0;
+Status Trainer::begin() {
+  const std::string& directory = request_.run_directory;
+  UNMASK_TRY(state_.data_fingerprint, sequences_.fingerprint());
+  UNMASK_TRY_STATUS(read_validation(sequences_, config().evaluation.sequences, held_out_));
+  const auto resumed =
+      request_.resume ? latest_checkpoint(directory) : std::optional<CheckpointEntry>();
+  if (resumed) {
+    UNMASK_TRY_STATUS(load(*resumed));
+  } else if (!config().from.empty()) {
+    UNMASK_TRY_STATUS(
+        load_parameters(config().from, config().model, learner_.model().parameters()));
+  }
+  if (!lock_) {
+    UNMASK_TRY(lock_, lock_run(directory));
+    UNMASK_TRY_STATUS(check_record(directory, request_.document, request_.resume));
+  }
+  UNMASK_TRY_STATUS(write_record(directory, request_.document));
+  UNMASK_TRY(metrics_, request_.resume ? MetricsWriter::resume(directory, state_.step)
+                                       : MetricsWriter::create(directory));
+  if (request_.resume) drop_samples_after(directory, state_.step);
+  metrics_->write(config_event(config(), request_.document));
+  return {};
+}
+
+Status Trainer::load(const CheckpointEntry& checkpoint) {
+  const uint64_t fingerprint = std::exchange(state_.data_fingerprint, 0);
+  state_.measured_step = state_.sampled_step = -1;
   if (const Status loaded = load_checkpoint(checkpoint.path, learner_.model().config(), state_);
       !loaded) {
     return failure("{}; remove {} to go on from the checkpoint before it, if there is one",
@@ -131,6 +151,11 @@ Status Trainer::resume(const CheckpointEntry& checkpoint) {
         request_.run_directory);
   }
   state_.data_fingerprint = fingerprint;
+  // Checkpoints that do not say so were saved after both.
+  if (state_.measured_step < 0) state_.measured_step = state_.step;
+  if (state_.sampled_step < 0) state_.sampled_step = state_.step;
+  saved_best_loss_ = state_.best_loss;
+  saved_best_step_ = state_.best_step;
   saved_ = true;
   return {};
 }
@@ -148,7 +173,6 @@ Result<StepReport> Trainer::step() {
 
 // Of an evaluation that `stop` ends nothing is kept: a run that goes on makes it first.
 Status Trainer::evaluate(const std::atomic<bool>& stop) {
-  if (held_out_.sequences() == 0) return {};
   const EvaluateOptions options = {.draws = config().evaluation.draws,
                                    .levels = config().evaluation.levels,
                                    .batch_sequences = config().batch,
@@ -165,7 +189,7 @@ Status Trainer::evaluate(const std::atomic<bool>& stop) {
     state_.best_loss = loss;
     state_.best_step = state_.step;
   }
-  metrics_.write(validation_event(state_, evaluation));
+  metrics_->write(validation_event(state_, evaluation));
   if (request_.show_progress) {
     log_info("step {}: validation loss {:.4f}, perplexity {:.2f}{}", state_.step, loss,
              evaluation.stratified.perplexity(), best ? ", the best so far" : "");
@@ -184,24 +208,29 @@ Status Trainer::save() {
   if (best) UNMASK_TRY_STATUS(mark_best_checkpoint(request_.run_directory, state_.step));
   UNMASK_TRY_STATUS(prune_checkpoints(request_.run_directory, config().checkpoint.keep));
   saved_ = true;
-  metrics_.write(CheckpointEvent{.step = state_.step,
-                                 .tokens = state_.tokens,
-                                 .seconds = state_.seconds,
-                                 .path = fs::path(path).lexically_relative(request_.run_directory),
-                                 .best = best,
-                                 .seconds_taken = now() - begin});
+  saved_best_loss_ = state_.best_loss;
+  saved_best_step_ = state_.best_step;
+  metrics_->write(CheckpointEvent{.step = state_.step,
+                                  .tokens = state_.tokens,
+                                  .seconds = state_.seconds,
+                                  .path = fs::path(path).lexically_relative(request_.run_directory),
+                                  .best = best,
+                                  .seconds_taken = now() - begin});
   return {};
 }
 
-// Training goes on where a checkpoint on the way cannot be written: the next one may be.
+// Training goes on where a checkpoint on the way cannot be written: the next one may be. The best
+// is the best of what has been saved.
 void Trainer::save_if_possible() {
-  if (const Status saved = save(); !saved) {
-    log_warning("{}; training goes on", saved.error().message);
-  }
+  const Status saved = save();
+  if (saved) return;
+  state_.best_loss = saved_best_loss_;
+  state_.best_step = saved_best_step_;
+  log_warning("{}; training goes on", saved.error().message);
 }
 
 void Trainer::end(const std::string& reason) {
-  metrics_.write(EndEvent{
+  metrics_->write(EndEvent{
       .step = state_.step, .tokens = state_.tokens, .seconds = state_.seconds, .reason = reason});
 }
 
@@ -209,15 +238,16 @@ void Trainer::end(const std::string& reason) {
 Result<bool> Trainer::after_step(const std::atomic<bool>& stop) {
   const bool last = state_.step == config().steps;
   if (last) UNMASK_TRY_STATUS(save());  // before what may take long, too
-  const bool measuring = due(config().evaluation.every) && state_.measured_step < state_.step;
-  if (measuring && !stop) UNMASK_TRY_STATUS(evaluate(stop));
-  if (due(config().evaluation.sample_every) && !stop) {
-    UNMASK_TRY_STATUS(
-        append_sample(request_.run_directory, state_.step, learner_, *tokenizer_, config(), stop));
+  if (to_measure() && !stop) UNMASK_TRY_STATUS(evaluate(stop));
+  if (to_sample() && !stop) {
+    UNMASK_TRY(const bool whole, append_sample(request_.run_directory, state_.step, learner_,
+                                               *tokenizer_, config(), stop));
+    if (whole) {
+      state_.sampled_step = state_.step;
+      saved_ = false;
+    }
   }
-  const bool unmeasured =
-      measuring && held_out_.sequences() > 0 && state_.measured_step < state_.step;
-  const bool leaving = stop.load() && (!last || unmeasured);
+  const bool leaving = stop.load() && (!last || to_measure() || to_sample());
   const bool best = state_.best_loss && state_.best_step == state_.step;
   if (last || leaving) {
     UNMASK_TRY_STATUS(save());
@@ -235,8 +265,8 @@ Status Trainer::run(const std::atomic<bool>& stop) {
   std::optional<Progress> progress;
   if (request_.show_progress) progress.emplace(config().name, config().steps, state_.step);
 
-  // What an interrupted run had still to measure.
-  if (state_.step > 0 && state_.measured_step < state_.step && due(config().evaluation.every)) {
+  // What an interrupted run had still to do.
+  if (state_.step > 0 && (to_measure() || to_sample())) {
     UNMASK_TRY(const bool goes_on, after_step(stop));
     if (!goes_on) return {};
   }
@@ -256,11 +286,11 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     const double rate = static_cast<double>(window_steps * config().step_tokens()) / window_seconds;
     if (progress) progress->update({state_.step, report->loss.cross_entropy, rate});
     if (due(config().log_every)) {
-      metrics_.write(train_event(state_, *report, config(), rate));
+      metrics_->write(train_event(state_, *report, config(), rate));
       window_seconds = 0;
       window_steps = 0;
     }
-    if (due(config().evaluation.every)) metrics_.write(routing_event(state_, learner_));
+    if (due(config().evaluation.every)) metrics_->write(routing_event(state_, learner_));
     UNMASK_TRY(const bool goes_on, after_step(stop));
     if (!goes_on) return {};
   }
@@ -270,8 +300,8 @@ Status Trainer::run(const std::atomic<bool>& stop) {
 
 }  // namespace
 
-Status train(TrainRequest request, const std::atomic<bool>& stop) {
-  UNMASK_TRY(const auto trainer, Trainer::open(std::move(request)));
+Status train(TrainRequest request, const std::atomic<bool>& stop, DirectoryLock lock) {
+  UNMASK_TRY(const auto trainer, Trainer::open(std::move(request), std::move(lock)));
   return trainer->run(stop);
 }
 

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/files.h"
 #include "unmask/base/result.h"
 #include "unmask/train/config.h"
 
@@ -20,7 +21,7 @@ struct TrainRequest {
 
 // Trains until the steps are done, `stop` is set or training diverges. Stopping saves first; a
 // kill at any moment leaves the last checkpoint whole, and a resumed run gives the same parameters,
-// to the bit, as one that was never interrupted.
-Status train(TrainRequest request, const std::atomic<bool>& stop);
+// to the bit, as one that was never interrupted. `lock` is that of the run, if the caller has it.
+Status train(TrainRequest request, const std::atomic<bool>& stop, DirectoryLock lock = {});
 
 }  // namespace unmask
