@@ -169,7 +169,7 @@ TEST_F(Metrics, ResumeDropsWhatCameAfterAndTheTornLine) {
   }
   append("{\"kind\":\"train\",\"step\":2,\"torn");
   {
-    auto writer = MetricsWriter::resume(directory_, 3);
+    auto writer = MetricsWriter::resume(directory_, 3, 3);
     ASSERT_TRUE(writer) << writer.error().message;
     writer->write(train_at(4));
   }
@@ -183,7 +183,7 @@ TEST_F(Metrics, ResumeDropsWhatCameAfterAndTheTornLine) {
 }
 
 TEST_F(Metrics, ResumeWithoutMetricsBegins) {
-  auto writer = MetricsWriter::resume(directory_ + "/new", 100);
+  auto writer = MetricsWriter::resume(directory_ + "/new", 100, 100);
   ASSERT_TRUE(writer) << writer.error().message;
   writer->write(train_at(101));
   EXPECT_EQ(read_run(directory_ + "/new").value().train.size(), 1u);

@@ -75,14 +75,16 @@ class LineWriter {
   fmt::memory_buffer& line_;
 };
 
-// The lines to keep when a run goes on after `step`.
-std::string lines_up_to(int64_t step, std::string_view text) {
+// The lines to keep when a run goes on after `step`, measured last at `measured`.
+std::string lines_up_to(int64_t step, int64_t measured, std::string_view text) {
   std::string kept;
   for (size_t end; (end = text.find('\n')) != text.npos; text.remove_prefix(end + 1)) {
     const std::string_view line = text.substr(0, end);
     const auto event = nlohmann::json::parse(line, nullptr, false);
     const bool has_step = event.is_object() && event.contains("step") && event["step"].is_number();
-    if (has_step && event["step"].get<double>() > static_cast<double>(step)) continue;
+    const bool validation = has_step && event.value("kind", "") == kKind<ValidationEvent>;
+    const int64_t last = validation ? std::min(step, measured) : step;
+    if (has_step && event["step"].get<double>() > static_cast<double>(last)) continue;
     kept.append(line).push_back('\n');
   }
   return kept;
@@ -114,11 +116,12 @@ Result<MetricsWriter> MetricsWriter::create(const std::string& directory) {
   return open(path, 0);
 }
 
-Result<MetricsWriter> MetricsWriter::resume(const std::string& directory, int64_t step) {
+Result<MetricsWriter> MetricsWriter::resume(const std::string& directory, int64_t step,
+                                            int64_t measured) {
   const std::string path = metrics_path(directory);
   if (!fs::exists(path)) return create(directory);
   UNMASK_TRY(const std::string text, read_file(path));
-  const std::string kept = lines_up_to(step, text);
+  const std::string kept = lines_up_to(step, measured, text);
   if (kept.size() != text.size()) UNMASK_TRY_STATUS(write_file_atomically(path, kept));
   return open(path, 0);
 }

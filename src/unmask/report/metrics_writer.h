@@ -18,9 +18,10 @@ class MetricsWriter {
   // A new file; the directory is made. Failure when the directory holds metrics already.
   static Result<MetricsWriter> create(const std::string& directory);
 
-  // Goes on after `step`: drops a torn last line and events of later steps, so that curves do not
-  // double. A directory without metrics is begun.
-  static Result<MetricsWriter> resume(const std::string& directory, int64_t step);
+  // Goes on after `step`, of which the validation loss was measured last at `measured`: drops a
+  // torn last line, events of later steps and later validations, so that curves do not double. A
+  // directory without metrics is begun.
+  static Result<MetricsWriter> resume(const std::string& directory, int64_t step, int64_t measured);
 
   ~MetricsWriter();
   MetricsWriter(MetricsWriter&& other) noexcept;

@@ -129,9 +129,10 @@ Status Trainer::begin() {
     UNMASK_TRY_STATUS(check_record(directory, request_.document, request_.resume));
   }
   UNMASK_TRY_STATUS(write_record(directory, request_.document));
-  UNMASK_TRY(metrics_, request_.resume ? MetricsWriter::resume(directory, state_.step)
-                                       : MetricsWriter::create(directory));
-  if (request_.resume) drop_samples_after(directory, state_.step);
+  UNMASK_TRY(metrics_, request_.resume
+                           ? MetricsWriter::resume(directory, state_.step, state_.measured_step)
+                           : MetricsWriter::create(directory));
+  if (request_.resume) drop_samples_after(directory, state_.sampled_step);
   metrics_->write(config_event(config(), request_.document));
   return {};
 }
