@@ -161,10 +161,11 @@ TEST_F(TrainCommand, MakesNothingTwiceWhenResumed) {
     ASSERT_TRUE(write_file_atomically(state, document.dump()).ok());
   };
   for (const std::string held_out : {"0.02", "0"}) {
-    const std::string flags = " --set data.validation_fraction=" + held_out;
+    const std::string flags = " --set data.validation_fraction=" + held_out +
+                              " --set evaluation.every=10 --set evaluation.sample_every=10";
     fs::remove_all(run_directory("run"));
     ASSERT_EQ(run_unmask(train("run") + flags).exit_code, 0);
-    const size_t validations = held_out == "0" ? 0 : 1;
+    const size_t validations = held_out == "0" ? 0 : 2;
     // As it was saved; as an older program saved it.
     for (const bool older : {false, true}) {
       if (older) {
@@ -175,14 +176,14 @@ TEST_F(TrainCommand, MakesNothingTwiceWhenResumed) {
       }
       ASSERT_EQ(run_unmask(train("run") + "--resume" + flags).exit_code, 0);
       EXPECT_EQ(count("metrics.jsonl", "\"kind\":\"validation\""), validations);
-      EXPECT_EQ(count("samples.jsonl", "\"step\":20"), 1u);
+      EXPECT_EQ(count("samples.jsonl", "\"step\":"), 2u);
     }
     // Killed before that was saved.
-    edit([](nlohmann::json& s) { s["measured_step"] = s["sampled_step"] = 0; });
+    edit([](nlohmann::json& s) { s["measured_step"] = s["sampled_step"] = 10; });
     for (int i = 0; i < 2; ++i) {
       ASSERT_EQ(run_unmask(train("run") + "--resume" + flags).exit_code, 0);
       EXPECT_EQ(count("metrics.jsonl", "\"kind\":\"validation\""), validations);
-      EXPECT_EQ(count("samples.jsonl", "\"step\":20"), 1u);
+      EXPECT_EQ(count("samples.jsonl", "\"step\":"), 2u);
     }
   }
 }
