@@ -45,6 +45,26 @@ std::string parent_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
+// What a chain of symbolic links ends at, whether that is there or not.
+fs::path followed(fs::path path) {
+  constexpr int kMostLinks = 40;
+  std::error_code code;
+  for (int i = 0; i < kMostLinks && fs::is_symlink(path, code); ++i) {
+    path = path.parent_path() / fs::read_symlink(path, code);
+  }
+  return path;
+}
+
+// Something else than a file, such as a terminal or a pipe: it takes the bytes and stays.
+Status write_into(const std::string& path, std::string_view bytes) {
+  const Descriptor d{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+  if (d.file < 0) return failure("{}: cannot open: {}", path, std::strerror(errno));
+  if (!write_all(d.file, bytes)) {
+    return failure("{}: cannot write: {}", path, std::strerror(errno));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::string> read_file(const std::string& path) {
@@ -70,30 +90,6 @@ Status make_parent(const std::string& path) {
   if (code) return failure("{}: cannot create {}: {}", path, parent, code.message());
   return {};
 }
-
-namespace {
-
-// What a chain of symbolic links ends at, whether that is there or not.
-fs::path followed(fs::path path) {
-  constexpr int kMostLinks = 40;
-  std::error_code code;
-  for (int i = 0; i < kMostLinks && fs::is_symlink(path, code); ++i) {
-    path = path.parent_path() / fs::read_symlink(path, code);
-  }
-  return path;
-}
-
-// Something else than a file, such as a terminal or a pipe: it takes the bytes and stays.
-Status write_into(const std::string& path, std::string_view bytes) {
-  const Descriptor d{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
-  if (d.file < 0) return failure("{}: cannot open: {}", path, std::strerror(errno));
-  if (!write_all(d.file, bytes)) {
-    return failure("{}: cannot write: {}", path, std::strerror(errno));
-  }
-  return {};
-}
-
-}  // namespace
 
 Status write_file_atomically(const std::string& given, std::string_view bytes) {
   std::error_code code;

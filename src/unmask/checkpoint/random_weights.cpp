@@ -1,8 +1,8 @@
 #include "unmask/checkpoint/random_weights.h"
 
 #include <algorithm>
-#include <unistd.h>
 
+#include "unmask/base/memory.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/random.h"
 #include "unmask/kernels/random_levels.h"
@@ -68,8 +68,7 @@ Result<std::shared_ptr<const RandomWeights>> RandomWeights::create(const ModelCo
   const auto tensors = packed_tensors(config, layout, format);
   double bytes = 0;
   for (const PackedTensor& tensor : tensors) bytes += static_cast<double>(tensor.spec.bytes());
-  const double memory =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const auto memory = static_cast<double>(physical_memory());
   if (bytes > 0.85 * memory) {
     return failure(
         "the model takes {:.1f} GB, and this machine has {:.1f} GB: expected fewer layers, or a "

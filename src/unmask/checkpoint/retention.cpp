@@ -96,19 +96,18 @@ std::optional<CheckpointEntry> best_checkpoint(const std::string& run_directory)
 Result<std::string> find_checkpoint(const std::string& path) {
   if (const auto best = best_checkpoint(path)) return best->path;
   if (const auto latest = latest_checkpoint(path)) return latest->path;
-  std::error_code code;
-  if (!fs::is_directory(path, code)) {
-    return failure(
-        "{}: expected a checkpoint (a directory with config.json and weights) or a training run",
-        path);
+  const auto holds = [&](const char* file) {
+    std::error_code code;
+    return fs::exists(fs::path(path) / file, code);
+  };
+  if (holds("metrics.jsonl") || holds("targets.jsonl")) {
+    return failure("{}: a training run without a checkpoint yet", path);
   }
-  const bool run =
-      fs::exists(path + "/metrics.jsonl", code) || fs::exists(path + "/targets.jsonl", code);
-  if (run || !fs::exists(path + "/config.json", code)) {
-    return failure("{}: {}", path,
-                   run ? "a training run without a checkpoint yet"
-                       : "expected a checkpoint (a directory with config.json and weights) or a "
-                         "training run, found neither");
+  if (!holds("config.json")) {
+    return failure(
+        "{}: expected a checkpoint (a directory with config.json and weights) or a training run, "
+        "found neither",
+        path);
   }
   return path;
 }

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <numeric>
-#include <unistd.h>
 #include <vector>
 
 #include "unmask/base/arena.h"
+#include "unmask/base/memory.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/random.h"
 #include "unmask/kernels/machine.h"
@@ -60,8 +60,7 @@ Status check(const ExpertsBenchmark& b, double bytes) {
         "unique: expected {} to {}: {} tokens choose {} of {} experts each; found {}", b.per_token,
         std::min<int64_t>(b.experts, slots), b.tokens, b.per_token, b.experts, b.unique);
   }
-  const double memory =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const auto memory = static_cast<double>(physical_memory());
   if (bytes > 0.8 * memory) {
     return failure("the experts of the layer take {:.1f} GB in {}; this machine has {:.1f} GB",
                    bytes / 1e9, name_of(b.format), memory / 1e9);

@@ -90,9 +90,11 @@ Status for_lines(const MappedFile& file, Handle&& handle) {
 }
 
 Result<std::string> text_in(std::string_view line) {
-  UNMASK_TRY_STATUS(check_utf8(line));
   const auto document = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (document.is_discarded()) return failure("expected {{\"text\": …}}, found no JSON");
+  if (document.is_discarded()) {
+    UNMASK_TRY_STATUS(check_utf8(line));  // which JSON has to be
+    return failure("expected {{\"text\": …}}, found no JSON");
+  }
   if (!document.is_object() || !document.contains("text") || !document["text"].is_string()) {
     return failure("expected {{\"text\": …}}, found JSON without a string of that name");
   }

@@ -1,9 +1,8 @@
 #include "unmask/train/plan.h"
 
-#include <unistd.h>
-
 #include <fmt/format.h>
 
+#include "unmask/base/memory.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/readable.h"
 #include "unmask/model/parameters.h"
@@ -39,7 +38,7 @@ Result<MemoryPlan> plan_memory(const TrainConfig& config) {
 }
 
 Status check_memory(const MemoryPlan& plan) {
-  const int64_t memory = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  const int64_t memory = physical_memory();
   if (plan.total() <= memory) return {};
   return usage_error(
       "the run would hold {} in memory, this machine has {} (train --plan says what for): a "

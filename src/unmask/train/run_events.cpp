@@ -4,6 +4,7 @@
 #include <string>
 #include <unistd.h>
 
+#include "unmask/base/memory.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/version.h"
 #include "unmask/kernels/isa/isa.h"
@@ -51,7 +52,7 @@ Machine this_machine() {
           .isa = std::string(name_of(isa_in_use())),
           .threads = thread_count(),
           .ranks = 1,
-          .memory_bytes = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)};
+          .memory_bytes = physical_memory()};
 }
 
 ConfigEvent config_event(const TrainConfig& config, const nlohmann::json& document) {

@@ -66,6 +66,7 @@ class Trainer {
   Status evaluate(const std::atomic<bool>& stop);
   Status save();
   void save_if_possible();
+  void mark_saved();
   void end(const std::string& reason);
 
   TrainRequest request_;
@@ -155,9 +156,7 @@ Status Trainer::load(const CheckpointEntry& checkpoint) {
   // Checkpoints that do not say so were saved after both.
   if (state_.measured_step < 0) state_.measured_step = state_.step;
   if (state_.sampled_step < 0) state_.sampled_step = state_.step;
-  saved_best_loss_ = state_.best_loss;
-  saved_best_step_ = state_.best_step;
-  saved_ = true;
+  mark_saved();
   return {};
 }
 
@@ -208,9 +207,7 @@ Status Trainer::save() {
   const bool best = state_.best_loss && state_.best_step == state_.step;
   if (best) UNMASK_TRY_STATUS(mark_best_checkpoint(request_.run_directory, state_.step));
   UNMASK_TRY_STATUS(prune_checkpoints(request_.run_directory, config().checkpoint.keep));
-  saved_ = true;
-  saved_best_loss_ = state_.best_loss;
-  saved_best_step_ = state_.best_step;
+  mark_saved();
   metrics_->write(CheckpointEvent{.step = state_.step,
                                   .tokens = state_.tokens,
                                   .seconds = state_.seconds,
@@ -218,6 +215,12 @@ Status Trainer::save() {
                                   .best = best,
                                   .seconds_taken = now() - begin});
   return {};
+}
+
+void Trainer::mark_saved() {
+  saved_ = true;
+  saved_best_loss_ = state_.best_loss;
+  saved_best_step_ = state_.best_step;
 }
 
 // Training goes on where a checkpoint on the way cannot be written: the next one may be. The best
