@@ -9,11 +9,6 @@ namespace unmask {
 
 inline constexpr int64_t kLineFloats = 16;
 
-// So many values, soon to be read or written, into the first-level cache.
-inline void bring(const float* p, int64_t count) {
-  for (int64_t i = 0; i < count; i += kLineFloats) __builtin_prefetch(p + i);
-}
-
 // The part of a weight that is packed next, brought from memory into the second-level cache in
 // equal shares, one before each tile of what is multiplied now: memory then works while the
 // arithmetic units do, and packing finds what it reads.

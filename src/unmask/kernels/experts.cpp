@@ -87,14 +87,35 @@ int32_t* start_cursors(const Assignment& a) {
   return cursor;
 }
 
-// Rows and columns [begin, begin + count), as far as there are any.
+// Rows [begin, begin + count), as far as there are any.
 ConstMatrix some_rows(ConstMatrix m, int64_t begin, int64_t count) {
   begin = std::min(begin, m.rows);
   return m.row_range(begin, std::min(count, m.rows - begin));
 }
-ConstMatrix some_columns(ConstMatrix m, int64_t begin, int64_t count) {
-  begin = std::min(begin, m.cols);
-  return m.col_range(begin, std::min(count, m.cols - begin));
+
+// Room for the packed tiles of a matrix [rows, hidden] or [rows, ffn].
+float* take_tiles(const GemmKernel& kernel, Sizes s, const RowTiles& tiles) {
+  return thread_scratch().take<float>(tiles.count * tile_stride(kernel, std::max(s.hidden, s.ffn)));
+}
+
+// c [rows, n] = A·Wᵀ: A is packed; W [n, k] is packed panel by panel, the rows of the next one, or
+// at the end the first of `after`, brought near meanwhile.
+void product_with_transposed(const GemmKernel& kernel, const RowTiles& tiles, const float* packed,
+                             ConstMatrix w, ConstMatrix after, Matrix c) {
+  const int64_t words = kernel.words(w.cols), stride = tile_stride(kernel, w.cols);
+  ArenaScope scope(thread_scratch());
+  float* panel = thread_scratch().take<float>(kernel.panel_stride(w.cols, kernel.cols));
+  for (int64_t col = 0; col < w.rows; col += kernel.cols) {
+    const int64_t width = std::min<int64_t>(kernel.cols, w.rows - col), end = col + width;
+    Operand{.data = w.data, .stride = w.stride}.pack_panels(kernel, col, width, 0, w.cols, panel);
+    Coming next(end < w.rows ? some_rows(w, end, kernel.cols) : some_rows(after, 0, kernel.cols),
+                tiles.count);
+    for (int64_t i = 0; i < tiles.count; ++i) {
+      next.bring_share();
+      run_tile(kernel, tiles.height(i), width, words, packed + i * stride, panel,
+               c.row(tiles.first(i)) + col, c.stride, false);
+    }
+  }
 }
 
 // x of the task's tokens through one expert. gate, up: [rows, ffn]; y: [rows, hidden] = the
@@ -102,63 +123,49 @@ ConstMatrix some_columns(ConstMatrix m, int64_t begin, int64_t count) {
 void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
                          const ExpertWeights& weights, const Assignment& a, const RowTask& task,
                          Matrix gate, Matrix up, Matrix y) {
-  Arena& scratch = thread_scratch();
   const RowTiles tiles(kernel, task.rows);
-  const int64_t in_words = kernel.words(s.hidden), out_words = kernel.words(s.ffn);
-  const int64_t in_tile = tile_stride(kernel, s.hidden), out_tile = tile_stride(kernel, s.ffn);
-  float* packed = scratch.take<float>(tiles.count * std::max(in_tile, out_tile));
-  float* panel = scratch.take<float>(2 * std::max(in_words, out_words) * kernel.cols + kPackSlack);
-  Matrix h = scratch.matrix(task.rows, s.ffn);
+  float* packed = take_tiles(kernel, s, tiles);
+  Matrix h = thread_scratch().matrix(task.rows, s.ffn);
+  const ConstMatrix gate_weight = expert_rows(weights.gate, task.expert, s.ffn);
+  const ConstMatrix up_weight = expert_rows(weights.up, task.expert, s.ffn);
+  const ConstMatrix down_weight = expert_rows(weights.down, task.expert, s.hidden);
 
   pack_tiles(kernel, {.data = x.data, .stride = x.stride, .index = &a.token[task.slot]}, 0, tiles,
              0, s.hidden, packed);
-  const ConstMatrix gate_weight = expert_rows(weights.gate, task.expert, s.ffn);
-  const ConstMatrix up_weight = expert_rows(weights.up, task.expert, s.ffn);
-  float* up_panel = panel + in_words * kernel.cols;
-  for (int64_t j = 0; j < panel_count(kernel, s.ffn); ++j) {
-    const int64_t col = j * kernel.cols, width = panel_width(kernel, s.ffn, j);
-    for (auto [weight, to] : {std::pair(gate_weight, panel), std::pair(up_weight, up_panel)}) {
-      Operand{.data = weight.data, .stride = weight.stride}.pack_panels(kernel, col, width, 0,
-                                                                        s.hidden, to);
-    }
-    Coming gate_next(some_rows(gate_weight, col + kernel.cols, kernel.cols), tiles.count);
-    Coming up_next(some_rows(up_weight, col + kernel.cols, kernel.cols), tiles.count);
-    for (int64_t i = 0; i < tiles.count; ++i) {
-      gate_next.bring_share();
-      up_next.bring_share();
-      const int64_t row = tiles.first(i), rows = tiles.height(i);
-      const float* rows_packed = packed + i * in_tile;
-      run_tile(kernel, rows, width, in_words, rows_packed, panel, gate.row(row) + col, gate.stride,
-               false);
-      run_tile(kernel, rows, width, in_words, rows_packed, up_panel, up.row(row) + col, up.stride,
-               false);
-      for (int64_t r = row; r < row + rows; ++r) {
-        swiglu_kernel().forward(width, gate.row(r) + col, up.row(r) + col, a.gate[task.slot + r],
-                                h.row(r) + col);
+  product_with_transposed(kernel, tiles, packed, gate_weight, up_weight, gate);
+  product_with_transposed(kernel, tiles, packed, up_weight, down_weight, up);
+  for (int64_t r = 0; r < task.rows; ++r) {
+    swiglu_kernel().forward(s.ffn, gate.row(r), up.row(r), a.gate[task.slot + r], h.row(r));
+  }
+  pack_tiles(kernel, {.data = h.data, .stride = h.stride}, 0, tiles, 0, s.ffn, packed);
+  product_with_transposed(kernel, tiles, packed, down_weight, {}, y);
+}
+
+// c [rows, n] = A·W, or += : A is packed; W [k, n] is read as it lies, a piece of consecutive rows
+// at a time, the next piece, or at the end the first of `after`, brought near meanwhile.
+void product_with(const GemmKernel& kernel, const RowTiles& tiles, const float* packed,
+                  ConstMatrix w, ConstMatrix after, Matrix c, bool accumulate) {
+  const int64_t piece = kernel.words_at_once * kernel.depth;
+  const int64_t panels = panel_count(kernel, w.cols), stride = tile_stride(kernel, w.rows);
+  ArenaScope scope(thread_scratch());
+  float* packed_w = thread_scratch().take<float>(panels * kernel.panel_stride(piece, kernel.cols));
+  for (int64_t begin = 0; begin < w.rows; begin += piece) {
+    const int64_t k = std::min(piece, w.rows - begin), end = begin + k;
+    Operand{.data = w.data, .stride = w.stride, .k_contiguous = false}.pack_panels(
+        kernel, 0, w.cols, begin, k, packed_w);
+    Coming next(end < w.rows ? some_rows(w, end, piece) : some_rows(after, 0, piece),
+                panels * tiles.count);
+    for (int64_t j = 0; j < panels; ++j) {
+      for (int64_t i = 0; i < tiles.count; ++i) {
+        next.bring_share();
+        const int64_t rows = tiles.height(i);
+        run_tile(kernel, rows, panel_width(kernel, w.cols, j), kernel.words(k),
+                 packed + i * stride + begin / kernel.depth * rows,
+                 packed_w + j * kernel.panel_stride(k, kernel.cols),
+                 c.row(tiles.first(i)) + j * kernel.cols, c.stride, accumulate || begin > 0);
       }
     }
   }
-
-  pack_tiles(kernel, {.data = h.data, .stride = h.stride}, 0, tiles, 0, s.ffn, packed);
-  const ConstMatrix down_weight = expert_rows(weights.down, task.expert, s.hidden);
-  for (int64_t j = 0; j < panel_count(kernel, s.hidden); ++j) {
-    const int64_t col = j * kernel.cols, width = panel_width(kernel, s.hidden, j);
-    Operand{.data = down_weight.data, .stride = down_weight.stride}.pack_panels(kernel, col, width,
-                                                                                0, s.ffn, panel);
-    Coming next(some_rows(down_weight, col + kernel.cols, kernel.cols), tiles.count);
-    for (int64_t i = 0; i < tiles.count; ++i) {
-      next.bring_share();
-      run_tile(kernel, tiles.height(i), width, out_words, packed + i * out_tile, panel,
-               y.row(tiles.first(i)) + col, y.stride, false);
-    }
-  }
-}
-
-// The next kPanelsAtOnce panels, or as many as there are, from column `col` on.
-void pack_transposed(const GemmKernel& kernel, ConstMatrix weight, int64_t col, float* panels) {
-  Operand{.data = weight.data, .stride = weight.stride, .k_contiguous = false}.pack_panels(
-      kernel, col, std::min(kPanelsAtOnce * kernel.cols, weight.cols - col), 0, weight.rows,
-      panels);
 }
 
 // From dy of the task's tokens: gradients before and after the SwiGLU, and dx of each slot.
@@ -167,75 +174,28 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
                           const ExpertWeights& weights, const Assignment& a, const RowTask& task,
                           ConstMatrix gate, ConstMatrix up, Matrix d_gate, Matrix d_up, Matrix h,
                           Matrix dx, std::span<float> d_weight) {
-  Arena& scratch = thread_scratch();
   const RowTiles tiles(kernel, task.rows);
-  const int64_t in_words = kernel.words(s.hidden), out_words = kernel.words(s.ffn);
-  const int64_t in_tile = tile_stride(kernel, s.hidden), out_tile = tile_stride(kernel, s.ffn);
-  float* packed = scratch.take<float>(tiles.count * std::max(in_tile, 2 * out_tile));
-  const int64_t in_panel = kernel.panel_stride(s.hidden, kernel.cols);
-  const int64_t out_panel = kernel.panel_stride(s.ffn, kernel.cols);
-  float* panels = scratch.take<float>(kPanelsAtOnce * std::max(in_panel, 2 * out_panel));
-  float* dh = scratch.take<float>(kernel.max_rows * kernel.cols);
-
-  pack_tiles(kernel, {.data = dy.data, .stride = dy.stride, .index = &a.token[task.slot]}, 0, tiles,
-             0, s.hidden, packed);
-  const ConstMatrix down_weight = expert_rows(weights.down, task.expert, s.hidden);
-  std::fill(d_weight.begin(), d_weight.end(), 0.0f);
-  const int64_t group = kPanelsAtOnce * kernel.cols, shares = kPanelsAtOnce * tiles.count;
-  Coming next({}, shares);
-  for (int64_t j = 0; j < panel_count(kernel, s.ffn); ++j) {
-    const int64_t col = j * kernel.cols, width = panel_width(kernel, s.ffn, j);
-    const int64_t place = j % kPanelsAtOnce;
-    if (place == 0) {
-      pack_transposed(kernel, down_weight, col, panels);
-      next = Coming(some_columns(down_weight, col + group, group), shares);
-    }
-    const float* panel = panels + place * in_panel;
-    for (int64_t i = 0; i < tiles.count; ++i) {
-      const int64_t row = tiles.first(i);
-      next.bring_share();
-      for (int64_t r = row; r < row + tiles.height(i); ++r) {
-        for (ConstMatrix m : {gate, up, ConstMatrix(d_gate), ConstMatrix(d_up), ConstMatrix(h)}) {
-          bring(m.row(r) + col, width);
-        }
-      }
-      kernel.tile(tiles.height(i), in_words, packed + i * in_tile, panel, dh, kernel.cols, false);
-      for (int64_t r = row; r < row + tiles.height(i); ++r) {
-        d_weight[r] += swiglu_kernel().backward(
-            width, gate.row(r) + col, up.row(r) + col, dh + (r - row) * kernel.cols,
-            a.gate[task.slot + r], d_gate.row(r) + col, d_up.row(r) + col, h.row(r) + col);
-      }
-    }
-  }
-
-  float* packed_up = packed + tiles.count * out_tile;
-  pack_tiles(kernel, {.data = d_gate.data, .stride = d_gate.stride}, 0, tiles, 0, s.ffn, packed);
-  pack_tiles(kernel, {.data = d_up.data, .stride = d_up.stride}, 0, tiles, 0, s.ffn, packed_up);
+  float* packed = take_tiles(kernel, s, tiles);
+  const auto pack = [&](ConstMatrix m, const int32_t* index) {
+    pack_tiles(kernel, {.data = m.data, .stride = m.stride, .index = index}, 0, tiles, 0, m.cols,
+               packed);
+  };
   const ConstMatrix gate_weight = expert_rows(weights.gate, task.expert, s.ffn);
   const ConstMatrix up_weight = expert_rows(weights.up, task.expert, s.ffn);
-  Coming gate_next({}, shares), up_next({}, shares);
-  float* up_panels = panels + kPanelsAtOnce * out_panel;
-  for (int64_t j = 0; j < panel_count(kernel, s.hidden); ++j) {
-    const int64_t col = j * kernel.cols, width = panel_width(kernel, s.hidden, j);
-    const int64_t place = j % kPanelsAtOnce;
-    if (place == 0) {
-      pack_transposed(kernel, gate_weight, col, panels);
-      pack_transposed(kernel, up_weight, col, up_panels);
-      gate_next = Coming(some_columns(gate_weight, col + group, group), shares);
-      up_next = Coming(some_columns(up_weight, col + group, group), shares);
-    }
-    const float* panel = panels + place * out_panel;
-    const float* up_panel = up_panels + place * out_panel;
-    for (int64_t i = 0; i < tiles.count; ++i) {
-      const int64_t row = tiles.first(i), rows = tiles.height(i);
-      gate_next.bring_share();
-      up_next.bring_share();
-      run_tile(kernel, rows, width, out_words, packed + i * out_tile, panel, dx.row(row) + col,
-               dx.stride, false);
-      run_tile(kernel, rows, width, out_words, packed_up + i * out_tile, up_panel,
-               dx.row(row) + col, dx.stride, true);
-    }
+  const ConstMatrix down_weight = expert_rows(weights.down, task.expert, s.hidden);
+
+  Matrix dh = h;  // until the SwiGLU has used it
+  pack(dy, &a.token[task.slot]);
+  product_with(kernel, tiles, packed, down_weight, gate_weight, dh, false);
+  for (int64_t r = 0; r < task.rows; ++r) {
+    d_weight[r] =
+        swiglu_kernel().backward(s.ffn, gate.row(r), up.row(r), dh.row(r), a.gate[task.slot + r],
+                                 d_gate.row(r), d_up.row(r), h.row(r));
   }
+  pack(d_gate, nullptr);
+  product_with(kernel, tiles, packed, gate_weight, up_weight, dx, false);
+  pack(d_up, nullptr);
+  product_with(kernel, tiles, packed, up_weight, {}, dx, true);
 }
 
 // Rows [first, first + rows) of dw += Aᵀ·B over the tokens of one expert, where column i of A is

@@ -8,6 +8,7 @@
 namespace unmask::amx {
 // clang-format off
 #include "unmask/kernels/isa/lanes16.inl.h"
+#include "unmask/kernels/isa/unrolled.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"
 #include "unmask/kernels/isa/byte_dot.inl.h"

@@ -7,6 +7,7 @@
 namespace unmask::avx2 {
 // clang-format off
 #include "unmask/kernels/isa/lanes8.inl.h"
+#include "unmask/kernels/isa/unrolled.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"

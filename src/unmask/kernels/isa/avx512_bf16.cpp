@@ -7,6 +7,7 @@
 namespace unmask::avx512_bf16 {
 // clang-format off
 #include "unmask/kernels/isa/lanes16.inl.h"
+#include "unmask/kernels/isa/unrolled.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"
@@ -18,7 +19,7 @@ namespace {
 struct PairDot : WholeWordDot {
   using Sum = Vec;
   static void add(Sum& sum, const Bits* w, const Bits* x) {
-    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x[0]), "v"(w[0]));
+    Bf16Pairs::add_product(sum, as_floats(x[0]), as_floats(w[0]));
   }
 };
 

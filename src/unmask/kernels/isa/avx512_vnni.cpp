@@ -7,6 +7,7 @@
 namespace unmask::avx512_vnni {
 // clang-format off
 #include "unmask/kernels/isa/lanes16.inl.h"
+#include "unmask/kernels/isa/unrolled.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"
@@ -17,9 +18,8 @@ namespace {
 
 struct ByteDotPeak {
   static constexpr int kDepth = 4;
-  static Vec multiply_add(Vec a, Vec b, Vec sum) {
+  static void add_product(Vec& sum, Vec a, Vec b) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-    return sum;
   }
 };
 

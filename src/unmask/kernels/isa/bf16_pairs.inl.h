@@ -17,8 +17,8 @@ struct Bf16Pairs {
                          21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, convert(row, next)));
   }
-  static Vec multiply_add(Vec a, Vec b, Vec sum) {
-    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  static void add_product(Vec& sum, Vec a, Vec b) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
   }
 };
 

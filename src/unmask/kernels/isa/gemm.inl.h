@@ -1,32 +1,40 @@
-// Included inside the namespace of an instruction set, after its lanes: packing and tiles for one
-// format of packed words. A format says how many values of k a word holds and how many words are
-// multiplied together, makes words from f32 rows, and multiplies them.
+// Included inside the namespace of an instruction set, after its lanes and unrolled.inl.h: packing
+// and tiles for one format of packed words. A format says how many values of k a word holds and how
+// many words are multiplied together, makes words from f32 rows, and adds their product to a sum.
+// It does so in an instruction of its own: from intrinsics GCC 12 renames sums from step to step
+// and spills them.
 
 namespace {
+
+// Words multiplied between one look at the count and the next: a core whose other half works for
+// somebody else starts three instructions a cycle, and products alone are two.
+constexpr int kWordsUnrolled = 4;
+constexpr int kWordsAtOnce = 128;  // gemm_kernel.h
 
 struct F32Words {
   static constexpr int kDepth = 1, kWordStep = 1;
   static Vec along(Vec v, Vec /*next*/) { return v; }
   static Vec across(Vec v, Vec /*next*/) { return v; }
-  static Vec multiply_add(Vec a, Vec b, Vec sum) { return sum + a * b; }
+  static void add_product(Vec& sum, Vec a, Vec b) {
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  }
 };
 
 // bf16 without a bf16 dot instruction: f32 words that hold rounded values.
-struct RoundedWords {
-  static constexpr int kDepth = 1, kWordStep = 1;
+struct RoundedWords : F32Words {
   static Vec along(Vec v, Vec /*next*/) { return round_bf16(v); }
   static Vec across(Vec v, Vec /*next*/) { return round_bf16(v); }
-  static Vec multiply_add(Vec a, Vec b, Vec sum) { return sum + a * b; }
 };
 
 template <class Format>
 struct Gemm {
   static constexpr int kDepth = Format::kDepth;
   static constexpr int kCols = 2 * kLanes;
+  static constexpr int64_t kLineFloats = 16;
   static constexpr int64_t kRowsAhead = 8;  // prefetched by pack_columns
 
   static void prefetch_columns(const float* c) {
-    for (int i = 0; i < kCols; i += 16) {
+    for (int i = 0; i < kCols; i += kLineFloats) {
       _mm_prefetch(reinterpret_cast<const char*>(c + i), _MM_HINT_T0);
     }
   }
@@ -48,21 +56,32 @@ struct Gemm {
                         int64_t width, int64_t k, float* packed) {
     const int64_t words = kernel().words(k);
     for (int64_t first = 0; first < width; first += kLanes) {
-      const int64_t live = count - first < kLanes ? count - first : kLanes;
+      const int64_t wanted = width - first < kLanes ? width - first : kLanes;
+      const int64_t live = count - first < wanted ? count - first : wanted;
       const float* rows[kLanes];
-      for (int64_t i = 0; i < live; ++i) {
-        rows[i] = source + (index ? index[first + i] : first + i) * stride;
+      for (int64_t i = 0; i < kLanes; ++i) {
+        const int64_t row = first + (i < live ? i : 0);
+        rows[i] = i == 0 || i < live ? source + (index ? index[row] : row) * stride : rows[0];
       }
-      for (int64_t w = 0; w < words; w += kLanes) {
+      // A narrow tile's row is overlapped by the next one's; the last spills past the end, where
+      // kPackSlack leaves room.
+      const int64_t whole = live == wanted ? k / (kLanes * kDepth) * kLanes : 0;
+      for (int64_t w = 0; w < whole; w += kLanes) {
         Vec block[kLanes];
-#pragma GCC unroll 16
+        unrolled<kLanes>([&](auto i) UNMASK_INLINE {
+          block[i] = words_along(rows[i] + w * kDepth, kLanes * kDepth);
+        });
+        transpose(block);
+        unrolled<kLanes>([&](auto i)
+                             UNMASK_INLINE { store(packed + (w + i) * width + first, block[i]); });
+      }
+      for (int64_t w = whole; w < words; w += kLanes) {
+        Vec block[kLanes];
         for (int i = 0; i < kLanes; ++i) {
           block[i] = i < live ? words_along(rows[i] + w * kDepth, k - w * kDepth) : zero();
         }
         transpose(block);
         const int64_t n = words - w < kLanes ? words - w : kLanes;
-        // A narrow tile's row is overlapped by the next one's; the last spills past the end,
-        // where kPackSlack leaves room.
         for (int64_t i = 0; i < n; ++i) store(packed + (w + i) * width + first, block[i]);
       }
     }
@@ -80,27 +99,35 @@ struct Gemm {
                            const float* scale, int64_t count, int64_t width, int64_t k,
                            float* packed) {
     const int64_t panel_stride = kernel().panel_stride(k, width);
+    const int64_t reach = (width + kLanes - 1) / kLanes * kLanes;
     for (int64_t p = 0; p < k; p += kDepth, packed += width) {
+      const auto row_of = [&](int64_t i) { return source + (index ? index[i] : i) * stride; };
       const bool pair = kDepth == 2 && p + 1 < k;
-      const float* row = source + (index ? index[p] : p) * stride;
-      const float* next = pair ? source + (index ? index[p + 1] : p + 1) * stride : row;
+      const float* const row = row_of(p);
+      const float* const next = pair ? row_of(p + 1) : row;
       // Narrow pieces of far rows are nothing the hardware would foresee.
-      const int64_t ahead = p + kRowsAhead < k ? p + kRowsAhead : k - 1;
-      const float* far = source + (index ? index[ahead] : ahead) * stride;
+      const float* const far = row_of(p + kRowsAhead < k ? p + kRowsAhead : k - 1);
+      for (int64_t i = 0; i < count; i += kLineFloats) {
+        _mm_prefetch(reinterpret_cast<const char*>(far + i), _MM_HINT_T0);
+      }
       const Vec row_scale = broadcast(scale ? scale[p] : 1.0f);
       const Vec next_scale = broadcast(scale && pair ? scale[p + 1] : 1.0f);
+      const auto words = [&](Vec a, Vec b) UNMASK_INLINE {
+        return scale ? Format::across(a * row_scale, b * next_scale) : Format::across(a, b);
+      };
       float* panel = packed;
-      for (int64_t first = 0; first < count; first += width, panel += panel_stride) {
+      int64_t first = 0;
+      for (; first + reach <= count; first += width, panel += panel_stride) {
         for (int64_t j = 0; j < width; j += kLanes) {
           const int64_t column = first + j;
-          _mm_prefetch(reinterpret_cast<const char*>(far + column), _MM_HINT_T0);
-          Vec a = values(row, column, count);
-          Vec b = pair ? values(next, column, count) : zero();
-          if (scale) {
-            a = a * row_scale;
-            b = b * next_scale;
-          }
-          store(panel + j, Format::across(a, b));
+          store(panel + j, words(load(row + column), pair ? load(next + column) : zero()));
+        }
+      }
+      for (; first < count; first += width, panel += panel_stride) {
+        for (int64_t j = 0; j < width; j += kLanes) {
+          const int64_t column = first + j;
+          store(panel + j,
+                words(values(row, column, count), pair ? values(next, column, count) : zero()));
         }
       }
     }
@@ -110,41 +137,49 @@ struct Gemm {
     }
   }
 
-  template <int kRows>
+  // For a number of words that kUnrolled divides.
+  template <int kRows, int kUnrolled>
   static void tile_of(int64_t words, const float* a, const float* b, float* c, int64_t c_stride,
                       bool accumulate) {
     Vec sum[kRows][2];
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
+    unrolled<kRows>([&](auto r) UNMASK_INLINE {
       sum[r][0] = sum[r][1] = zero();
       // What is added to comes while the products are made.
       if (accumulate) prefetch_columns(c + r * c_stride);
-    }
-    for (int64_t w = 0; w < words; ++w, a += kRows, b += kCols) {
+    });
+    const auto add_word = [&] UNMASK_INLINE {
       const Vec b0 = load(b), b1 = load(b + kLanes);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
+      unrolled<kRows>([&](auto r) UNMASK_INLINE {
         const Vec x = broadcast(a + r);
-        sum[r][0] = Format::multiply_add(x, b0, sum[r][0]);
-        sum[r][1] = Format::multiply_add(x, b1, sum[r][1]);
-      }
+        Format::add_product(sum[r][0], x, b0);
+        Format::add_product(sum[r][1], x, b1);
+      });
+      a += kRows, b += kCols;
+    };
+    for (int64_t w = 0; w < words; w += kUnrolled) {
+      unrolled<kUnrolled>([&](auto) UNMASK_INLINE { add_word(); });
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r, c += c_stride) {
+    unrolled<kRows>([&](auto r) UNMASK_INLINE {
       if (accumulate) {
         sum[r][0] = sum[r][0] + load(c);
         sum[r][1] = sum[r][1] + load(c + kLanes);
       }
       store(c, sum[r][0]);
       store(c + kLanes, sum[r][1]);
-    }
+      c += c_stride;
+    });
   }
 
   template <int kRows = kTileRows>
   static void tile(int64_t rows, int64_t words, const float* a, const float* b, float* c,
                    int64_t c_stride, bool accumulate) {
     if (rows == kRows) {
-      tile_of<kRows>(words, a, b, c, c_stride, accumulate);
+      const int64_t whole = words - words % kWordsUnrolled;
+      if (whole > 0) tile_of<kRows, kWordsUnrolled>(whole, a, b, c, c_stride, accumulate);
+      if (whole < words || words == 0) {
+        tile_of<kRows, 1>(words - whole, a + whole * kRows, b + whole * kCols, c, c_stride,
+                          accumulate || whole > 0);
+      }
     } else if constexpr (kRows > 1) {
       tile<kRows - 1>(rows, words, a, b, c, c_stride, accumulate);
     }
@@ -152,7 +187,8 @@ struct Gemm {
 
   static constexpr GemmKernel kernel() {
     constexpr Packing packing = {&pack_rows, &pack_columns};
-    return {kTileRows, kCols, kDepth, Format::kWordStep, packing, packing, &tile<kTileRows>};
+    return {kTileRows,    kCols,   kDepth,  Format::kWordStep,
+            kWordsAtOnce, packing, packing, &tile<kTileRows>};
   }
 };
 

@@ -41,6 +41,8 @@ struct GemmKernel {
   int32_t cols;       // width of a panel
   int32_t depth;      // values of k in a word
   int32_t word_step;  // words that are multiplied together
+  // Words after which results may be added to memory: then this costs little beside the products.
+  int32_t words_at_once;
 
   Packing a, b;
 

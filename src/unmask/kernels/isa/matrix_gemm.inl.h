@@ -86,6 +86,7 @@ struct MatrixGemm {
             kMatrixCols,
             kDepth,
             kRegisterWords,
+            2 * kWordsAtOnce,
             {&pack_rows, &pack_columns},
             {&Panels::pack_rows, &Panels::pack_columns},
             &tile};

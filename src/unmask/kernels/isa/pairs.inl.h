@@ -16,11 +16,11 @@ struct SpelledOutPairs {
     return across(even, odd);
   }
   static Vec across(Vec row, Vec next) { return join(bits(row), bits(next)); }
-  static Vec multiply_add(Vec a, Vec b, Vec sum) {
+  static void add_product(Vec& sum, Vec a, Vec b) {
     const Bits x = as_bits(a), y = as_bits(b);
     const auto low = [](Bits v) { return as_floats(shift_left<16>(v)); };
     const auto high = [](Bits v) { return as_floats(upper_halves(v)); };
-    return sum + low(x) * low(y) + high(x) * high(y);
+    sum = sum + low(x) * low(y) + high(x) * high(y);
   }
 };
 

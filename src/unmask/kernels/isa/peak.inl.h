@@ -8,15 +8,14 @@ template <class Format>
 float run_arithmetic(int64_t steps) {
   constexpr int kChains = 12;  // hides the latency of 4 cycles on two ports
   Vec sum[kChains];
-  for (Vec& s : sum) s = zero();
+  unrolled<kChains>([&](auto c) UNMASK_INLINE { sum[c] = zero(); });
   Vec a = broadcast(1e-3f), b = broadcast(0.5f);
   for (int64_t i = 0; i < steps; ++i) {
     asm volatile("" : "+x"(a), "+x"(b));  // or the loop would be hoisted away
-#pragma GCC unroll 12
-    for (int c = 0; c < kChains; ++c) sum[c] = Format::multiply_add(a, b, sum[c]);
+    unrolled<kChains>([&](auto c) UNMASK_INLINE { Format::add_product(sum[c], a, b); });
   }
   Vec total = zero();
-  for (const Vec s : sum) total = total + s;
+  unrolled<kChains>([&](auto c) UNMASK_INLINE { total = total + sum[c]; });
   return total[0];
 }
 

@@ -1,5 +1,6 @@
-// Included inside the namespace of an instruction set, after its lanes: products with a packed tile
-// of quantized weights (quantized_kernel.h). `Bits` are 32-bit words in the lanes of a vector.
+// Included inside the namespace of an instruction set, after its lanes and unrolled.inl.h: products
+// with a packed tile of quantized weights (quantized_kernel.h). `Bits` are 32-bit words in the
+// lanes of a vector.
 
 namespace {
 
@@ -176,11 +177,11 @@ struct WholeWordDot {
 // For peak.inl.h.
 struct ByteHalvesPeak {
   static constexpr int kDepth = 4;
-  static Vec multiply_add(Vec a, Vec b, Vec sum) {
+  static void add_product(Vec& sum, Vec a, Vec b) {
     const Bits w = as_bits(a), x = as_bits(b);
     Bits total = as_bits(sum);
     for (int i = 0; i < ByteHalves::kWords; ++i) ByteHalves::add(total, &w, &x);
-    return as_floats(total);
+    sum = as_floats(total);
   }
 };
 
@@ -193,23 +194,6 @@ struct HalfBytes {
   static constexpr int kParts = 2;
   static Bits part(Bits v, int i) { return masked<0x0f0f0f0f>(i == 0 ? v : shift_right<4>(v)); }
 };
-
-#define UNMASK_INLINE __attribute__((always_inline))
-
-// body(0) … body(kCount - 1), each index a constant: GCC 12 unrolls long loops only after it has
-// decided that the sums they index live in memory.
-template <int kIndex>
-struct Constant {
-  constexpr operator int() const { return kIndex; }
-};
-template <class Body, int... kIndices>
-UNMASK_INLINE inline void unrolled(Body body, std::integer_sequence<int, kIndices...>) {
-  (body(Constant<kIndices>()), ...);
-}
-template <int kCount, class Body>
-UNMASK_INLINE inline void unrolled(Body body) {
-  unrolled(body, std::make_integer_sequence<int, kCount>());
-}
 
 // Memory that is fetched ahead, a little in every step: not into the first level, which holds the
 // activations that every step reads.
