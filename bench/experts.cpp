@@ -90,11 +90,16 @@ void run(benchmark::State& state, const Shape& shape, Precision precision, bool 
     }
   };
   step();  // touches all memory for the first time
-  for (auto _ : state) step();
-  const Measurement m = {
-      .work = work_of(shape, a, backward),
-      .read_bytes_per_second = measure_read_bandwidth(),
-      .peak = precision == Precision::f32 ? measure_f32_flops() : measure_bf16_flops()};
+  std::vector<double> peaks;  // in turns with the steps
+  for (auto _ : state) {
+    step();
+    state.PauseTiming();
+    peaks.push_back(arithmetic_rate(peak_kernel(precision)));
+    state.ResumeTiming();
+  }
+  const Measurement m = {.work = work_of(shape, a, backward),
+                         .read_bytes_per_second = measure_read_bandwidth(),
+                         .peak = median(peaks)};
   const auto steps = static_cast<double>(state.iterations());
   const auto per_second = [&](double of_step) {
     return benchmark::Counter(of_step * steps, benchmark::Counter::kIsRate);
