@@ -89,7 +89,7 @@ void run(benchmark::State& state, const Shape& shape, Precision precision, bool 
       experts_backward(x, {gate, up, down}, a, saved, x, dx, d_gate, gradients, precision);
     }
   };
-  step();  // touches all memory for the first time
+  step();                     // touches all memory for the first time
   std::vector<double> peaks;  // in turns with the steps
   for (auto _ : state) {
     step();
