@@ -11,6 +11,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "unmask/kernels/isa/peak_kernel.h"
 #include "unmask/kernels/machine.h"
 #include "unmask/kernels/measurement.h"
 
@@ -89,8 +90,9 @@ void run(benchmark::State& state, const Shape& shape, Precision precision, bool 
       experts_backward(x, {gate, up, down}, a, saved, x, dx, d_gate, gradients, precision);
     }
   };
-  step();                     // touches all memory for the first time
-  std::vector<double> peaks;  // in turns with the steps
+  // Once before, to touch all memory for the first time; the peak in turns with the steps.
+  step();
+  std::vector<double> peaks;
   for (auto _ : state) {
     step();
     state.PauseTiming();

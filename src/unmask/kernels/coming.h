@@ -4,10 +4,9 @@
 #include <cstdint>
 
 #include "unmask/base/view.h"
+#include "unmask/kernels/isa/gemm_kernel.h"
 
 namespace unmask {
-
-inline constexpr int64_t kLineFloats = 16;
 
 // The part of a weight that is packed next, brought from memory into the second-level cache in
 // equal shares, one before each tile of what is multiplied now: memory then works while the

@@ -31,8 +31,10 @@ struct Sizes {
   int64_t hidden, ffn;
 };
 
-ConstMatrix expert_rows(ConstMatrix stacked, int32_t expert, int64_t rows) {
-  return stacked.row_range(expert * rows, rows);
+// gate, up: [ffn, hidden]; down: [hidden, ffn].
+ExpertWeights weights_of(const ExpertWeights& all, Sizes s, int32_t expert) {
+  return {all.gate.row_range(expert * s.ffn, s.ffn), all.up.row_range(expert * s.ffn, s.ffn),
+          all.down.row_range(expert * s.hidden, s.hidden)};
 }
 
 // body(first, last) for waves of consecutive experts with at most about `slots` slots together.
@@ -98,6 +100,12 @@ float* take_tiles(const GemmKernel& kernel, Sizes s, const RowTiles& tiles) {
   return thread_scratch().take<float>(tiles.count * tile_stride(kernel, std::max(s.hidden, s.ffn)));
 }
 
+void pack_all(const GemmKernel& kernel, const RowTiles& tiles, ConstMatrix m, const int32_t* index,
+              float* packed) {
+  pack_tiles(kernel, {.data = m.data, .stride = m.stride, .index = index}, 0, tiles, 0, m.cols,
+             packed);
+}
+
 // c [rows, n] = A·Wᵀ: A is packed; W [n, k] is packed panel by panel, the rows of the next one, or
 // at the end the first of `after`, brought near meanwhile.
 void product_with_transposed(const GemmKernel& kernel, const RowTiles& tiles, const float* packed,
@@ -126,26 +134,23 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
   const RowTiles tiles(kernel, task.rows);
   float* packed = take_tiles(kernel, s, tiles);
   Matrix h = thread_scratch().matrix(task.rows, s.ffn);
-  const ConstMatrix gate_weight = expert_rows(weights.gate, task.expert, s.ffn);
-  const ConstMatrix up_weight = expert_rows(weights.up, task.expert, s.ffn);
-  const ConstMatrix down_weight = expert_rows(weights.down, task.expert, s.hidden);
+  const ExpertWeights w = weights_of(weights, s, task.expert);
 
-  pack_tiles(kernel, {.data = x.data, .stride = x.stride, .index = &a.token[task.slot]}, 0, tiles,
-             0, s.hidden, packed);
-  product_with_transposed(kernel, tiles, packed, gate_weight, up_weight, gate);
-  product_with_transposed(kernel, tiles, packed, up_weight, down_weight, up);
+  pack_all(kernel, tiles, x, &a.token[task.slot], packed);
+  product_with_transposed(kernel, tiles, packed, w.gate, w.up, gate);
+  product_with_transposed(kernel, tiles, packed, w.up, w.down, up);
   for (int64_t r = 0; r < task.rows; ++r) {
     swiglu_kernel().forward(s.ffn, gate.row(r), up.row(r), a.gate[task.slot + r], h.row(r));
   }
-  pack_tiles(kernel, {.data = h.data, .stride = h.stride}, 0, tiles, 0, s.ffn, packed);
-  product_with_transposed(kernel, tiles, packed, down_weight, {}, y);
+  pack_all(kernel, tiles, h, nullptr, packed);
+  product_with_transposed(kernel, tiles, packed, w.down, {}, y);
 }
 
 // c [rows, n] = A·W, or += : A is packed; W [k, n] is read as it lies, a piece of consecutive rows
 // at a time, the next piece, or at the end the first of `after`, brought near meanwhile.
 void product_with(const GemmKernel& kernel, const RowTiles& tiles, const float* packed,
                   ConstMatrix w, ConstMatrix after, Matrix c, bool accumulate) {
-  const int64_t piece = kernel.words_at_once * kernel.depth;
+  const int64_t piece = std::min<int64_t>(kernel.words_at_once * kernel.depth, w.rows);
   const int64_t panels = panel_count(kernel, w.cols), stride = tile_stride(kernel, w.rows);
   ArenaScope scope(thread_scratch());
   float* packed_w = thread_scratch().take<float>(panels * kernel.panel_stride(piece, kernel.cols));
@@ -176,26 +181,20 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
                           Matrix dx, std::span<float> d_weight) {
   const RowTiles tiles(kernel, task.rows);
   float* packed = take_tiles(kernel, s, tiles);
-  const auto pack = [&](ConstMatrix m, const int32_t* index) {
-    pack_tiles(kernel, {.data = m.data, .stride = m.stride, .index = index}, 0, tiles, 0, m.cols,
-               packed);
-  };
-  const ConstMatrix gate_weight = expert_rows(weights.gate, task.expert, s.ffn);
-  const ConstMatrix up_weight = expert_rows(weights.up, task.expert, s.ffn);
-  const ConstMatrix down_weight = expert_rows(weights.down, task.expert, s.hidden);
+  const ExpertWeights w = weights_of(weights, s, task.expert);
 
   Matrix dh = h;  // until the SwiGLU has used it
-  pack(dy, &a.token[task.slot]);
-  product_with(kernel, tiles, packed, down_weight, gate_weight, dh, false);
+  pack_all(kernel, tiles, dy, &a.token[task.slot], packed);
+  product_with(kernel, tiles, packed, w.down, w.gate, dh, false);
   for (int64_t r = 0; r < task.rows; ++r) {
     d_weight[r] =
         swiglu_kernel().backward(s.ffn, gate.row(r), up.row(r), dh.row(r), a.gate[task.slot + r],
                                  d_gate.row(r), d_up.row(r), h.row(r));
   }
-  pack(d_gate, nullptr);
-  product_with(kernel, tiles, packed, gate_weight, up_weight, dx, false);
-  pack(d_up, nullptr);
-  product_with(kernel, tiles, packed, up_weight, {}, dx, true);
+  pack_all(kernel, tiles, d_gate, nullptr, packed);
+  product_with(kernel, tiles, packed, w.gate, w.up, dx, false);
+  pack_all(kernel, tiles, d_up, nullptr, packed);
+  product_with(kernel, tiles, packed, w.up, {}, dx, true);
 }
 
 // Rows [first, first + rows) of dw += Aᵀ·B over the tokens of one expert, where column i of A is

@@ -30,7 +30,6 @@ template <class Format>
 struct Gemm {
   static constexpr int kDepth = Format::kDepth;
   static constexpr int kCols = 2 * kLanes;
-  static constexpr int64_t kLineFloats = 16;
   static constexpr int64_t kRowsAhead = 8;  // prefetched by pack_columns
 
   static void prefetch_columns(const float* c) {
@@ -58,10 +57,9 @@ struct Gemm {
     for (int64_t first = 0; first < width; first += kLanes) {
       const int64_t wanted = width - first < kLanes ? width - first : kLanes;
       const int64_t live = count - first < wanted ? count - first : wanted;
-      const float* rows[kLanes];
+      const float* rows[kLanes] = {source};
       for (int64_t i = 0; i < kLanes; ++i) {
-        const int64_t row = first + (i < live ? i : 0);
-        rows[i] = i == 0 || i < live ? source + (index ? index[row] : row) * stride : rows[0];
+        rows[i] = i < live ? source + (index ? index[first + i] : first + i) * stride : rows[0];
       }
       // A narrow tile's row is overlapped by the next one's; the last spills past the end, where
       // kPackSlack leaves room.
@@ -116,18 +114,16 @@ struct Gemm {
         return scale ? Format::across(a * row_scale, b * next_scale) : Format::across(a, b);
       };
       float* panel = packed;
-      int64_t first = 0;
-      for (; first + reach <= count; first += width, panel += panel_stride) {
-        for (int64_t j = 0; j < width; j += kLanes) {
-          const int64_t column = first + j;
-          store(panel + j, words(load(row + column), pair ? load(next + column) : zero()));
-        }
-      }
-      for (; first < count; first += width, panel += panel_stride) {
-        for (int64_t j = 0; j < width; j += kLanes) {
-          const int64_t column = first + j;
-          store(panel + j,
-                words(values(row, column, count), pair ? values(next, column, count) : zero()));
+      for (int64_t first = 0; first < count; first += width, panel += panel_stride) {
+        const auto pack = [&](auto get) UNMASK_INLINE {
+          for (int64_t j = 0; j < width; j += kLanes) {
+            store(panel + j, words(get(row, first + j), pair ? get(next, first + j) : zero()));
+          }
+        };
+        if (first + reach <= count) {
+          pack([](const float* from, int64_t column) { return load(from + column); });
+        } else {
+          pack([&](const float* from, int64_t column) { return values(from, column, count); });
         }
       }
     }

@@ -19,6 +19,8 @@ namespace unmask {
 //   words = ceil(k / depth), up to a multiple of word_step; those past k are zero
 inline constexpr int64_t kPackSlack = 256;
 
+inline constexpr int64_t kLineFloats = 16;  // of a cache line
+
 // How one factor is packed. `width` entries (rows of a tile of A, columns of a panel of B) stand
 // side by side; entries count..width are zero.
 struct Packing {
