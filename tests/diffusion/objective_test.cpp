@@ -218,7 +218,7 @@ TEST(Objective, LossOfHandMadeLogits) {
   double denominator = 0;
   for (const float z : logits) denominator += std::exp(z);
   Model model = constant_model(logits);
-  Parameters gradients(model.layout());
+  Gradients gradients(model.layout());
   Tape tape;
   const Data data;
   const CleanBatch clean = data.all();
@@ -268,7 +268,7 @@ TEST(Objective, ConfidenceTermIsTheEntropyOfRightPredictions) {
     std::vector<float> logits(kTinyVocab, 0.0f);
     logits[predicted] = 2.5f;
     Model model = constant_model(logits);
-    Parameters gradients(model.layout());
+    Gradients gradients(model.layout());
     Tape tape;
 
     double expected = 0;
@@ -291,7 +291,7 @@ TEST(Objective, ConfidenceTermIsTheEntropyOfRightPredictions) {
 std::vector<float> gradients_of(Model& model, const Objective& objective, const Data& data,
                                 const std::vector<std::pair<int64_t, int64_t>>& parts,
                                 StepLoss& loss) {
-  Parameters gradients(model.layout());
+  Gradients gradients(model.layout());
   Tape tape;
   const StepTotals totals = objective.totals(data.all(), 5);
   loss = {};

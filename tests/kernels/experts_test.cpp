@@ -128,6 +128,35 @@ TEST(Experts, GradientsAgreeWithFiniteDifferences) {
   EXPECT_TRUE(gradient_matches(Matrix(a.gate.data(), 1, a.slots()), d_gate, loss, options));
 }
 
+TEST(Experts, WriteGradientsOverAnythingOrAddToThem) {
+  for (const Case& c : {kCases[2], kCases[4], kCases[5]}) {
+    SCOPED_TRACE(testing::Message() << c.tokens << " tokens, " << c.experts << " experts");
+    const Assignment a = make_assignment(c);
+    const Layer layer(c, true);
+    const TestMatrix x = random_matrix(c.tokens, c.hidden, 14);
+    const TestMatrix dy = random_matrix(c.tokens, c.hidden, 15);
+    Arena tape;
+    ExpertsSaved saved;
+    TestMatrix y(c.tokens, c.hidden), dx = y, d_gate(1, a.slots());
+    experts_forward(x, layer.weights(), a, y, &tape, &saved, Precision::f32);
+    const auto add_to = [&](Layer& gradients, bool add) {
+      ExpertGradients into = gradients.gradients();
+      into.add = add;
+      experts_backward(x, layer.weights(), a, saved, dy, dx, d_gate.flat(), into, Precision::f32);
+    };
+    Layer zero(c, false), written(c, true), twice(c, true);
+    add_to(zero, true);
+    add_to(written, false);
+    add_to(twice, false);
+    add_to(twice, true);
+    for (TestMatrix Layer::*m : {&Layer::gate, &Layer::up, &Layer::down}) {
+      EXPECT_EQ(zero.*m, written.*m);
+      for (float& value : (zero.*m).flat()) value *= 2;
+      EXPECT_TRUE(near(twice.*m, zero.*m, f32_tolerance(c.tokens)));
+    }
+  }
+}
+
 TEST(Experts, DoNotDependOnThreadsOrOnKeepingActivations) {
   const Case c = {700, 5, 2, 64, 48, Skew::one_hot};
   const auto with = [&](int threads) {

@@ -96,15 +96,38 @@ TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
         EXPECT_EQ(packed_b.back(), 777.0f);
         TestMatrix c(rows, g.cols, g.cols + 9);
         g.tile(rows, g.words(k), packed_a.data(), packed_b.data(), c.view().data, c.view().stride,
-               false);
+               Write::set);
         EXPECT_TRUE(near(c, expected, f32_tolerance(k))) << "k " << k << " rows " << rows;
         g.tile(rows, g.words(k), packed_a.data(), packed_b.data(), c.view().data, c.view().stride,
-               true);
+               Write::add);
         TestMatrix twice = expected;
         for (float& value : twice.flat()) value *= 2;
         EXPECT_TRUE(near(c, twice, f32_tolerance(k))) << "accumulating, k " << k;
         EXPECT_TRUE(c.padding_intact());
       }
+    }
+  }
+}
+
+TEST_P(GemmKernelTest, WritesPastTheCachesWhatItWritesIntoThem) {
+  const GemmKernel& g = *GetParam().kernel;
+  const int64_t rows = g.max_rows;
+  for (const int64_t k : {3, 32, 40}) {
+    const TestMatrix a = random_matrix(rows, k, 1), b = random_matrix(g.cols, k, 2);
+    auto packed_a = room(g.words(k), rows), packed_b = room(g.words(k), g.cols);
+    g.a.rows(a.view().data, k, nullptr, rows, rows, k, packed_a.data());
+    g.b.rows(b.view().data, k, nullptr, g.cols, g.cols, k, packed_b.data());
+    const auto result = [&](Write write, int64_t offset, int64_t stride) {
+      Buffer memory(sizeof(float) * (offset + rows * stride));
+      const Matrix c(memory.as<float>() + offset, rows, g.cols, stride);
+      for (int64_t i = 0; i < rows * stride; ++i) c.data[i] = 777.0f;
+      g.tile(rows, g.words(k), packed_a.data(), packed_b.data(), c.data, stride, write);
+      return std::vector<float>(c.data, c.data + rows * stride);
+    };
+    // Whole lines; lines that begin, or rows that lie, elsewhere.
+    for (const auto& [offset, past_row] : {std::pair{0, 16}, {1, 16}, {0, 3}}) {
+      const int64_t stride = g.cols + past_row;
+      EXPECT_EQ(result(Write::stream, offset, stride), result(Write::set, offset, stride));
     }
   }
 }

@@ -58,7 +58,6 @@ TEST_P(AdamWSizes, FollowsThePaper) {
               (m_hat / (std::sqrt(v_hat) + adamw.epsilon) + double{adamw.weight_decay} * p[i]);
     }
     b.update(adamw);
-    EXPECT_EQ(max_abs(b.gradient), 0);
   }
   TestMatrix expected_p(1, n), expected_m(1, n), expected_v(1, n);
   for (int64_t i = 0; i < n; ++i) {

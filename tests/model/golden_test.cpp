@@ -255,7 +255,7 @@ TEST(GoldenModelTest, Train) {
     const std::vector<float> weight(rows.size(), 1.0f / static_cast<float>(rows.size()));
     std::vector<float> loss(rows.size());
 
-    Parameters gradients(g.model.layout());
+    Gradients gradients(g.model.layout());
     const Matrix hidden = g.model.forward(g.batch, g.tape);
     TestMatrix logits(std::ssize(noisy_rows), config.vocab_size);
     g.model.head_forward(g.tape, noisy_rows, logits);

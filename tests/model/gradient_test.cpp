@@ -175,7 +175,7 @@ class WholeModelGradient : public testing::TestWithParam<ModelCase> {
   Model model_;
   std::optional<TestBatch> batch_;
   Tape tape_;
-  Parameters gradients_;
+  Gradients gradients_;
   Selection selection_;
   int checked_ = 0, untold_ = 0;
   double worst_ = 0, worst_share_ = 0;

@@ -166,7 +166,7 @@ StepResult loss_of(Model& model, const TestBatch& batch, Tape& tape) {
   return judge(model, batch, tape, {}, nullptr);
 }
 
-StepResult step_of(Model& model, const TestBatch& batch, Tape& tape, Parameters& gradients) {
+StepResult step_of(Model& model, const TestBatch& batch, Tape& tape, Gradients& gradients) {
   const Matrix hidden = model.forward(batch.get(), tape);
   const Matrix d_hidden = tape.arena.matrix(hidden.rows, hidden.cols);
   std::fill_n(d_hidden.data, d_hidden.size(), 0.0f);

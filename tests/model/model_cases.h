@@ -62,6 +62,6 @@ inline constexpr float kBalanceScale = 0.7f;
 
 StepResult loss_of(Model& model, const TestBatch& batch, Tape& tape);
 // Also += on the gradients.
-StepResult step_of(Model& model, const TestBatch& batch, Tape& tape, Parameters& gradients);
+StepResult step_of(Model& model, const TestBatch& batch, Tape& tape, Gradients& gradients);
 
 }  // namespace unmask

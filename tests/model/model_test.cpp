@@ -28,7 +28,7 @@ class EveryModel : public testing::TestWithParam<ModelCase> {
     const ThreadCount scope(threads);
     Model model = random_model(config(), 7, options);
     Tape tape;
-    Parameters gradients(model.layout());
+    Gradients gradients(model.layout());
     step_of(model, batch_, tape, gradients);
     const StepResult result = step_of(model, batch_, tape, gradients);
     if (loss) *loss = result.loss;
@@ -56,7 +56,7 @@ TEST_P(EveryModel, GradientsAreTheSameBitsWithOneThreadAndWithTwo) {
 TEST_P(EveryModel, GradientsAccumulate) {
   Model model = random_model(config());
   Tape tape;
-  Parameters once(model.layout()), twice(model.layout());
+  Gradients once(model.layout()), twice(model.layout());
   step_of(model, batch_, tape, once);
   step_of(model, batch_, tape, twice);
   step_of(model, batch_, tape, twice);
@@ -87,7 +87,7 @@ TEST_P(EveryModel, MemoryIsWhatWasPlanned) {
       Model model = random_model(config(), 7, {.recompute = recompute});
       Tape tape;
       tape.mode = mode;
-      Parameters gradients(model.layout());
+      Gradients gradients(model.layout());
       int64_t slots = 0;
       if (mode == Tape::Mode::training) {
         step_of(model, batch_, tape, gradients);
@@ -113,7 +113,7 @@ TEST_P(EveryModel, SteadyStateAllocatesNothing) {
   const ThreadCount two_threads(2);
   Model model = random_model(config());
   Tape tape;
-  Parameters gradients(model.layout());
+  Gradients gradients(model.layout());
   StepResult result;
   result.row_loss.resize(batch_.loss_rows.size());
   const auto step = [&] {
@@ -157,7 +157,7 @@ TEST_P(EveryModel, SequencesDoNotSeeEachOtherNorPadding) {
 TEST_P(EveryModel, ProfileAddsUp) {
   Model model = random_model(config());
   Tape tape;
-  Parameters gradients(model.layout());
+  Gradients gradients(model.layout());
   step_of(model, batch_, tape, gradients);
   const Profile& p = tape.profile;
   EXPECT_GT(p.attention, 0);
@@ -173,7 +173,7 @@ TEST_P(EveryModel, NamesWhatDiverged) {
   const float infinity = std::numeric_limits<float>::infinity();
   Model model = random_model(config());
   Tape tape;
-  Parameters gradients(model.layout());
+  Gradients gradients(model.layout());
   step_of(model, batch_, tape, gradients);
   EXPECT_FALSE(first_non_finite(model, tape, &gradients));
 

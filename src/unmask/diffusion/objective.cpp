@@ -126,7 +126,7 @@ void Objective::prepare(const CleanBatch& clean, uint64_t step, const StepTotals
       static_cast<float>(static_cast<double>(clean.sequences()) / step_sequences);
 }
 
-StepLoss train_step_loss(Model& model, PreparedBatch& prepared, Tape& tape, Parameters& gradients) {
+StepLoss train_step_loss(Model& model, PreparedBatch& prepared, Tape& tape, Gradients& gradients) {
   tape.mode = Tape::Mode::training;
   const Batch batch = prepared.forward.batch();
   model.forward(batch, tape);

@@ -125,8 +125,8 @@ struct StepLoss {
   double total() const { return cross_entropy + confidence + balance; }
 };
 
-// Forward, loss and backward of a prepared batch: gradients +=.
-StepLoss train_step_loss(Model& model, PreparedBatch& prepared, Tape& tape, Parameters& gradients);
+// Forward, loss and backward of a prepared batch: one more pass of `gradients`.
+StepLoss train_step_loss(Model& model, PreparedBatch& prepared, Tape& tape, Gradients& gradients);
 
 // Forward and loss alone, without gradients and without auxiliary losses: fills prepared.loss and
 // returns the weighted sum.

@@ -135,9 +135,9 @@ class BackwardTask {
     for (int64_t tile = first; tile < last; ++tile) {
       const int64_t at = (tiles.first(tile) - first_row) * cols_;
       kernel_.tile(tiles.height_of(tile), queries.q_rows.words, queries.q_rows.tile(tile),
-                   keys_.k_rows + panel * keys_.row_panel, scores_ + at, cols_, false);
+                   keys_.k_rows + panel * keys_.row_panel, scores_ + at, cols_, Write::set);
       kernel_.tile(tiles.height_of(tile), queries.q_rows.words, queries.d_out_rows.tile(tile),
-                   keys_.v_rows + panel * keys_.row_panel, d_scores_ + at, cols_, false);
+                   keys_.v_rows + panel * keys_.row_panel, d_scores_ + at, cols_, Write::set);
     }
     const int64_t first_query = begin + first_row, first_key = key_begin_ + panel * cols_;
     for_each_hole(in_.pattern, group_, first_query, first_query + rows, first_key,
@@ -166,7 +166,7 @@ class BackwardTask {
       for (int64_t j = 0; j < keys_.d_panels; ++j) {
         kernel_.tile(height, kernel_.words(width), d_score_tile_, keys_.column_panel_at(panel, j),
                      queries.dq + tiles.first(tile) * queries.stride + j * cols_, queries.stride,
-                     true);
+                     Write::add);
       }
     }
   }

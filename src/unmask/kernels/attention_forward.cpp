@@ -117,7 +117,7 @@ class ForwardTask {
     const int64_t rows = key_tiles_.first(last) - first_row;
     for (int64_t tile = first; tile < last; ++tile) {
       kernel_.tile(key_tiles_.height_of(tile), keys.k.words, keys.k.tile(tile), q_panel_,
-                   scores_ + (key_tiles_.first(tile) - first_row) * cols_, cols_, false);
+                   scores_ + (key_tiles_.first(tile) - first_row) * cols_, cols_, Write::set);
     }
     const int64_t first_key = group_.key_begin + first_row;
     for_each_hole(in_.pattern, group_, begin, end, first_key, first_key + rows,

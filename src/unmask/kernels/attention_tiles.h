@@ -72,7 +72,7 @@ struct ColumnFactor {
                 float* c, bool accumulate) const {
     for (int64_t j = 0; j < tiles.count; ++j) {
       kernel.tile(tiles.height(j), kernel.words(rows), at(j, first_row), panel,
-                  c + tiles.first(j) * kernel.cols, kernel.cols, accumulate);
+                  c + tiles.first(j) * kernel.cols, kernel.cols, set_or_add(accumulate));
     }
   }
 };

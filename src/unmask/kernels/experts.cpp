@@ -1,6 +1,7 @@
 #include "unmask/kernels/experts.h"
 
 #include <algorithm>
+#include <immintrin.h>
 
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/coming.h"
@@ -15,8 +16,9 @@ namespace {
 // Rows of one expert that one task computes: enough that packing the expert's weights again for
 // another task costs little, few enough that one hot expert is shared between threads.
 constexpr int64_t kRowsPerTask = 512;
-// Tokens summed at a time into a weight gradient: the packed inputs stay in the second-level cache.
-constexpr int64_t kTokensPerBlock = 256;
+// Words of tokens summed at a time into a weight gradient: the packed inputs stay in the
+// second-level cache.
+constexpr int64_t kWordsPerBlock = 256;
 // Results of one wave of experts, in bytes a thread: they stay in the last-level cache until the
 // combine has read them, and memory does not grow with the number of slots.
 constexpr int64_t kWaveBytesPerThread = int64_t{8} << 20;
@@ -44,7 +46,7 @@ void for_waves(const Assignment& a, int64_t bytes_per_slot, Body body) {
   for (int32_t first = 0; first < a.experts;) {
     int32_t last = first + 1;
     while (last < a.experts && a.expert_begin[last + 1] - a.expert_begin[first] <= budget) ++last;
-    if (a.expert_begin[last] > a.expert_begin[first]) body(first, last);
+    body(first, last);
     first = last;
   }
 }
@@ -121,7 +123,7 @@ void product_with_transposed(const GemmKernel& kernel, const RowTiles& tiles, co
     for (int64_t i = 0; i < tiles.count; ++i) {
       next.bring_share();
       run_tile(kernel, tiles.height(i), width, words, packed + i * stride, panel,
-               c.row(tiles.first(i)) + col, c.stride, false);
+               c.row(tiles.first(i)) + col, c.stride, Write::set);
     }
   }
 }
@@ -167,7 +169,8 @@ void product_with(const GemmKernel& kernel, const RowTiles& tiles, const float* 
         run_tile(kernel, rows, panel_width(kernel, w.cols, j), kernel.words(k),
                  packed + i * stride + begin / kernel.depth * rows,
                  packed_w + j * kernel.panel_stride(k, kernel.cols),
-                 c.row(tiles.first(i)) + j * kernel.cols, c.stride, accumulate || begin > 0);
+                 c.row(tiles.first(i)) + j * kernel.cols, c.stride,
+                 set_or_add(accumulate || begin > 0));
       }
     }
   }
@@ -197,23 +200,25 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
   product_with(kernel, tiles, packed, w.up, {}, dx, true);
 }
 
-// Rows [first, first + rows) of dw += Aᵀ·B over the tokens of one expert, where column i of A is
-// row i of dw. Several A with one B share its packing.
+// dw = or += Aᵀ·B over the tokens of one expert, where column i of A is row i of dw. Several A with
+// one B share its packing.
 struct WeightGradient {
   Operand a;
   Matrix dw;
 };
 
+// Part `part` of `parts` of the rows of each dw.
 void weight_gradients(const GemmKernel& kernel, std::span<const WeightGradient> products,
-                      const Operand& b, int64_t tokens, int64_t part, int64_t parts) {
+                      const Operand& b, int64_t tokens, bool add, int64_t part, int64_t parts) {
   Arena& scratch = thread_scratch();
   const int64_t cols = products.front().dw.cols, rows_at_once = kTilesAtOnce * kernel.max_rows;
   const int64_t panels = panel_count(kernel, cols);
-  const int64_t most = std::min(kTokensPerBlock, tokens);
-  float* packed_a = scratch.take<float>(kTilesAtOnce * tile_stride(kernel, most));
-  float* packed_b = scratch.take<float>(panels * kernel.panel_stride(most, kernel.cols));
-  for (int64_t begin = 0; begin < tokens; begin += kTokensPerBlock) {
-    const int64_t k = std::min(kTokensPerBlock, tokens - begin);
+  const int64_t block = std::min(kWordsPerBlock * kernel.depth, std::max<int64_t>(tokens, 1));
+  float* packed_a = scratch.take<float>(kTilesAtOnce * tile_stride(kernel, block));
+  float* packed_b = scratch.take<float>(panels * kernel.panel_stride(block, kernel.cols));
+  for (int64_t begin = 0; begin < tokens || begin == 0; begin += block) {
+    const int64_t k = std::min(block, tokens - begin);
+    const Write write = add || begin > 0 ? Write::add : Write::stream;
     b.pack_panels(kernel, 0, cols, begin, k, packed_b);
     for (const WeightGradient& product : products) {
       const int64_t last = (part + 1) * product.dw.rows / parts;
@@ -226,12 +231,13 @@ void weight_gradients(const GemmKernel& kernel, std::span<const WeightGradient> 
                      packed_a + i * tile_stride(kernel, k),
                      packed_b + j * kernel.panel_stride(k, kernel.cols),
                      product.dw.row(first + tiles.first(i)) + j * kernel.cols, product.dw.stride,
-                     true);
+                     write);
           }
         }
       }
     }
   }
+  _mm_sfence();  // what went past the caches is there before another thread asks for it
 }
 
 Sizes sizes_of(ConstMatrix x, const ExpertWeights& weights, const Assignment& a) {
@@ -316,7 +322,7 @@ void experts_backward(ConstMatrix x, const ExpertWeights& weights, const Assignm
       const int32_t e = first + static_cast<int32_t>(i / (2 * parts));
       const int64_t part = i / 2 % parts, row = a.expert_begin[e] - slot_begin;
       const int64_t tokens = a.load(e);
-      if (tokens == 0) return;
+      if (tokens == 0 && gradients.add) return;
       ArenaScope task_scope(thread_scratch());
       const auto of_slots = [&](Matrix m) {
         return Operand{.data = m.row(row), .stride = m.stride, .k_contiguous = false};
@@ -331,11 +337,11 @@ void experts_backward(ConstMatrix x, const ExpertWeights& weights, const Assignm
         const WeightGradient products[] = {
             {of_slots(d_gate_slots), gradients.gate.row_range(e * s.ffn, s.ffn)},
             {of_slots(d_up_slots), gradients.up.row_range(e * s.ffn, s.ffn)}};
-        weight_gradients(kernel, products, of_tokens(x), tokens, part, parts);
+        weight_gradients(kernel, products, of_tokens(x), tokens, gradients.add, part, parts);
       } else {
         const WeightGradient product[] = {
             {of_tokens(dy), gradients.down.row_range(e * s.hidden, s.hidden)}};
-        weight_gradients(kernel, product, of_slots(h_slots), tokens, part, parts);
+        weight_gradients(kernel, product, of_slots(h_slots), tokens, gradients.add, part, parts);
       }
     });
     combine(a, dx_slots, slot_begin, cursor, dx);

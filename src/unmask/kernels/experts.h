@@ -19,7 +19,8 @@ struct ExpertWeights {
   ConstMatrix down;  // [experts * hidden, ffn]
 };
 struct ExpertGradients {
-  Matrix gate, up, down;  // shapes as above, +=
+  Matrix gate, up, down;  // shapes as above
+  bool add = true;        // +=; else =, and zero where an expert has no tokens
 };
 
 // What the forward pass keeps for the backward pass, by slot.
@@ -32,7 +33,7 @@ struct ExpertsSaved {
 void experts_forward(ConstMatrix x, const ExpertWeights& weights, const Assignment& assignment,
                      Matrix y, Arena* tape, ExpertsSaved* saved, Precision precision);
 
-// dx [tokens, hidden] +=, d_gate [slots] =, gradients +=.
+// dx [tokens, hidden] +=, d_gate [slots] =, gradients += or =.
 void experts_backward(ConstMatrix x, const ExpertWeights& weights, const Assignment& assignment,
                       const ExpertsSaved& saved, ConstMatrix dy, Matrix dx, std::span<float> d_gate,
                       const ExpertGradients& gradients, Precision precision);

@@ -44,7 +44,7 @@ void matmul_few_rows(const Operand& a, const Operand& b, int64_t k, Matrix c, bo
         coming.bring_share();
         run_tile(kernel, tiles.height(t), width, kernel.words(depth),
                  packed_a + i * block_words + t * tile_stride(kernel, depth), panel,
-                 c.row(tiles.first(t)) + col, c.stride, accumulate || k_begin > 0);
+                 c.row(tiles.first(t)) + col, c.stride, set_or_add(accumulate || k_begin > 0));
       }
     }
   });
@@ -92,7 +92,7 @@ void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumu
           run_tile(kernel, tiles.height(i), panel_width(kernel, c.cols, j), words,
                    packed_a + i * tile_stride(kernel, depth), packed_b + j * panel_stride,
                    c.row(row + tiles.first(i)) + j * kernel.cols, c.stride,
-                   accumulate || k_begin > 0);
+                   set_or_add(accumulate || k_begin > 0));
         }
       }
     });

@@ -16,7 +16,7 @@ constexpr int64_t kPiece = 1 << 16;
 
 }  // namespace
 
-void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<float> gradient,
+void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<const float> gradient,
                   std::span<float> first_moment, std::span<float> second_moment) {
   UNMASK_CHECK(gradient.size() == parameter.size() && first_moment.size() == parameter.size() &&
                second_moment.size() == parameter.size() && adamw.step >= 1);

@@ -15,8 +15,8 @@ struct AdamW {
   int64_t step = 1;             // of this update, from 1 (bias correction)
 };
 
-// One update of a piece of the flat buffer; the gradient is zeroed in the same pass.
-void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<float> gradient,
+// One update of a piece of the flat buffer.
+void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<const float> gradient,
                   std::span<float> first_moment, std::span<float> second_moment);
 
 // Sum of squares in f64, in pieces of fixed size added in order: the same for any thread count.

@@ -78,20 +78,20 @@ inline void pack_tiles(const GemmKernel& kernel, const Operand& a, int64_t first
 
 // A tile whose last columns may not exist.
 inline void run_tile(const GemmKernel& kernel, int64_t rows, int64_t cols, int64_t words,
-                     const float* a, const float* b, float* c, int64_t stride, bool accumulate) {
+                     const float* a, const float* b, float* c, int64_t stride, Write write) {
   if (cols == kernel.cols) {
-    kernel.tile(rows, words, a, b, c, stride, accumulate);
+    kernel.tile(rows, words, a, b, c, stride, write);
     return;
   }
   constexpr int64_t kMostRows = 32, kMostCols = 32;
   float whole[kMostRows * kMostCols];
-  if (accumulate) {
+  if (write == Write::add) {
     for (int64_t r = 0; r < rows; ++r) {
       std::memcpy(whole + r * kernel.cols, c + r * stride, cols * sizeof(float));
       std::memset(whole + r * kernel.cols + cols, 0, (kernel.cols - cols) * sizeof(float));
     }
   }
-  kernel.tile(rows, words, a, b, whole, kernel.cols, accumulate);
+  kernel.tile(rows, words, a, b, whole, kernel.cols, set_or_add(write == Write::add));
   for (int64_t r = 0; r < rows; ++r) {
     std::memcpy(c + r * stride, whole + r * kernel.cols, cols * sizeof(float));
   }

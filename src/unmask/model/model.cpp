@@ -133,7 +133,7 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
 }
 
 void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float balance_scale,
-                     Parameters& gradients) {
+                     Gradients& gradients) {
   UNMASK_CHECK(tape.mode == Tape::Mode::training && d_hidden.rows == batch.size());
   UNMASK_CHECK(!parameters_.empty());
   const ProfileScope time(tape.profile.total);
@@ -147,6 +147,7 @@ void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float bala
   rms_norm_backward(tape.output, parameters_[layout_->final_norm], tape.final_inv_rms, d_hidden,
                     d_x, gradients[layout_->final_norm]);
   const Matrix work = d_hidden;
+  const bool add = gradients.add_pass();
   for (int32_t i = config_.layers - 1; i >= 0; --i) {
     Tape::Layer& layer = tape.layers[i];
     const ArenaScope layer_scope(tape.scratch);
@@ -157,7 +158,7 @@ void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float bala
     }
     moe_layer_backward(shared, moe_parameters(parameters_, i), routers_[i].get(), layer.middle,
                        layer.routing, layer.moe, balance_scale, d_x, work,
-                       moe_parameters(gradients, i));
+                       {moe_parameters(gradients, i), add});
     attention_layer_backward(shared, attention_parameters(parameters_, i), layer.input,
                              layer.attention, d_x, work, attention_parameters(gradients, i));
   }

@@ -11,6 +11,7 @@
 #include "unmask/kernels/rope.h"
 #include "unmask/model/batch.h"
 #include "unmask/model/config.h"
+#include "unmask/model/gradients.h"
 #include "unmask/model/head.h"
 #include "unmask/model/layer_context.h"
 #include "unmask/model/parameters.h"
@@ -53,9 +54,10 @@ class Model {
   Matrix forward(const Batch& batch, Tape& tape);
 
   // From d_hidden [N, hidden] (of forward's result; overwritten; tape.arena has room for it) to
-  // += on every gradient, auxiliary losses of the routers included, scaled by `balance_scale`.
+  // one more pass of `gradients`, auxiliary losses of the routers included, scaled by
+  // `balance_scale`.
   void backward(const Batch& batch, Tape& tape, Matrix d_hidden, float balance_scale,
-                Parameters& gradients);
+                Gradients& gradients);
 
   // Logits of the given rows of tape.hidden: [rows, vocab].
   void head_forward(Tape& tape, std::span<const int32_t> rows, Matrix logits);

@@ -92,7 +92,7 @@ void moe_layer_compute(const LayerContext& context, const MoeWeights& w, ConstMa
 
 void moe_layer_backward(const LayerContext& context, const MoeParameters& p, Router* router,
                         ConstMatrix x, const Routing& routing, const MoeSaved& saved,
-                        float balance_scale, Matrix d_x, Matrix work, const MoeParameters& d) {
+                        float balance_scale, Matrix d_x, Matrix work, const MoeGradients& d) {
   const ArenaScope scope(context.scratch);
   const Matrix normed = context.scratch.matrix(x.rows, x.cols);
   rms_norm_forward(x, p.norm, context.config.norm_epsilon, normed, {});
@@ -112,7 +112,8 @@ void moe_layer_backward(const LayerContext& context, const MoeParameters& p, Rou
     {
       const ProfileScope time(context.profile.experts);
       experts_backward(normed, expert_weights(p), assignment, saved.experts, d_x, d_normed, d_gate,
-                       {d.expert_gate, d.expert_up, d.expert_down}, context.precision);
+                       {d.expert_gate, d.expert_up, d.expert_down, d.add_experts},
+                       context.precision);
     }
     const ProfileScope time(context.profile.router);
     const Matrix d_logits = context.scratch.matrix(routing.logits.rows, routing.logits.cols);

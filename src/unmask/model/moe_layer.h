@@ -26,6 +26,10 @@ struct MoeParameters {
 };
 MoeParameters moe_parameters(const Parameters& parameters, int32_t layer);
 
+struct MoeGradients : MoeParameters {
+  bool add_experts;  // +=; else =
+};
+
 // Who computes what: kept in every mode, for statistics and for the backward pass.
 struct Routing {
   Matrix logits;  // [N, experts]
@@ -55,11 +59,11 @@ void moe_layer_compute(const LayerContext& context, const MoeWeights& weights, C
                        const Assignment& assignment, Matrix y, Arena* keep, MoeSaved& saved);
 
 // Through all three: d_x [N, hidden] is the gradient of x + y on entry, and that of x on return.
-// `work` [N, hidden] is overwritten. Gradients +=, auxiliary losses included, scaled by
-// `balance_scale`. `router` is null for a dense layer.
+// `work` [N, hidden] is overwritten. Gradients +=, of experts as they say, auxiliary losses
+// included, scaled by `balance_scale`. `router` is null for a dense layer.
 void moe_layer_backward(const LayerContext& context, const MoeParameters& parameters,
                         Router* router, ConstMatrix x, const Routing& routing,
                         const MoeSaved& saved, float balance_scale, Matrix d_x, Matrix work,
-                        const MoeParameters& gradients);
+                        const MoeGradients& gradients);
 
 }  // namespace unmask

@@ -24,6 +24,13 @@ class LayoutBuilder {
   int weight(std::string name, int64_t rows, int64_t cols, float init_std) {
     return add({.name = std::move(name), .rows = rows, .cols = cols, .init_std = init_std});
   }
+  int expert_weight(std::string name, int64_t rows, int64_t cols, float init_std) {
+    return add({.name = std::move(name),
+                .rows = rows,
+                .cols = cols,
+                .of_experts = true,
+                .init_std = init_std});
+  }
   int norm(std::string name, int64_t n) {
     return add({.name = std::move(name), .rows = 1, .cols = n, .decays = false, .init_value = 1});
   }
@@ -81,9 +88,10 @@ ParameterLayout::Layer make_layer(LayoutBuilder& build, const ModelConfig& confi
   const int64_t ffn = config.expert_ffn;
   layer.router = build.weight(prefix + "router", experts, hidden, std);
   if (config.expert_bias) layer.expert_bias = build.bias(prefix + "expert_bias", experts, false);
-  layer.expert_gate = build.weight(prefix + "experts.gate", experts * ffn, hidden, std);
-  layer.expert_up = build.weight(prefix + "experts.up", experts * ffn, hidden, std);
-  layer.expert_down = build.weight(prefix + "experts.down", experts * hidden, ffn, residual_std);
+  layer.expert_gate = build.expert_weight(prefix + "experts.gate", experts * ffn, hidden, std);
+  layer.expert_up = build.expert_weight(prefix + "experts.up", experts * ffn, hidden, std);
+  layer.expert_down =
+      build.expert_weight(prefix + "experts.down", experts * hidden, ffn, residual_std);
   feed_forward("shared", config.shared_ffn);
   return layer;
 }

@@ -19,10 +19,11 @@ struct ParameterInfo {
   int64_t offset = 0;  // elements from the start of the buffer, a multiple of 16
   int64_t rows = 0;
   int64_t cols = 0;
-  bool decays = true;    // weight decay applies
-  bool trained = true;   // receives gradients (the selection bias does not)
-  float init_std = 0;    // normal; 0: constant
-  float init_value = 0;  // the constant
+  bool decays = true;       // weight decay applies
+  bool trained = true;      // receives gradients (the selection bias does not)
+  bool of_experts = false;  // of all routed experts of a layer
+  float init_std = 0;       // normal; 0: constant
+  float init_value = 0;     // the constant
 
   int64_t size() const { return rows * cols; }
 };

@@ -54,6 +54,7 @@ Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
   StepReport report;
   for (auto& load : load_) std::fill(load.begin(), load.end(), 0);
   tape_.mode = Tape::Mode::training;
+  gradients_.clear();
   for (int32_t i = 0; i < config_.accumulation; ++i) {
     objective_.prepare(micro_batch(data, i), noise_step, totals, prepared_);
     const StepLoss loss = train_step_loss(model_, prepared_, tape_, gradients_);
@@ -86,7 +87,7 @@ Result<StepReport> Learner::step(int64_t step, const SequenceBatch& data) {
 }
 
 // The backward pass leaves gradients everywhere; of parameters that stay as they are they must not
-// count towards the norm, nor be there at the next step.
+// count towards the norm.
 void Learner::forget_fixed_gradients() {
   for (size_t i = 0; i < updated_.size(); ++i) {
     if (updated_[i]) continue;
@@ -127,7 +128,6 @@ void Learner::balance_loads() {
 
 Error Learner::diverged(int64_t step, const char* what) {
   const auto where = first_non_finite(model_, tape_, &gradients_);
-  std::fill(gradients_.flat().begin(), gradients_.flat().end(), 0.0f);
   return failure(
       "step {}: {} is no longer finite{}. Nothing of this step was applied. Try a lower "
       "optimizer.learning_rate, a longer optimizer.warmup, a smaller optimizer.clip{}",

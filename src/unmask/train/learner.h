@@ -48,7 +48,7 @@ class Learner {
   Model model_;
   Objective objective_;
   std::vector<uint8_t> updated_;  // for each parameter
-  Parameters gradients_;          // all zero between steps
+  Gradients gradients_;           // of the last step
   Parameters first_moment_;
   Parameters second_moment_;
   Tape tape_;

@@ -98,8 +98,8 @@ float confident_cross_entropy_row(int64_t n, float* logits, int64_t target, floa
   return static_cast<float>(log_sum);
 }
 
-void adamw(const AdamWStep& step, int64_t n, float* parameter, float* gradient, float* first_moment,
-           float* second_moment) {
+void adamw(const AdamWStep& step, int64_t n, float* parameter, const float* gradient,
+           float* first_moment, float* second_moment) {
   for (int64_t i = 0; i < n; i += kLanes) {
     const int64_t rest = n - i;
     const Vec g = load_up_to(gradient + i, rest) * step.gradient_scale;
@@ -110,7 +110,6 @@ void adamw(const AdamWStep& step, int64_t n, float* parameter, float* gradient, 
     store_up_to(parameter + i, p, rest);
     store_up_to(first_moment + i, m, rest);
     store_up_to(second_moment + i, v, rest);
-    store_up_to(gradient + i, zero(), rest);
   }
 }
 

@@ -28,8 +28,7 @@ struct ElementwiseKernel {
   float (*confident_cross_entropy_row)(int64_t n, float* logits, int64_t target, float beta,
                                        const float* weight, float* entropy);
 
-  // Also zeroes the gradient.
-  void (*adamw)(const AdamWStep& step, int64_t n, float* parameter, float* gradient,
+  void (*adamw)(const AdamWStep& step, int64_t n, float* parameter, const float* gradient,
                 float* first_moment, float* second_moment);
 };
 

@@ -38,6 +38,11 @@ struct Gemm {
     }
   }
 
+  static bool whole_lines(const float* c, int64_t c_stride) {
+    return reinterpret_cast<uintptr_t>(c) % (kLineFloats * sizeof(float)) == 0 &&
+           c_stride % kLineFloats == 0;
+  }
+
   // kLanes words along k, of which the first `values` source values exist.
   static Vec words_along(const float* p, int64_t values) {
     if constexpr (kDepth == 1) {
@@ -136,12 +141,12 @@ struct Gemm {
   // For a number of words that kUnrolled divides.
   template <int kRows, int kUnrolled>
   static void tile_of(int64_t words, const float* a, const float* b, float* c, int64_t c_stride,
-                      bool accumulate) {
+                      Write write) {
     Vec sum[kRows][2];
     unrolled<kRows>([&](auto r) UNMASK_INLINE {
       sum[r][0] = sum[r][1] = zero();
       // What is added to comes while the products are made.
-      if (accumulate) prefetch_columns(c + r * c_stride);
+      if (write == Write::add) prefetch_columns(c + r * c_stride);
     });
     const auto add_word = [&] UNMASK_INLINE {
       const Vec b0 = load(b), b1 = load(b + kLanes);
@@ -155,8 +160,16 @@ struct Gemm {
     for (int64_t w = 0; w < words; w += kUnrolled) {
       unrolled<kUnrolled>([&](auto) UNMASK_INLINE { add_word(); });
     }
+    if (write == Write::stream && whole_lines(c, c_stride)) {
+      unrolled<kRows>([&](auto r) UNMASK_INLINE {
+        stream(c, sum[r][0]);
+        stream(c + kLanes, sum[r][1]);
+        c += c_stride;
+      });
+      return;
+    }
     unrolled<kRows>([&](auto r) UNMASK_INLINE {
-      if (accumulate) {
+      if (write == Write::add) {
         sum[r][0] = sum[r][0] + load(c);
         sum[r][1] = sum[r][1] + load(c + kLanes);
       }
@@ -168,16 +181,19 @@ struct Gemm {
 
   template <int kRows = kTileRows>
   static void tile(int64_t rows, int64_t words, const float* a, const float* b, float* c,
-                   int64_t c_stride, bool accumulate) {
+                   int64_t c_stride, Write write) {
     if (rows == kRows) {
       const int64_t whole = words - words % kWordsUnrolled;
-      if (whole > 0) tile_of<kRows, kWordsUnrolled>(whole, a, b, c, c_stride, accumulate);
-      if (whole < words || words == 0) {
-        tile_of<kRows, 1>(words - whole, a + whole * kRows, b + whole * kCols, c, c_stride,
-                          accumulate || whole > 0);
+      if (whole == words && words > 0) {
+        return tile_of<kRows, kWordsUnrolled>(words, a, b, c, c_stride, write);
       }
+      if (whole > 0) {
+        tile_of<kRows, kWordsUnrolled>(whole, a, b, c, c_stride, set_or_add(write == Write::add));
+        write = Write::add;
+      }
+      tile_of<kRows, 1>(words - whole, a + whole * kRows, b + whole * kCols, c, c_stride, write);
     } else if constexpr (kRows > 1) {
-      tile<kRows - 1>(rows, words, a, b, c, c_stride, accumulate);
+      tile<kRows - 1>(rows, words, a, b, c, c_stride, write);
     }
   }
 

@@ -21,6 +21,16 @@ inline constexpr int64_t kPackSlack = 256;
 
 inline constexpr int64_t kLineFloats = 16;  // of a cache line
 
+// What becomes of results. As wide as an int: a byte among a tile's arguments on the stack is read
+// wider than it was written, for which processors wait (4 % of the time of experts).
+enum class Write {
+  set,     // c =
+  add,     // c +=
+  stream,  // c =, past the caches where it is whole lines of them: nothing is read, and nothing
+           // near is displaced by what will not be read soon
+};
+inline Write set_or_add(bool add) { return add ? Write::add : Write::set; }
+
 // How one factor is packed. `width` entries (rows of a tile of A, columns of a panel of B) stand
 // side by side; entries count..width are zero.
 struct Packing {
@@ -48,10 +58,10 @@ struct GemmKernel {
 
   Packing a, b;
 
-  // c[r][n] = (accumulate ? c[r][n] : 0) + sum_k a[k][r] b[k][n] for r < rows and all n < cols.
-  // c must have room for `cols` columns in each row.
+  // c[r][n] = or += sum_k a[k][r] b[k][n] for r < rows and all n < cols. c must have room for
+  // `cols` columns in each row.
   void (*tile)(int64_t rows, int64_t words, const float* a, const float* b, float* c,
-               int64_t c_stride, bool accumulate);
+               int64_t c_stride, Write write);
 
   int64_t words(int64_t k) const {
     const int64_t step = int64_t{depth} * word_step;

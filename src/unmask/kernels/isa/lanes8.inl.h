@@ -14,6 +14,7 @@ inline __m256i lane_mask(int64_t n) {
 inline Vec load(const float* p) { return _mm256_loadu_ps(p); }
 inline Vec load_partial(const float* p, int64_t n) { return _mm256_maskload_ps(p, lane_mask(n)); }
 inline void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
+inline void stream(float* p, Vec v) { _mm256_stream_ps(p, v); }
 inline void store_partial(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, lane_mask(n), v); }
 inline Vec zero() { return _mm256_setzero_ps(); }
 inline Vec broadcast(float x) { return _mm256_set1_ps(x); }

@@ -61,23 +61,29 @@ struct MatrixGemm {
     }
   }
 
-  // c comes from memory while the products are made; what is added to it passes through vectors,
-  // since registers that began with it would have waited for it.
+  // c comes from memory while the products are made; what is added to it, or does not stay in the
+  // caches, passes through vectors: registers that began with it would have waited for it.
   static void tile(int64_t rows, int64_t words, const float* a, const float* b, float* c,
-                   int64_t c_stride, bool accumulate) {
-    for (int64_t r = 0; r < rows; ++r) Panels::prefetch_columns(c + r * c_stride);
+                   int64_t c_stride, Write write) {
+    const bool past_caches = write == Write::stream && Panels::whole_lines(c, c_stride);
+    for (int64_t r = 0; r < rows && !past_caches; ++r) Panels::prefetch_columns(c + r * c_stride);
     MatrixSums<Registers> sums(rows);
     sums.clear();
     for (int64_t w = 0; w < words; w += kRegisterWords) {
       sums.template add<MatrixPairDot>(a + w * rows, b + w * kMatrixCols);
     }
-    if (!accumulate) return sums.store(c, c_stride);
+    if (write != Write::add && !past_caches) return sums.store(c, c_stride);
     alignas(64) float products[kMatrixRows * kMatrixCols];
     sums.store(products, kMatrixCols);
     for (int64_t r = 0; r < rows; ++r, c += c_stride) {
       const float* const product = products + r * kMatrixCols;
-      for (int64_t j = 0; j < kMatrixCols; j += kLanes)
-        store(c + j, load(c + j) + load(product + j));
+      for (int64_t j = 0; j < kMatrixCols; j += kLanes) {
+        if (past_caches) {
+          stream(c + j, load(product + j));
+        } else {
+          store(c + j, load(c + j) + load(product + j));
+        }
+      }
     }
   }
 

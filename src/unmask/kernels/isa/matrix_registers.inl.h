@@ -48,16 +48,17 @@ class MatrixSums {
     registers_.template zero<kSum11>();
   }
 
-  // += a [rows][16 words] · b [16 words][32]
+  // += a [rows][16 words] · b [16 words][32]. Loads first: a core shared with another tenant does
+  // not overlap them with products, and turns from one to the other cost.
   template <class Dot, class A, class B>
   void add(const A* a, const B* b) {
-    registers_.template load<kCols0>(b, kMatrixCols);
     registers_.template load<kRows0>(a, kRegisterWords);
-    registers_.template add<Dot, kSum00, kRows0, kCols0>();
+    if (two_) registers_.template load<kRows1>(a + upper_ * kRegisterWords, kRegisterWords);
+    registers_.template load<kCols0>(b, kMatrixCols);
     registers_.template load<kCols1>(b + kRegisterWords, kMatrixCols);
+    registers_.template add<Dot, kSum00, kRows0, kCols0>();
     registers_.template add<Dot, kSum01, kRows0, kCols1>();
     if (!two_) return;
-    registers_.template load<kRows1>(a + upper_ * kRegisterWords, kRegisterWords);
     registers_.template add<Dot, kSum10, kRows1, kCols0>();
     registers_.template add<Dot, kSum11, kRows1, kCols1>();
   }

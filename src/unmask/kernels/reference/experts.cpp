@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "unmask/kernels/reference/elementwise.h"
 #include "unmask/kernels/reference/rounded.h"
 
 namespace unmask::reference {
@@ -47,6 +48,9 @@ void experts_backward(ConstMatrix x, const ExpertWeights& w, const Assignment& a
                       const ExpertsSaved& saved, ConstMatrix dy, Matrix dx, std::span<float> d_gate,
                       const ExpertGradients& gradients, Precision precision) {
   const int64_t hidden = x.cols, ffn = w.down.cols;
+  if (!gradients.add) {
+    for (const Matrix m : {gradients.gate, gradients.up, gradients.down}) fill(0.0f, m);
+  }
   std::vector<float> dg(ffn), du(ffn), h(ffn);
   for (int32_t e = 0; e < a.experts; ++e) {
     for (int32_t slot = a.expert_begin[e]; slot < a.expert_begin[e + 1]; ++slot) {

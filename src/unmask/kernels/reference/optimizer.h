@@ -7,7 +7,7 @@
 // Plain twins of unmask/kernels/optimizer.h.
 namespace unmask::reference {
 
-void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<float> gradient,
+void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<const float> gradient,
                   std::span<float> first_moment, std::span<float> second_moment);
 double squared_norm(std::span<const float> values);
 
