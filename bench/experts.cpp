@@ -11,6 +11,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "unmask/kernels/elementwise.h"
 #include "unmask/kernels/isa/peak_kernel.h"
 #include "unmask/kernels/machine.h"
 #include "unmask/kernels/measurement.h"
@@ -46,17 +47,18 @@ Assignment make_assignment(const Shape& shape, bool even) {
   return a;
 }
 
-// What has to move, each thing once: weights in f32, tokens and their results, the tape.
-Work work_of(const Shape& shape, const Assignment& a, bool backward) {
+// What has to move, each thing once: weights, as bf16 where that is computed with, tokens and their
+// results, the tape; gradients of experts are written, as the first pass of a step does.
+Work work_of(const Shape& shape, const Assignment& a, Precision precision, bool backward) {
   double touched = 0;
   for (int32_t e = 0; e < a.experts; ++e) touched += a.load(e) > 0;
   const auto hidden = static_cast<double>(shape.hidden), ffn = static_cast<double>(shape.ffn);
   const auto slots = static_cast<double>(a.slots());
   const double weights = touched * 3 * hidden * ffn, tokens = shape.tokens * hidden;
-  const double forward_values = weights + 2 * tokens + 2 * slots * ffn;
-  // Gradients are added to: read and written.
-  const double backward_values = 3 * weights + 3 * tokens + 2 * slots * ffn;
-  return {.bytes = sizeof(float) * (forward_values + (backward ? backward_values : 0)),
+  const double weight_bytes = weights * (precision == Precision::bf16 ? 2 : 4);
+  const double forward = weight_bytes + sizeof(float) * (2 * tokens + 2 * slots * ffn);
+  const double back = weight_bytes + sizeof(float) * (weights + 3 * tokens + 2 * slots * ffn);
+  return {.bytes = forward + (backward ? back : 0),
           .operations = 2.0 * 3 * slots * hidden * ffn * (backward ? 3 : 1)};
 }
 
@@ -77,7 +79,18 @@ void run(benchmark::State& state, const Shape& shape, Precision precision, bool 
     gate.data[i] = up.data[i] = down.data[i] = static_cast<float>(i % 17 - 8) * 0.01f;
   }
   const ExpertGradients gradients = {take(up_rows, shape.hidden), take(up_rows, shape.hidden),
-                                     take(down_rows, shape.ffn)};
+                                     take(down_rows, shape.ffn), false};
+  ExpertWeights weights = {{gate, up, down}};
+  Buffer rounded(sizeof(bf16) * 3 * up_rows * shape.hidden);
+  const auto round = [&](ConstMatrix m, bf16* to) {
+    copy_as_bf16({m.data, static_cast<size_t>(m.size())}, {to, static_cast<size_t>(m.size())});
+    return View<const bf16>(to, m.rows, m.cols);
+  };
+  if (precision == Precision::bf16) {
+    bf16* const to = rounded.as<bf16>();
+    weights.rounded = {round(gate, to), round(up, to + gate.size()),
+                       round(down, to + 2 * gate.size())};
+  }
   const TestMatrix x = random_matrix(shape.tokens, shape.hidden, 1);
   TestMatrix y(shape.tokens, shape.hidden), dx = y;
   std::vector<float> d_gate(a.slots());
@@ -85,9 +98,9 @@ void run(benchmark::State& state, const Shape& shape, Precision precision, bool 
   ExpertsSaved saved;
   const auto step = [&] {
     tape.reset();
-    experts_forward(x, {gate, up, down}, a, y, &tape, &saved, precision);
+    experts_forward(x, weights, a, y, &tape, &saved, precision);
     if (backward) {
-      experts_backward(x, {gate, up, down}, a, saved, x, dx, d_gate, gradients, precision);
+      experts_backward(x, weights, a, saved, x, dx, d_gate, gradients, precision);
     }
   };
   // Once before, to touch all memory for the first time; the peak in turns with the steps.
@@ -99,7 +112,7 @@ void run(benchmark::State& state, const Shape& shape, Precision precision, bool 
     peaks.push_back(arithmetic_rate(peak_kernel(precision)));
     state.ResumeTiming();
   }
-  const Measurement m = {.work = work_of(shape, a, backward),
+  const Measurement m = {.work = work_of(shape, a, precision, backward),
                          .read_bytes_per_second = measure_read_bandwidth(),
                          .peak = median(peaks)};
   const auto steps = static_cast<double>(state.iterations());

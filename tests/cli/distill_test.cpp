@@ -47,7 +47,8 @@ experts_per_token = 2
 kind = "block"
 block_size = 4
 [training]
-steps = 250
+seed = 1
+steps = 400
 batch = 32
 [optimizer]
 learning_rate = 3e-3
@@ -78,7 +79,7 @@ from = ')" + path("teacher") + R"('
 epochs = 3
 batch = 4
 [optimizer]
-learning_rate = 1e-3
+learning_rate = 3e-4
 warmup_share = 0.03
 schedule = "cosine"
 [evaluation]
@@ -163,8 +164,8 @@ TEST_F(DistillCommand, TrainsAModelOnItsOwnAnswers) {
   const auto answers = run_unmask("evaluate " + path("straight") +
                                   " --task sorting --set count=2 --set digits=1 --count 40 --json");
   EXPECT_EQ(answers.exit_code, 0) << answers.output;
-  // Guessing gives 0.01; after so few steps 0.5 to 0.85, as the rounding of sums has it.
-  EXPECT_GT(json::parse(answers.output, nullptr, false).value("accuracy", 0.0), 0.3)
+  // Guessing gives 0.01; four seeds on three instruction sets, which round sums otherwise, 0.8 or more.
+  EXPECT_GT(json::parse(answers.output, nullptr, false).value("accuracy", 0.0), 0.6)
       << answers.output;
 }
 

@@ -179,6 +179,36 @@ TEST(Experts, DoNotDependOnThreadsOrOnKeepingActivations) {
   EXPECT_EQ(one.y, y);
 }
 
+TEST(Experts, GiveTheSameBitsFromWeightsThatAreRoundedAlready) {
+  for (const Case& c : kCases) {
+    const Assignment a = make_assignment(c);
+    const Layer layer(c, true);
+    std::vector<bf16> rounded;
+    const auto round = [&](ConstMatrix m) {
+      for (int64_t i = 0; i < m.size(); ++i) rounded.emplace_back(m.data[i]);
+    };
+    round(layer.gate), round(layer.up), round(layer.down);
+    const int64_t rows = c.experts * c.ffn;
+    ExpertWeights weights = layer.weights();
+    weights.rounded = {{rounded.data(), rows, c.hidden},
+                       {rounded.data() + rows * c.hidden, rows, c.hidden},
+                       {rounded.data() + 2 * rows * c.hidden, c.experts * c.hidden, c.ffn}};
+    const Outcome expected = run(c, Precision::bf16, false);
+    Outcome out(c, a.slots());
+    Arena tape;
+    ExpertsSaved saved;
+    const TestMatrix x = random_matrix(c.tokens, c.hidden, 14);
+    const TestMatrix dy = random_matrix(c.tokens, c.hidden, 15);
+    experts_forward(x, weights, a, out.y, &tape, &saved, Precision::bf16);
+    experts_backward(x, weights, a, saved, dy, out.dx, out.d_gate.flat().first(a.slots()),
+                     out.gradients.gradients(), Precision::bf16);
+    EXPECT_EQ(out.y, expected.y);
+    EXPECT_EQ(out.dx, expected.dx);
+    EXPECT_EQ(out.gradients.gate, expected.gradients.gate);
+    EXPECT_EQ(out.gradients.down, expected.gradients.down);
+  }
+}
+
 TEST(FeedForward, IsOneExpertThatTakesEveryToken) {
   const Case c = {50, 1, 1, 40, 36, Skew::even};
   Assignment a = make_assignment(c);

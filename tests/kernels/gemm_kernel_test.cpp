@@ -109,6 +109,39 @@ TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
   }
 }
 
+TEST_P(GemmKernelTest, PacksBf16AsItPacksWhatRoundsToIt) {
+  const GemmKernel& g = *GetParam().kernel;
+  if (!GetParam().rounds) GTEST_SKIP() << "not of bf16";
+  for (const int64_t k : {1, 2, 21, 32, 67, 128}) {
+    for (const int64_t count : {g.cols - 5, g.cols, 3 * g.cols, 3 * g.cols - 7}) {
+      // Rows of k values, then rows of `count` values.
+      for (const bool along_k : {true, false}) {
+        if (along_k && count > g.cols) continue;
+        const int64_t rows = along_k ? count : k, cols = along_k ? k : count, stride = cols + 3;
+        const TestMatrix source = random_matrix(rows, cols, 1 + k, 1, stride);
+        std::vector<bf16> rounded(rows * stride);
+        for (int64_t i = 0; i < rows; ++i) {
+          for (int64_t j = 0; j < cols; ++j) rounded[i * stride + j] = bf16(source(i, j));
+        }
+        rounded.resize((rows - 1) * stride + cols);  // nothing behind the last value is read
+        rounded.shrink_to_fit();
+        const int64_t panels = (count + g.cols - 1) / g.cols;
+        auto expected = room(panels * g.panel_stride(k, g.cols), 1), packed = expected;
+        if (along_k) {
+          g.b.rows(source.view().data, stride, nullptr, count, g.cols, k, expected.data());
+          g.b_of_bf16.rows(rounded.data(), stride, nullptr, count, g.cols, k, packed.data());
+        } else {
+          g.b.columns(source.view().data, stride, nullptr, nullptr, count, g.cols, k,
+                      expected.data());
+          g.b_of_bf16.columns(rounded.data(), stride, nullptr, nullptr, count, g.cols, k,
+                              packed.data());
+        }
+        EXPECT_TRUE(same_words(packed, expected)) << "k " << k << ", " << count << " entries";
+      }
+    }
+  }
+}
+
 TEST_P(GemmKernelTest, WritesPastTheCachesWhatItWritesIntoThem) {
   const GemmKernel& g = *GetParam().kernel;
   const int64_t rows = g.max_rows;

@@ -77,7 +77,7 @@ TEST_P(AdamWSizes, AgreesWithTwin) {
     fast.gradient = plain.gradient = random_matrix(1, n, 200 + t);
     fast.update(settings(t));
     reference::adamw_update(settings(t), plain.parameter.flat(), plain.gradient.flat(),
-                            plain.first.flat(), plain.second.flat());
+                            plain.first.flat(), plain.second.flat(), {});
   }
   EXPECT_TRUE(near(fast.parameter, plain.parameter, f32_tolerance(3)));
   EXPECT_TRUE(near(fast.first, plain.first, f32_tolerance(3)));
@@ -112,6 +112,22 @@ TEST(AdamW, LeavesWhatLiesBehind) {
          {&Buffers::parameter, &Buffers::gradient, &Buffers::first, &Buffers::second}) {
       EXPECT_EQ((b.*member)(0, n), (before.*member)(0, n));
     }
+  }
+}
+
+TEST(AdamW, RoundsWhatItUpdated) {
+  for (const int64_t n : {1, 15, 33, 20000}) {
+    Buffers b(n);
+    b.gradient = random_matrix(1, n, 5);
+    Buffer memory(sizeof(bf16) * (n + 1));
+    const std::span<bf16> rounded(memory.as<bf16>(), n + 1);
+    rounded[n] = bf16(777.0f);
+    adamw_update(settings(1), b.parameter.flat(), b.gradient.flat(), b.first.flat(),
+                 b.second.flat(), rounded.first(n));
+    for (int64_t i = 0; i < n; ++i) {
+      ASSERT_EQ(rounded[i].bits, bf16(b.parameter(0, i)).bits) << i << " of " << n;
+    }
+    EXPECT_EQ(rounded[n].bits, bf16(777.0f).bits);
   }
 }
 

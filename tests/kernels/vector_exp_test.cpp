@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "unmask/base/bf16.h"
+
 namespace unmask {
 namespace eight_lanes {
 // clang-format off

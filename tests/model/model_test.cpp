@@ -53,6 +53,26 @@ TEST_P(EveryModel, GradientsAreTheSameBitsWithOneThreadAndWithTwo) {
   }
 }
 
+TEST_P(EveryModel, ExpertsRoundedAlreadyGiveTheSameBits) {
+  const auto gradients_of = [&](bool keep_rounded) {
+    Model model = random_model(config());
+    model.options().precision = Precision::bf16;
+    if (keep_rounded) {
+      model.keep_rounded_experts();
+      // As after training, or loading.
+      for (float& value : model.parameters().flat()) value *= 1.1f;
+      model.round_experts();
+    } else {
+      for (float& value : model.parameters().flat()) value *= 1.1f;
+    }
+    Tape tape;
+    Gradients gradients(model.layout());
+    step_of(model, batch_, tape, gradients);
+    return std::vector<float>(gradients.flat().begin(), gradients.flat().end());
+  };
+  EXPECT_EQ(gradients_of(true), gradients_of(false));
+}
+
 TEST_P(EveryModel, GradientsAccumulate) {
   Model model = random_model(config());
   Tape tape;

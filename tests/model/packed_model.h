@@ -17,7 +17,7 @@ class PackedModel : public WeightStore {
   PackedModel(const Model& model, WeightFormat format)
       : config_(model.config()), parameters_(model.parameters()), format_(format) {
     const ParameterLayout& layout = parameters_.layout();
-    weights_ = weights_of(parameters_);
+    weights_ = weights_of(parameters_, RoundedExperts());
     for (int32_t i = 0; i < config_.layers; ++i) pack_layer(layout.layers[i], weights_.layers[i]);
     weights_.head = pack(layout.head);
     const ConstMatrix table = parameters_[layout.embedding];

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "unmask/kernels/isa/elementwise_kernel.h"
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/reference/elementwise.h"
 #include "unmask/kernels/row_sums.h"
@@ -70,6 +71,15 @@ void copy(ConstMatrix x, Matrix y) {
 void fill(float value, Matrix y) {
   if (use_reference_kernels()) return reference::fill(value, y);
   for_rows(y.rows, y.cols, [&](int64_t i) { std::fill_n(y.row(i), y.cols, value); });
+}
+
+void copy_as_bf16(std::span<const float> x, std::span<bf16> rounded) {
+  UNMASK_CHECK(x.size() == rounded.size());
+  if (use_reference_kernels()) return reference::copy_as_bf16(x, rounded);
+  constexpr int64_t kPiece = 1 << 16;
+  parallel_pieces(std::ssize(x), kPiece, [&](int64_t begin, int64_t end) {
+    elementwise_kernel().copy_as_bf16(end - begin, x.data() + begin, rounded.data() + begin);
+  });
 }
 
 void add_bias(ConstMatrix bias, Matrix y) {

@@ -19,6 +19,9 @@ void add(ConstMatrix x, Matrix y);
 void copy(ConstMatrix x, Matrix y);
 void fill(float value, Matrix y);
 
+// rounded[i] = x[i] to the nearest bf16; `rounded` begins with a cache line.
+void copy_as_bf16(std::span<const float> x, std::span<bf16> rounded);
+
 // bias [1, cols]: y += bias in every row; dbias += column sums of dy.
 void add_bias(ConstMatrix bias, Matrix y);
 void bias_backward(ConstMatrix dy, Matrix dbias);

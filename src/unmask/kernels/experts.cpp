@@ -33,8 +33,19 @@ struct Sizes {
   int64_t hidden, ffn;
 };
 
+// body(matrices) with those that the precision reads.
+template <class Body>
+void with_matrices(const ExpertWeights& weights, Precision precision, Body body) {
+  if (precision == Precision::bf16 && !weights.rounded.gate.empty()) {
+    body(weights.rounded);
+  } else {
+    body(static_cast<const ExpertMatrices<float>&>(weights));
+  }
+}
+
 // gate, up: [ffn, hidden]; down: [hidden, ffn].
-ExpertWeights weights_of(const ExpertWeights& all, Sizes s, int32_t expert) {
+template <class T>
+ExpertMatrices<T> matrices_of(const ExpertMatrices<T>& all, Sizes s, int32_t expert) {
   return {all.gate.row_range(expert * s.ffn, s.ffn), all.up.row_range(expert * s.ffn, s.ffn),
           all.down.row_range(expert * s.hidden, s.hidden)};
 }
@@ -92,7 +103,8 @@ int32_t* start_cursors(const Assignment& a) {
 }
 
 // Rows [begin, begin + count), as far as there are any.
-ConstMatrix some_rows(ConstMatrix m, int64_t begin, int64_t count) {
+template <class T>
+View<const T> some_rows(View<const T> m, int64_t begin, int64_t count) {
   begin = std::min(begin, m.rows);
   return m.row_range(begin, std::min(count, m.rows - begin));
 }
@@ -110,14 +122,16 @@ void pack_all(const GemmKernel& kernel, const RowTiles& tiles, ConstMatrix m, co
 
 // c [rows, n] = A·Wᵀ: A is packed; W [n, k] is packed panel by panel, the rows of the next one, or
 // at the end the first of `after`, brought near meanwhile.
+template <class T>
 void product_with_transposed(const GemmKernel& kernel, const RowTiles& tiles, const float* packed,
-                             ConstMatrix w, ConstMatrix after, Matrix c) {
+                             View<const T> w, View<const T> after, Matrix c) {
   const int64_t words = kernel.words(w.cols), stride = tile_stride(kernel, w.cols);
   ArenaScope scope(thread_scratch());
   float* panel = thread_scratch().take<float>(kernel.panel_stride(w.cols, kernel.cols));
   for (int64_t col = 0; col < w.rows; col += kernel.cols) {
     const int64_t width = std::min<int64_t>(kernel.cols, w.rows - col), end = col + width;
-    Operand{.data = w.data, .stride = w.stride}.pack_panels(kernel, col, width, 0, w.cols, panel);
+    OperandOf<T>{.data = w.data, .stride = w.stride}.pack_panels(kernel, col, width, 0, w.cols,
+                                                                 panel);
     Coming next(end < w.rows ? some_rows(w, end, kernel.cols) : some_rows(after, 0, kernel.cols),
                 tiles.count);
     for (int64_t i = 0; i < tiles.count; ++i) {
@@ -130,13 +144,14 @@ void product_with_transposed(const GemmKernel& kernel, const RowTiles& tiles, co
 
 // x of the task's tokens through one expert. gate, up: [rows, ffn]; y: [rows, hidden] = the
 // expert's output times the combine weight.
+template <class T>
 void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
-                         const ExpertWeights& weights, const Assignment& a, const RowTask& task,
+                         const ExpertMatrices<T>& all, const Assignment& a, const RowTask& task,
                          Matrix gate, Matrix up, Matrix y) {
   const RowTiles tiles(kernel, task.rows);
   float* packed = take_tiles(kernel, s, tiles);
   Matrix h = thread_scratch().matrix(task.rows, s.ffn);
-  const ExpertWeights w = weights_of(weights, s, task.expert);
+  const ExpertMatrices<T> w = matrices_of(all, s, task.expert);
 
   pack_all(kernel, tiles, x, &a.token[task.slot], packed);
   product_with_transposed(kernel, tiles, packed, w.gate, w.up, gate);
@@ -145,20 +160,21 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
     swiglu_kernel().forward(s.ffn, gate.row(r), up.row(r), a.gate[task.slot + r], h.row(r));
   }
   pack_all(kernel, tiles, h, nullptr, packed);
-  product_with_transposed(kernel, tiles, packed, w.down, {}, y);
+  product_with_transposed(kernel, tiles, packed, w.down, View<const T>(), y);
 }
 
 // c [rows, n] = A·W, or += : A is packed; W [k, n] is read as it lies, a piece of consecutive rows
 // at a time, the next piece, or at the end the first of `after`, brought near meanwhile.
+template <class T>
 void product_with(const GemmKernel& kernel, const RowTiles& tiles, const float* packed,
-                  ConstMatrix w, ConstMatrix after, Matrix c, bool accumulate) {
+                  View<const T> w, View<const T> after, Matrix c, bool accumulate) {
   const int64_t piece = std::min<int64_t>(kernel.words_at_once * kernel.depth, w.rows);
   const int64_t panels = panel_count(kernel, w.cols), stride = tile_stride(kernel, w.rows);
   ArenaScope scope(thread_scratch());
   float* packed_w = thread_scratch().take<float>(panels * kernel.panel_stride(piece, kernel.cols));
   for (int64_t begin = 0; begin < w.rows; begin += piece) {
     const int64_t k = std::min(piece, w.rows - begin), end = begin + k;
-    Operand{.data = w.data, .stride = w.stride, .k_contiguous = false}.pack_panels(
+    OperandOf<T>{.data = w.data, .stride = w.stride, .k_contiguous = false}.pack_panels(
         kernel, 0, w.cols, begin, k, packed_w);
     Coming next(end < w.rows ? some_rows(w, end, piece) : some_rows(after, 0, piece),
                 panels * tiles.count);
@@ -178,13 +194,14 @@ void product_with(const GemmKernel& kernel, const RowTiles& tiles, const float* 
 
 // From dy of the task's tokens: gradients before and after the SwiGLU, and dx of each slot.
 // d_gate, d_up, h (times the combine weight): [rows, ffn]; dx: [rows, hidden]; d_weight: [rows].
+template <class T>
 void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
-                          const ExpertWeights& weights, const Assignment& a, const RowTask& task,
+                          const ExpertMatrices<T>& all, const Assignment& a, const RowTask& task,
                           ConstMatrix gate, ConstMatrix up, Matrix d_gate, Matrix d_up, Matrix h,
                           Matrix dx, std::span<float> d_weight) {
   const RowTiles tiles(kernel, task.rows);
   float* packed = take_tiles(kernel, s, tiles);
-  const ExpertWeights w = weights_of(weights, s, task.expert);
+  const ExpertMatrices<T> w = matrices_of(all, s, task.expert);
 
   Matrix dh = h;  // until the SwiGLU has used it
   pack_all(kernel, tiles, dy, &a.token[task.slot], packed);
@@ -197,7 +214,7 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
   pack_all(kernel, tiles, d_gate, nullptr, packed);
   product_with(kernel, tiles, packed, w.gate, w.up, dx, false);
   pack_all(kernel, tiles, d_up, nullptr, packed);
-  product_with(kernel, tiles, packed, w.up, {}, dx, true);
+  product_with(kernel, tiles, packed, w.up, View<const T>(), dx, true);
 }
 
 // dw = or += Aᵀ·B over the tokens of one expert, where column i of A is row i of dw. Several A with
@@ -277,8 +294,10 @@ void experts_forward(ConstMatrix x, const ExpertWeights& weights, const Assignme
                                 : thread_scratch().matrix(task.rows, s.ffn);
       };
       const Matrix gate = keep(&ExpertsSaved::gate), up = keep(&ExpertsSaved::up);
-      expert_rows_forward(kernel, s, x, weights, a, task, gate, up,
-                          slots.row_range(task.slot - slot_begin, task.rows));
+      with_matrices(weights, precision, [&](const auto& all) {
+        expert_rows_forward(kernel, s, x, all, a, task, gate, up,
+                            slots.row_range(task.slot - slot_begin, task.rows));
+      });
     });
     combine(a, slots, slot_begin, cursor, y);
   });
@@ -309,10 +328,12 @@ void experts_backward(ConstMatrix x, const ExpertWeights& weights, const Assignm
       const RowTask& task = tasks[i];
       ArenaScope task_scope(thread_scratch());
       const auto rows_of = [&](Matrix m) { return m.row_range(task.slot - slot_begin, task.rows); };
-      expert_rows_backward(
-          kernel, s, dy, weights, a, task, saved.gate.row_range(task.slot, task.rows),
-          saved.up.row_range(task.slot, task.rows), rows_of(d_gate_slots), rows_of(d_up_slots),
-          rows_of(h_slots), rows_of(dx_slots), d_gate.subspan(task.slot, task.rows));
+      with_matrices(weights, precision, [&](const auto& all) {
+        expert_rows_backward(
+            kernel, s, dy, all, a, task, saved.gate.row_range(task.slot, task.rows),
+            saved.up.row_range(task.slot, task.rows), rows_of(d_gate_slots), rows_of(d_up_slots),
+            rows_of(h_slots), rows_of(dx_slots), d_gate.subspan(task.slot, task.rows));
+      });
     });
 
     // Two products for each expert, cut further when the wave has few experts.

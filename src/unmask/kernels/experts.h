@@ -3,6 +3,7 @@
 #include <span>
 
 #include "unmask/base/arena.h"
+#include "unmask/base/bf16.h"
 #include "unmask/base/view.h"
 #include "unmask/kernels/assignment.h"
 #include "unmask/kernels/precision.h"
@@ -13,10 +14,16 @@ namespace unmask {
 //   y[t] += sum over slots s of token t of gate[s] * down_e · (silu(gate_e · x[t]) * (up_e · x[t]))
 // A dense or shared feed-forward is the same with one expert that takes every token
 // (feed_forward.h).
-struct ExpertWeights {
-  ConstMatrix gate;  // [experts * ffn, hidden]
-  ConstMatrix up;    // [experts * ffn, hidden]
-  ConstMatrix down;  // [experts * hidden, ffn]
+template <class T>
+struct ExpertMatrices {
+  View<const T> gate;  // [experts * ffn, hidden]
+  View<const T> up;    // [experts * ffn, hidden]
+  View<const T> down;  // [experts * hidden, ffn]
+};
+struct ExpertWeights : ExpertMatrices<float> {
+  // The same rounded to bf16, or empty: what Precision::bf16 then reads instead, half as much, with
+  // the same results to the bit.
+  ExpertMatrices<bf16> rounded = {};
 };
 struct ExpertGradients {
   Matrix gate, up, down;  // shapes as above

@@ -13,15 +13,20 @@ namespace unmask {
 namespace {
 
 constexpr int64_t kPiece = 1 << 16;
+// Small enough that parameters are still in the second-level cache when they are rounded.
+constexpr int64_t kUpdatePiece = 1 << 13;
 
 }  // namespace
 
 void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<const float> gradient,
-                  std::span<float> first_moment, std::span<float> second_moment) {
+                  std::span<float> first_moment, std::span<float> second_moment,
+                  std::span<bf16> rounded) {
   UNMASK_CHECK(gradient.size() == parameter.size() && first_moment.size() == parameter.size() &&
                second_moment.size() == parameter.size() && adamw.step >= 1);
+  UNMASK_CHECK(rounded.empty() || rounded.size() == parameter.size());
   if (use_reference_kernels()) {
-    return reference::adamw_update(adamw, parameter, gradient, first_moment, second_moment);
+    return reference::adamw_update(adamw, parameter, gradient, first_moment, second_moment,
+                                   rounded);
   }
 
   const double steps = static_cast<double>(adamw.step);
@@ -37,9 +42,12 @@ void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<cons
       .epsilon = adamw.epsilon,
   };
   const ElementwiseKernel& kernel = elementwise_kernel();
-  parallel_pieces(std::ssize(parameter), kPiece, [&](int64_t begin, int64_t end) {
+  parallel_pieces(std::ssize(parameter), kUpdatePiece, [&](int64_t begin, int64_t end) {
     kernel.adamw(step, end - begin, parameter.data() + begin, gradient.data() + begin,
                  first_moment.data() + begin, second_moment.data() + begin);
+    if (!rounded.empty()) {
+      kernel.copy_as_bf16(end - begin, parameter.data() + begin, rounded.data() + begin);
+    }
   });
 }
 

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <span>
 
+#include "unmask/base/bf16.h"
+
 namespace unmask {
 
 struct AdamW {
@@ -15,9 +17,11 @@ struct AdamW {
   int64_t step = 1;             // of this update, from 1 (bias correction)
 };
 
-// One update of a piece of the flat buffer.
+// One update of a piece of the flat buffer. `rounded`, if given, becomes the parameters as bf16; it
+// begins with a cache line.
 void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<const float> gradient,
-                  std::span<float> first_moment, std::span<float> second_moment);
+                  std::span<float> first_moment, std::span<float> second_moment,
+                  std::span<bf16> rounded = {});
 
 // Sum of squares in f64, in pieces of fixed size added in order: the same for any thread count.
 double squared_norm(std::span<const float> values);

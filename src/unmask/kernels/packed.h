@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "unmask/base/arena.h"
 #include "unmask/kernels/isa/gemm_kernel.h"
@@ -11,8 +12,9 @@
 namespace unmask {
 
 // One factor of a product as it lies in memory.
-struct Operand {
-  const float* data = nullptr;
+template <class T>
+struct OperandOf {
+  const T* data = nullptr;
   int64_t stride = 0;
   const int32_t* index = nullptr;  // gathers source rows
   bool k_contiguous = true;        // source rows hold k values; else source rows are k
@@ -20,17 +22,17 @@ struct Operand {
 
   // Words of entries [first, first + count) for k in [k_begin, k_begin + k): one tile or panel of
   // `width`, or several, panel_stride apart.
-  void pack(const GemmKernel& kernel, const Packing& packing, int64_t first, int64_t count,
+  void pack(const GemmKernel& kernel, const PackingOf<T>& packing, int64_t first, int64_t count,
             int64_t width, int64_t k_begin, int64_t k, float* packed) const {
     if (k_contiguous) {
       for (int64_t end = first + count; first < end; first += width) {
-        const float* source = data + k_begin + (index ? 0 : first * stride);
+        const T* source = data + k_begin + (index ? 0 : first * stride);
         packing.rows(source, stride, index ? index + first : nullptr, std::min(width, end - first),
                      width, k, packed);
         packed += kernel.panel_stride(k, width);
       }
     } else {
-      const float* source = data + first + (index ? 0 : k_begin * stride);
+      const T* source = data + first + (index ? 0 : k_begin * stride);
       packing.columns(source, stride, index ? index + k_begin : nullptr,
                       scale ? scale + k_begin : nullptr, count, width, k, packed);
     }
@@ -38,9 +40,14 @@ struct Operand {
 
   void pack_panels(const GemmKernel& kernel, int64_t first, int64_t count, int64_t k_begin,
                    int64_t k, float* packed) const {
-    pack(kernel, kernel.b, first, count, kernel.cols, k_begin, k, packed);
+    if constexpr (std::is_same_v<T, bf16>) {
+      pack(kernel, kernel.b_of_bf16, first, count, kernel.cols, k_begin, k, packed);
+    } else {
+      pack(kernel, kernel.b, first, count, kernel.cols, k_begin, k, packed);
+    }
   }
 };
+using Operand = OperandOf<float>;
 
 // `rows` cut into tiles of nearly equal height, none above the kernel's: 64 rows in tiles of at
 // most 14 are 13 13 13 13 12 rather than 14 14 14 14 8.

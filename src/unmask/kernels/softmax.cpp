@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <immintrin.h>
 
+#include "unmask/base/bf16.h"
 #include "unmask/base/check.h"
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/reference/softmax.h"

@@ -29,7 +29,7 @@ void check_attention(const Batch& batch, bool training) {
 Result<Model> Model::create(const ModelConfig& config, ModelOptions options) {
   UNMASK_TRY(Model model, without_weights(config, options));
   model.parameters_ = Parameters(*model.layout_);
-  model.weights_ = weights_of(model.parameters_);
+  model.weights_ = weights_of(model.parameters_, model.rounded_);
   return model;
 }
 
@@ -59,6 +59,11 @@ Result<Model> Model::without_weights(const ModelConfig& config, ModelOptions opt
   }
   model.rope_ = RopeTable(config.max_positions, config.rope_dims(), config.rope_theta);
   return model;
+}
+
+void Model::keep_rounded_experts() {
+  rounded_ = RoundedExperts(parameters_);
+  weights_ = weights_of(parameters_, rounded_);
 }
 
 int64_t Model::max_slots(std::span<const int32_t> sequence_begin) const {
@@ -156,9 +161,9 @@ void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float bala
       const Matrix y = i + 1 < config_.layers ? tape.layers[i + 1].input : tape.output;
       layer_forward(shared, i, layer, layer.input, y, work, &tape.scratch, false);
     }
-    moe_layer_backward(shared, moe_parameters(parameters_, i), routers_[i].get(), layer.middle,
+    moe_layer_backward(shared, weights_.layers[i].moe, routers_[i].get(), layer.middle,
                        layer.routing, layer.moe, balance_scale, d_x, work,
-                       {moe_parameters(gradients, i), add});
+                       moe_gradients(gradients, i, add));
     attention_layer_backward(shared, attention_parameters(parameters_, i), layer.input,
                              layer.attention, d_x, work, attention_parameters(gradients, i));
   }

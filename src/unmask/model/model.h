@@ -15,6 +15,7 @@
 #include "unmask/model/head.h"
 #include "unmask/model/layer_context.h"
 #include "unmask/model/parameters.h"
+#include "unmask/model/rounded_experts.h"
 #include "unmask/model/tape.h"
 #include "unmask/model/tape_plan.h"
 #include "unmask/model/weights.h"
@@ -41,8 +42,14 @@ class Model {
     UNMASK_CHECK(routers_[layer] != nullptr);
     routers_[layer] = make(std::move(routers_[layer]));
   }
+  // Whoever changes them calls round_experts.
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
+  // From here on experts in bf16 are computed from a copy that is bf16 already; results are the
+  // same.
+  void keep_rounded_experts();
+  void round_experts() { rounded_.round(parameters_); }
+  const RoundedExperts& rounded_experts() const { return rounded_; }
   ModelOptions& options() { return options_; }
   const ModelWeights& weights() const { return weights_; }
   // Whether the weights lay still during the passes so far (WeightStore).
@@ -97,6 +104,7 @@ class Model {
   ModelOptions options_;
   std::unique_ptr<ParameterLayout> layout_;
   Parameters parameters_;
+  RoundedExperts rounded_;
   ModelWeights weights_;  // of the parameters, or of the store
   std::shared_ptr<const WeightStore> store_;
   std::vector<std::unique_ptr<Router>> routers_;  // [layers], null for dense layers

@@ -7,14 +7,6 @@
 namespace unmask {
 namespace {
 
-ExpertWeights expert_weights(const MoeParameters& p) {
-  return {p.expert_gate, p.expert_up, p.expert_down};
-}
-
-FeedForwardWeights shared_weights(const MoeParameters& p) {
-  return {p.shared_gate, p.shared_up, p.shared_down};
-}
-
 RouteContext route_context(const LayerContext& context, ConstMatrix expert_bias) {
   RouteContext route = context.batch.route;
   if (!expert_bias.empty()) {
@@ -51,18 +43,14 @@ void add_experts(const LayerContext& context, const MoeWeights& w, ConstMatrix n
 
 }  // namespace
 
-MoeParameters moe_parameters(const Parameters& parameters, int32_t layer) {
-  const ParameterLayout::Layer& index = parameters.layout().layers[layer];
-  const auto view = [&](int i) { return i < 0 ? Matrix() : parameters[i]; };
+MoeGradients moe_gradients(const Parameters& gradients, int32_t layer, bool add_experts) {
+  const ParameterLayout::Layer& index = gradients.layout().layers[layer];
+  const auto view = [&](int i) { return i < 0 ? Matrix() : gradients[i]; };
   return {.norm = view(index.ffn_norm),
           .router = view(index.router),
-          .expert_bias = view(index.expert_bias),
-          .expert_gate = view(index.expert_gate),
-          .expert_up = view(index.expert_up),
-          .expert_down = view(index.expert_down),
-          .shared_gate = view(index.shared_gate),
-          .shared_up = view(index.shared_up),
-          .shared_down = view(index.shared_down)};
+          .experts = {view(index.expert_gate), view(index.expert_up), view(index.expert_down),
+                      add_experts},
+          .shared = {view(index.shared_gate), view(index.shared_up), view(index.shared_down)}};
 }
 
 void moe_layer_norm(const LayerContext& context, const MoeWeights& w, ConstMatrix x, Matrix normed,
@@ -90,40 +78,39 @@ void moe_layer_compute(const LayerContext& context, const MoeWeights& w, ConstMa
   add_experts(context, w, normed, assignment, y, keep, saved);
 }
 
-void moe_layer_backward(const LayerContext& context, const MoeParameters& p, Router* router,
+void moe_layer_backward(const LayerContext& context, const MoeWeights& w, Router* router,
                         ConstMatrix x, const Routing& routing, const MoeSaved& saved,
                         float balance_scale, Matrix d_x, Matrix work, const MoeGradients& d) {
   const ArenaScope scope(context.scratch);
   const Matrix normed = context.scratch.matrix(x.rows, x.cols);
-  rms_norm_forward(x, p.norm, context.config.norm_epsilon, normed, {});
+  rms_norm_forward(x, w.norm, context.config.norm_epsilon, normed, {});
 
   // d_normed gathers what comes back through the shared expert, the routed ones and the router.
   const Matrix d_normed = work;
   fill(0.0f, d_normed);
-  if (p.shared()) {
+  if (const auto* shared = std::get_if<FeedForwardWeights>(&w.shared)) {
     const ProfileScope time(context.profile.shared);
-    feed_forward_backward(normed, shared_weights(p), saved.shared, d_x, d_normed,
-                          {d.shared_gate, d.shared_up, d.shared_down}, context.precision);
+    feed_forward_backward(normed, *shared, saved.shared, d_x, d_normed, d.shared,
+                          context.precision);
   }
-  if (p.routed()) {
+  if (const auto* experts = std::get_if<ExpertWeights>(&w.experts)) {
     const Assignment& assignment = routing.assignment;
     const std::span<float> d_gate(context.scratch.take<float>(assignment.slots()),
                                   static_cast<size_t>(assignment.slots()));
     {
       const ProfileScope time(context.profile.experts);
-      experts_backward(normed, expert_weights(p), assignment, saved.experts, d_x, d_normed, d_gate,
-                       {d.expert_gate, d.expert_up, d.expert_down, d.add_experts},
-                       context.precision);
+      experts_backward(normed, *experts, assignment, saved.experts, d_x, d_normed, d_gate,
+                       d.experts, context.precision);
     }
     const ProfileScope time(context.profile.router);
     const Matrix d_logits = context.scratch.matrix(routing.logits.rows, routing.logits.cols);
     fill(0.0f, d_logits);
     router->weigh_backward(routing.logits, routing.decision, assignment, d_gate, d_logits);
-    router->balance(routing.logits, route_context(context, p.expert_bias), routing.decision,
+    router->balance(routing.logits, route_context(context, w.expert_bias), routing.decision,
                     assignment, balance_scale, d_logits);
-    linear_backward(normed, p.router, d_logits, d_normed, d.router, {}, true, Precision::f32);
+    linear_backward(normed, w.router, d_logits, d_normed, d.router, {}, true, Precision::f32);
   }
-  rms_norm_backward(x, p.norm, saved.inv_rms, d_normed, d_x, d.norm);
+  rms_norm_backward(x, w.norm, saved.inv_rms, d_normed, d_x, d.norm);
 }
 
 }  // namespace unmask

@@ -12,23 +12,15 @@
 
 namespace unmask {
 
-// One layer's views into the parameters, or into the gradients; empty = absent. A dense layer has
-// only the norm and `shared`.
-struct MoeParameters {
-  Matrix norm;                                 // [1, hidden]
-  Matrix router;                               // [experts, hidden]
-  Matrix expert_bias;                          // [1, experts]
-  Matrix expert_gate, expert_up, expert_down;  // as in ExpertWeights
-  Matrix shared_gate, shared_up, shared_down;  // as in FeedForwardWeights
-
-  bool routed() const { return !router.empty(); }
-  bool shared() const { return !shared_gate.empty(); }
+// One layer's views into the gradients; empty = absent. A dense layer has only the norm and
+// `shared`.
+struct MoeGradients {
+  Matrix norm;    // [1, hidden]
+  Matrix router;  // [experts, hidden]
+  ExpertGradients experts;
+  FeedForwardGradients shared;
 };
-MoeParameters moe_parameters(const Parameters& parameters, int32_t layer);
-
-struct MoeGradients : MoeParameters {
-  bool add_experts;  // +=; else =
-};
+MoeGradients moe_gradients(const Parameters& gradients, int32_t layer, bool add_experts);
 
 // Who computes what: kept in every mode, for statistics and for the backward pass.
 struct Routing {
@@ -61,9 +53,9 @@ void moe_layer_compute(const LayerContext& context, const MoeWeights& weights, C
 // Through all three: d_x [N, hidden] is the gradient of x + y on entry, and that of x on return.
 // `work` [N, hidden] is overwritten. Gradients +=, of experts as they say, auxiliary losses
 // included, scaled by `balance_scale`. `router` is null for a dense layer.
-void moe_layer_backward(const LayerContext& context, const MoeParameters& parameters,
-                        Router* router, ConstMatrix x, const Routing& routing,
-                        const MoeSaved& saved, float balance_scale, Matrix d_x, Matrix work,
+void moe_layer_backward(const LayerContext& context, const MoeWeights& weights, Router* router,
+                        ConstMatrix x, const Routing& routing, const MoeSaved& saved,
+                        float balance_scale, Matrix d_x, Matrix work,
                         const MoeGradients& gradients);
 
 }  // namespace unmask

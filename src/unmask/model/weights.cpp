@@ -7,7 +7,8 @@
 namespace unmask {
 namespace {
 
-ModelWeights::Layer layer_weights(const Parameters& parameters, int32_t layer) {
+ModelWeights::Layer layer_weights(const Parameters& parameters, const RoundedExperts& rounded,
+                                  int32_t layer) {
   const ParameterLayout::Layer& index = parameters.layout().layers[layer];
   const auto view = [&](int i) { return i < 0 ? ConstMatrix() : ConstMatrix(parameters[i]); };
   ModelWeights::Layer weights;
@@ -22,8 +23,9 @@ ModelWeights::Layer layer_weights(const Parameters& parameters, int32_t layer) {
   weights.moe.router = view(index.router);
   weights.moe.expert_bias = view(index.expert_bias);
   if (index.expert_gate >= 0) {
-    weights.moe.experts =
-        ExpertWeights{view(index.expert_gate), view(index.expert_up), view(index.expert_down)};
+    weights.moe.experts = ExpertWeights{
+        {view(index.expert_gate), view(index.expert_up), view(index.expert_down)},
+        {rounded[index.expert_gate], rounded[index.expert_up], rounded[index.expert_down]}};
   }
   if (index.shared_gate >= 0) {
     weights.moe.shared =
@@ -34,12 +36,12 @@ ModelWeights::Layer layer_weights(const Parameters& parameters, int32_t layer) {
 
 }  // namespace
 
-ModelWeights weights_of(const Parameters& parameters) {
+ModelWeights weights_of(const Parameters& parameters, const RoundedExperts& rounded) {
   const ParameterLayout& layout = parameters.layout();
   ModelWeights weights;
   weights.embedding = ConstMatrix(parameters[layout.embedding]);
   for (int32_t i = 0; i < std::ssize(layout.layers); ++i) {
-    weights.layers.push_back(layer_weights(parameters, i));
+    weights.layers.push_back(layer_weights(parameters, rounded, i));
   }
   weights.final_norm = parameters[layout.final_norm];
   weights.head = ConstMatrix(parameters[layout.head]);

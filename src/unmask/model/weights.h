@@ -14,6 +14,7 @@
 #include "unmask/kernels/quantized_matrix.h"
 #include "unmask/model/expert_cache.h"
 #include "unmask/model/parameters.h"
+#include "unmask/model/rounded_experts.h"
 
 // What a forward pass reads, borrowed from parameters or from a packed model. Shapes are those of
 // ParameterLayout; an absent one is an empty matrix.
@@ -69,7 +70,7 @@ class WeightStore {
   virtual Status intact() const = 0;
 };
 
-ModelWeights weights_of(const Parameters& parameters);
+ModelWeights weights_of(const Parameters& parameters, const RoundedExperts& rounded);
 
 int64_t rows_of(const Weight& weight);
 // Where the routed experts are kept, null when all of them are in memory.

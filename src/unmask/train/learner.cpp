@@ -24,6 +24,7 @@ Learner::Learner(const TrainConfig& config, Model model, const Objective& object
       gradients_(model_.layout()),
       first_moment_(model_.layout()),
       second_moment_(model_.layout()) {
+  if (config.options.precision == Precision::bf16) model_.keep_rounded_experts();
   prepared_.reserve(objective_.layout(), config_.batch,
                     int64_t{config_.batch} * config_.data.sequence_length);
   if (config_.model.routing.balance.bias_rate > 0) {
@@ -110,8 +111,9 @@ void Learner::update(int64_t step, float learning_rate, float gradient_scale) {
     const auto of = [&](const Parameters& p) {
       return p.flat().subspan(static_cast<size_t>(info.offset), static_cast<size_t>(info.size()));
     };
+    const View<bf16> rounded = model_.rounded_experts()[static_cast<int>(i)];
     adamw_update(adamw, of(model_.parameters()), of(gradients_), of(first_moment_),
-                 of(second_moment_));
+                 of(second_moment_), {rounded.data, static_cast<size_t>(rounded.size())});
   }
 }
 

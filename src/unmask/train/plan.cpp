@@ -6,6 +6,7 @@
 #include "unmask/base/parallel.h"
 #include "unmask/base/readable.h"
 #include "unmask/model/parameters.h"
+#include "unmask/model/rounded_experts.h"
 #include "unmask/train/flops.h"
 
 namespace unmask {
@@ -29,8 +30,10 @@ Result<MemoryPlan> plan_memory(const TrainConfig& config) {
   const TapePlan tape = plan_tape(model, config.options, Tape::Mode::training, tokens, slots);
 
   MemoryPlan plan;
-  plan.parameters = ParameterLayout(model).size;
+  const ParameterLayout layout(model);
+  plan.parameters = layout.size;
   plan.weights = plan.gradients = 4 * plan.parameters;
+  if (config.options.precision == Precision::bf16) plan.weights += rounded_experts_bytes(layout);
   plan.moments = 8 * plan.parameters;
   plan.tape = static_cast<int64_t>(tape.arena);
   plan.scratch = static_cast<int64_t>(tape.scratch) + kKernelBytesPerThread * thread_count();

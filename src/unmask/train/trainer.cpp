@@ -125,6 +125,7 @@ Status Trainer::begin() {
     UNMASK_TRY_STATUS(
         load_parameters(config().from, config().model, learner_.model().parameters()));
   }
+  learner_.model().round_experts();
   if (!lock_) {
     UNMASK_TRY(lock_, lock_run(directory));
     UNMASK_TRY_STATUS(check_record(directory, request_.document, request_.resume));

@@ -98,6 +98,17 @@ float confident_cross_entropy_row(int64_t n, float* logits, int64_t target, floa
   return static_cast<float>(log_sum);
 }
 
+void copy_as_bf16(int64_t n, const float* value, bf16* rounded) {
+  const int64_t whole = n - n % kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes) stream(rounded + i, load(value + i));
+  if (whole < n) {
+    alignas(kLineBytes) bf16 last[kLanes];
+    stream(last, load_partial(value + whole, n - whole));
+    for (int64_t i = whole; i < n; ++i) rounded[i].bits = last[i - whole].bits;
+  }
+  _mm_sfence();  // it is there before another thread asks for it
+}
+
 void adamw(const AdamWStep& step, int64_t n, float* parameter, const float* gradient,
            float* first_moment, float* second_moment) {
   for (int64_t i = 0; i < n; i += kLanes) {
@@ -115,4 +126,5 @@ void adamw(const AdamWStep& step, int64_t n, float* parameter, const float* grad
 
 }  // namespace
 
-const ElementwiseKernel kElementwise = {&cross_entropy_row, &confident_cross_entropy_row, &adamw};
+const ElementwiseKernel kElementwise = {&cross_entropy_row, &confident_cross_entropy_row,
+                                        &copy_as_bf16, &adamw};

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "unmask/base/bf16.h"
+
 namespace unmask {
 
 // What one update of AdamW is made of, once for the whole buffer:
@@ -27,6 +29,9 @@ struct ElementwiseKernel {
   // With `weight`, the logits become the gradient of *weight * (loss + beta * *entropy).
   float (*confident_cross_entropy_row)(int64_t n, float* logits, int64_t target, float beta,
                                        const float* weight, float* entropy);
+
+  // rounded[i] = value[i] to the nearest bf16, past the caches; `rounded` is a multiple of a line.
+  void (*copy_as_bf16)(int64_t n, const float* value, bf16* rounded);
 
   void (*adamw)(const AdamWStep& step, int64_t n, float* parameter, const float* gradient,
                 float* first_moment, float* second_moment);

@@ -26,6 +26,14 @@ struct RoundedWords : F32Words {
   static Vec across(Vec v, Vec /*next*/) { return round_bf16(v); }
 };
 
+// The first `n` of a vector's values, zeros behind them.
+inline Vec load_partial(const bf16* p, int64_t n) {
+  alignas(kLineBytes) bf16 values[kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) values[i].bits = p[i].bits;
+  return load(values);
+}
+
+// T is what packing reads: float, or bf16, whose values are what rounding would make of them.
 template <class Format>
 struct Gemm {
   static constexpr int kDepth = Format::kDepth;
@@ -43,26 +51,33 @@ struct Gemm {
            c_stride % kLineFloats == 0;
   }
 
+  static Vec along(const float*, Vec v) { return Format::along(v, zero()); }
+  static Vec along(const bf16*, Vec v) { return v; }
+  static Vec pairs_along(const float* p) { return Format::along(load(p), load(p + kLanes)); }
+  static Vec pairs_along(const bf16* p) { return load(reinterpret_cast<const float*>(p)); }
+
   // kLanes words along k, of which the first `values` source values exist.
-  static Vec words_along(const float* p, int64_t values) {
+  template <class T>
+  static Vec words_along(const T* p, int64_t values) {
     if constexpr (kDepth == 1) {
-      return Format::along(values >= kLanes ? load(p) : load_partial(p, values), zero());
+      return along(p, values >= kLanes ? load(p) : load_partial(p, values));
     } else {
       if (values <= 0) return zero();
-      if (values >= 2 * kLanes) return Format::along(load(p), load(p + kLanes));
+      if (values >= 2 * kLanes) return pairs_along(p);
       const Vec first = values >= kLanes ? load(p) : load_partial(p, values);
       return Format::along(first,
                            values > kLanes ? load_partial(p + kLanes, values - kLanes) : zero());
     }
   }
 
-  static void pack_rows(const float* source, int64_t stride, const int32_t* index, int64_t count,
+  template <class T>
+  static void pack_rows(const T* source, int64_t stride, const int32_t* index, int64_t count,
                         int64_t width, int64_t k, float* packed) {
     const int64_t words = kernel().words(k);
     for (int64_t first = 0; first < width; first += kLanes) {
       const int64_t wanted = width - first < kLanes ? width - first : kLanes;
       const int64_t live = count - first < wanted ? count - first : wanted;
-      const float* rows[kLanes] = {source};
+      const T* rows[kLanes] = {source};
       for (int64_t i = 0; i < kLanes; ++i) {
         rows[i] = i < live ? source + (index ? index[first + i] : first + i) * stride : rows[0];
       }
@@ -91,14 +106,16 @@ struct Gemm {
   }
 
   // Values [column, column + kLanes) of a row that ends at `count`.
-  static Vec values(const float* row, int64_t column, int64_t count) {
+  template <class T>
+  static Vec values(const T* row, int64_t column, int64_t count) {
     const int64_t live = count - column;
     return live >= kLanes ? load(row + column)
            : live > 0     ? load_partial(row + column, live)
                           : zero();
   }
 
-  static void pack_columns(const float* source, int64_t stride, const int32_t* index,
+  template <class T>
+  static void pack_columns(const T* source, int64_t stride, const int32_t* index,
                            const float* scale, int64_t count, int64_t width, int64_t k,
                            float* packed) {
     const int64_t panel_stride = kernel().panel_stride(k, width);
@@ -106,17 +123,19 @@ struct Gemm {
     for (int64_t p = 0; p < k; p += kDepth, packed += width) {
       const auto row_of = [&](int64_t i) { return source + (index ? index[i] : i) * stride; };
       const bool pair = kDepth == 2 && p + 1 < k;
-      const float* const row = row_of(p);
-      const float* const next = pair ? row_of(p + 1) : row;
+      const T* const row = row_of(p);
+      const T* const next = pair ? row_of(p + 1) : row;
       // Narrow pieces of far rows are nothing the hardware would foresee.
-      const float* const far = row_of(p + kRowsAhead < k ? p + kRowsAhead : k - 1);
-      for (int64_t i = 0; i < count; i += kLineFloats) {
+      const T* const far = row_of(p + kRowsAhead < k ? p + kRowsAhead : k - 1);
+      for (int64_t i = 0; i < count; i += kLineBytes / int64_t{sizeof(T)}) {
         _mm_prefetch(reinterpret_cast<const char*>(far + i), _MM_HINT_T0);
       }
       const Vec row_scale = broadcast(scale ? scale[p] : 1.0f);
       const Vec next_scale = broadcast(scale && pair ? scale[p + 1] : 1.0f);
       const auto words = [&](Vec a, Vec b) UNMASK_INLINE {
-        return scale ? Format::across(a * row_scale, b * next_scale) : Format::across(a, b);
+        if (scale) return Format::across(a * row_scale, b * next_scale);
+        if constexpr (kDepth == 1) return along(row, a);
+        return Format::across(a, b);
       };
       float* panel = packed;
       for (int64_t first = 0; first < count; first += width, panel += panel_stride) {
@@ -126,9 +145,9 @@ struct Gemm {
           }
         };
         if (first + reach <= count) {
-          pack([](const float* from, int64_t column) { return load(from + column); });
+          pack([](const T* from, int64_t column) { return load(from + column); });
         } else {
-          pack([&](const float* from, int64_t column) { return values(from, column, count); });
+          pack([&](const T* from, int64_t column) { return values(from, column, count); });
         }
       }
     }
@@ -198,9 +217,10 @@ struct Gemm {
   }
 
   static constexpr GemmKernel kernel() {
-    constexpr Packing packing = {&pack_rows, &pack_columns};
-    return {kTileRows,    kCols,   kDepth,  Format::kWordStep,
-            kWordsAtOnce, packing, packing, &tile<kTileRows>};
+    constexpr Packing packing = {&pack_rows<float>, &pack_columns<float>};
+    return {kTileRows,       kCols,   kDepth,  Format::kWordStep,
+            kWordsAtOnce,    packing, packing, {&pack_rows<bf16>, &pack_columns<bf16>},
+            &tile<kTileRows>};
   }
 };
 

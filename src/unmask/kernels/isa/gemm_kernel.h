@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "unmask/base/bf16.h"
 #include "unmask/kernels/precision.h"
 
 namespace unmask {
@@ -19,7 +20,8 @@ namespace unmask {
 //   words = ceil(k / depth), up to a multiple of word_step; those past k are zero
 inline constexpr int64_t kPackSlack = 256;
 
-inline constexpr int64_t kLineFloats = 16;  // of a cache line
+inline constexpr int64_t kLineBytes = 64;  // of the caches
+inline constexpr int64_t kLineFloats = kLineBytes / int64_t{sizeof(float)};
 
 // What becomes of results. As wide as an int: a byte among a tile's arguments on the stack is read
 // wider than it was written, for which processors wait (4 % of the time of experts).
@@ -32,21 +34,24 @@ enum class Write {
 inline Write set_or_add(bool add) { return add ? Write::add : Write::set; }
 
 // How one factor is packed. `width` entries (rows of a tile of A, columns of a panel of B) stand
-// side by side; entries count..width are zero.
-struct Packing {
+// side by side; entries count..width are zero. T is float or bf16.
+template <class T>
+struct PackingOf {
   // From `count` source rows, an entry each, with k contiguous values; entry i is
   // source + (index ? index[i] : i) * stride. Used for A of x·Wᵀ (rows = tokens) and for B = Wᵀ
   // (rows = outputs).
-  void (*rows)(const float* source, int64_t stride, const int32_t* index, int64_t count,
-               int64_t width, int64_t k, float* packed);
+  void (*rows)(const T* source, int64_t stride, const int32_t* index, int64_t count, int64_t width,
+               int64_t k, float* packed);
 
   // From k source rows of `count` contiguous values, an entry each; where count is above width,
   // as many tiles or panels as that takes, panel_stride apart. Row p is
   // source + (index ? index[p] : p) * stride. `scale`, if given, multiplies row p by scale[p].
   // Used for B = X of dYᵀ·X and for A = dYᵀ (rows of the source = tokens = k).
-  void (*columns)(const float* source, int64_t stride, const int32_t* index, const float* scale,
+  void (*columns)(const T* source, int64_t stride, const int32_t* index, const float* scale,
                   int64_t count, int64_t width, int64_t k, float* packed);
 };
+
+using Packing = PackingOf<float>;
 
 struct GemmKernel {
   int32_t max_rows;   // tallest tile
@@ -57,6 +62,7 @@ struct GemmKernel {
   int32_t words_at_once;
 
   Packing a, b;
+  PackingOf<bf16> b_of_bf16;  // of a kernel for Precision::bf16: what `b` makes of the same values
 
   // c[r][n] = or += sum_k a[k][r] b[k][n] for r < rows and all n < cols. c must have room for
   // `cols` columns in each row.

@@ -11,6 +11,10 @@ inline Vec load(const float* p) { return _mm512_loadu_ps(p); }
 inline Vec load_partial(const float* p, int64_t n) {
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p);
 }
+inline Vec load(const bf16* p) {
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
 inline void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 inline void stream(float* p, Vec v) { _mm512_stream_ps(p, v); }
 inline void store_partial(float* p, Vec v, int64_t n) {
@@ -28,6 +32,12 @@ inline Vec round_bf16(Vec v) {
   const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
   const __m512i kept = _mm512_mask_or_epi32(rounded, nan, word, _mm512_set1_epi32(0x00400000));
   return _mm512_castsi512_ps(_mm512_and_si512(kept, _mm512_set1_epi32(int(0xffff0000))));
+}
+
+// Past the caches; p is a multiple of 32 bytes.
+inline void stream(bf16* p, Vec v) {
+  const __m512i upper = _mm512_srli_epi32(_mm512_castps_si512(round_bf16(v)), 16);
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(upper));
 }
 
 // rows[i][j] <-> rows[j][i]

@@ -13,6 +13,10 @@ inline __m256i lane_mask(int64_t n) {
 }
 inline Vec load(const float* p) { return _mm256_loadu_ps(p); }
 inline Vec load_partial(const float* p, int64_t n) { return _mm256_maskload_ps(p, lane_mask(n)); }
+inline Vec load(const bf16* p) {
+  const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
 inline void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 inline void stream(float* p, Vec v) { _mm256_stream_ps(p, v); }
 inline void store_partial(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, lane_mask(n), v); }
@@ -29,6 +33,14 @@ inline Vec round_bf16(Vec v) {
   const Vec kept =
       _mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
   return _mm256_and_ps(kept, _mm256_castsi256_ps(_mm256_set1_epi32(int(0xffff0000))));
+}
+
+// Past the caches; p is a multiple of 16 bytes.
+inline void stream(bf16* p, Vec v) {
+  const __m256i upper = _mm256_srli_epi32(_mm256_castps_si256(round_bf16(v)), 16);
+  _mm_stream_si128(
+      reinterpret_cast<__m128i*>(p),
+      _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1)));
 }
 
 // rows[i][j] <-> rows[j][i]

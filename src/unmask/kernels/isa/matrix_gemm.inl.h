@@ -94,7 +94,8 @@ struct MatrixGemm {
             kRegisterWords,
             2 * kWordsAtOnce,
             {&pack_rows, &pack_columns},
-            {&Panels::pack_rows, &Panels::pack_columns},
+            {&Panels::template pack_rows<float>, &Panels::template pack_columns<float>},
+            {&Panels::template pack_rows<bf16>, &Panels::template pack_columns<bf16>},
             &tile};
   }
 };

@@ -28,6 +28,10 @@ void fill(float value, Matrix y) {
   }
 }
 
+void copy_as_bf16(std::span<const float> x, std::span<bf16> rounded) {
+  for (size_t i = 0; i < x.size(); ++i) rounded[i] = bf16(x[i]);
+}
+
 void add_bias(ConstMatrix bias, Matrix y) {
   for (int64_t i = 0; i < y.rows; ++i) {
     for (int64_t j = 0; j < y.cols; ++j) y(i, j) += bias(0, j);

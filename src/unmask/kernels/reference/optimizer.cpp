@@ -7,7 +7,8 @@ namespace unmask::reference {
 // Algorithm 2 of Loshchilov and Hutter, "Decoupled weight decay regularization" (ICLR 2019), with
 // the learning rate as schedule multiplier times alpha, and decay times the learning rate.
 void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<const float> gradient,
-                  std::span<float> first_moment, std::span<float> second_moment) {
+                  std::span<float> first_moment, std::span<float> second_moment,
+                  std::span<bf16> rounded) {
   const double rate = adamw.learning_rate, beta1 = adamw.beta1, beta2 = adamw.beta2;
   const double steps = static_cast<double>(adamw.step);
   for (size_t i = 0; i < parameter.size(); ++i) {
@@ -21,6 +22,7 @@ void adamw_update(const AdamW& adamw, std::span<float> parameter, std::span<cons
         p - rate * (m_hat / (std::sqrt(v_hat) + adamw.epsilon) + adamw.weight_decay * p));
     first_moment[i] = static_cast<float>(m);
     second_moment[i] = static_cast<float>(v);
+    if (!rounded.empty()) rounded[i] = bf16(parameter[i]);
   }
 }
 
