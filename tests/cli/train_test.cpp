@@ -188,6 +188,39 @@ TEST_F(TrainCommand, MakesNothingTwiceWhenResumed) {
   }
 }
 
+TEST_F(TrainCommand, MarksTheBestWhenKilledBeforeThat) {
+  // The last step is the best of this run; a kill may leave `best` at an earlier one.
+  ASSERT_EQ(run_unmask(train("run") + "--set evaluation.every=10").exit_code, 0);
+  const std::string run = run_directory("run");
+  ASSERT_EQ(best_checkpoint(run)->step, 20);
+  ASSERT_TRUE(mark_best_checkpoint(run, 10).ok());
+  ASSERT_EQ(run_unmask(train("run") + "--set evaluation.every=10 --resume").exit_code, 0);
+  EXPECT_EQ(best_checkpoint(run)->step, 20);
+}
+
+TEST_F(TrainCommand, CountsNoPaddingAsTokens) {
+  std::string lines;
+  for (int i = 0; i < 200; ++i) {
+    lines += R"({"messages":[{"role":"user","content":")" + std::to_string(i) +
+             R"(+1="},{"role":"assistant","content":")" + std::to_string(i + 1) + "\"}]}\n";
+  }
+  const std::string data = directory_.write("conversations.jsonl", lines);
+  const auto tokens = [&](int length) {
+    const std::string run = "length" + std::to_string(length);
+    const auto done = run_unmask(train(run) + "--set data.paths='[\"" + data +
+                                 "\"]' --set data.sequence_length=" + std::to_string(length) +
+                                 " --set 'objective.kind=\"sft\"' --set evaluation.every=0");
+    EXPECT_EQ(done.exit_code, 0) << done.output;
+    const std::string metrics = slurp(run_directory(run) + "/metrics.jsonl");
+    const auto end = nlohmann::json::parse(metrics.substr(metrics.rfind("{\"kind\":\"end\"")));
+    return end.at("tokens").get<int64_t>();
+  };
+  const int64_t found = tokens(128);
+  EXPECT_GT(found, 20 * 8 * 40);
+  EXPECT_LT(found, 20 * 8 * 100);
+  EXPECT_EQ(found, tokens(256));
+}
+
 TEST_F(TrainCommand, ARunIsForOneProcess) {
   const pid_t child =
       test::start_unmask({"train", "--quiet", "--config", config_, "--run", run_directory("busy"),

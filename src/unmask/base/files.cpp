@@ -182,6 +182,24 @@ Result<fs::path> place_of(const std::string& path) {
   return place;
 }
 
+// Network file systems, and kernels from before the call.
+bool cannot_exchange(int error) { return error == EINVAL || error == ENOSYS; }
+
+// An older directory stands aside meanwhile, and stays there after a kill in between.
+Status replace_in_two_steps(const std::string& staging, const std::string& place) {
+  const std::string aside = place + ".replaced";
+  std::error_code code;
+  fs::remove_all(aside, code);
+  const bool older = ::rename(place.c_str(), aside.c_str()) == 0;
+  if (::rename(staging.c_str(), place.c_str()) != 0) {
+    const int error = errno;
+    if (older) fs::rename(aside, place, code);
+    return failure("{}: cannot rename to {}: {}", staging, place, std::strerror(error));
+  }
+  if (older) fs::remove_all(aside, code);
+  return {};
+}
+
 }  // namespace
 
 Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {
@@ -216,16 +234,16 @@ Status StagedDirectory::commit() {
   }
   UNMASK_TRY_STATUS(sync_path(staging_));
   // An older directory is exchanged in one step, so that the name always holds a whole one.
-  if (renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) == 0) {
+  const int done = renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE);
+  const int error = done == 0 ? 0 : errno;
+  if (error == 0) {
     UNMASK_TRY_STATUS(sync_path(parent_of(final_)));
     fs::remove_all(staging_, code);
-  } else if (errno == ENOENT) {
-    if (::rename(staging_.c_str(), final_.c_str()) != 0) {
-      return failure("{}: cannot rename to {}: {}", staging_, final_, std::strerror(errno));
-    }
+  } else if (error == ENOENT || cannot_exchange(error)) {
+    UNMASK_TRY_STATUS(replace_in_two_steps(staging_, final_));
     UNMASK_TRY_STATUS(sync_path(parent_of(final_)));
   } else {
-    return failure("{}: cannot exchange with {}: {}", staging_, final_, std::strerror(errno));
+    return failure("{}: cannot exchange with {}: {}", staging_, final_, std::strerror(error));
   }
   staging_.clear();
   return {};

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct SequenceBatch {
   int32_t length = 0;                  // S
 
   int64_t sequences() const { return std::ssize(prompt_length); }
+  int64_t tokens_without_padding() const {
+    return std::accumulate(real_length.begin(), real_length.end(), int64_t{0});
+  }
 
   // Becomes `count` sequences of `tokens_each` tokens: read(i, out) fills the i-th and returns its
   // Result<SequenceBounds>. Keeps capacity.

@@ -67,6 +67,8 @@ class Trainer {
   Status save();
   void save_if_possible();
   void mark_saved();
+  Status mark_best();
+  bool is_best() const { return state_.best_loss && state_.best_step == state_.step; }
   void end(const std::string& reason);
 
   TrainRequest request_;
@@ -130,6 +132,7 @@ Status Trainer::begin() {
     UNMASK_TRY(lock_, lock_run(directory));
     UNMASK_TRY_STATUS(check_record(directory, request_.document, request_.resume));
   }
+  if (resumed) UNMASK_TRY_STATUS(mark_best());  // a kill may have come before it
   UNMASK_TRY_STATUS(write_record(directory, request_.document));
   UNMASK_TRY(metrics_, request_.resume
                            ? MetricsWriter::resume(directory, state_.step, state_.measured_step)
@@ -168,7 +171,7 @@ Result<StepReport> Trainer::step() {
   UNMASK_TRY(const StepReport report, learner_.step(state_.step + 1, data_));
   ++state_.step;
   state_.data_cursor += static_cast<uint64_t>(count);
-  state_.tokens += config().step_tokens();
+  state_.tokens += data_.tokens_without_padding();
   return report;
 }
 
@@ -205,17 +208,20 @@ Status Trainer::save() {
   UNMASK_TRY_STATUS(
       save_checkpoint(path, learner_.model().config(), state_,
                       [&](const std::string& staged) { return tokenizer_->save(staged); }));
-  const bool best = state_.best_loss && state_.best_step == state_.step;
-  if (best) UNMASK_TRY_STATUS(mark_best_checkpoint(request_.run_directory, state_.step));
+  UNMASK_TRY_STATUS(mark_best());
   UNMASK_TRY_STATUS(prune_checkpoints(request_.run_directory, config().checkpoint.keep));
   mark_saved();
   metrics_->write(CheckpointEvent{.step = state_.step,
                                   .tokens = state_.tokens,
                                   .seconds = state_.seconds,
                                   .path = fs::path(path).lexically_relative(request_.run_directory),
-                                  .best = best,
+                                  .best = is_best(),
                                   .seconds_taken = now() - begin});
   return {};
+}
+
+Status Trainer::mark_best() {
+  return is_best() ? mark_best_checkpoint(request_.run_directory, state_.step) : Status();
 }
 
 void Trainer::mark_saved() {
@@ -253,10 +259,9 @@ Result<bool> Trainer::after_step(const std::atomic<bool>& stop) {
     }
   }
   const bool leaving = stop.load() && (!last || to_measure() || to_sample());
-  const bool best = state_.best_loss && state_.best_step == state_.step;
   if (last || leaving) {
     UNMASK_TRY_STATUS(save());
-  } else if (best || due(config().checkpoint.every)) {
+  } else if (is_best() || due(config().checkpoint.every)) {
     save_if_possible();
   }
   if (leaving) {
@@ -276,7 +281,7 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     if (!goes_on) return {};
   }
   double window_seconds = 0;
-  int64_t window_steps = 0;
+  int64_t window_tokens = 0;
   while (state_.step < config().steps) {
     const double begin = now();
     const auto report = step();
@@ -287,13 +292,13 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     const double seconds = now() - begin;
     state_.seconds += seconds;
     window_seconds += seconds;
-    ++window_steps;
-    const double rate = static_cast<double>(window_steps * config().step_tokens()) / window_seconds;
+    window_tokens += data_.tokens_without_padding();
+    const double rate = static_cast<double>(window_tokens) / window_seconds;
     if (progress) progress->update({state_.step, report->loss.cross_entropy, rate});
     if (due(config().log_every)) {
       metrics_->write(train_event(state_, *report, config(), rate));
       window_seconds = 0;
-      window_steps = 0;
+      window_tokens = 0;
     }
     if (due(config().evaluation.every)) metrics_->write(routing_event(state_, learner_));
     UNMASK_TRY(const bool goes_on, after_step(stop));
