@@ -94,7 +94,12 @@ TEST(Generate, EachOfABatchIsAsAlone) {
   voting.routing.policy = RoutingPolicy::Selection::block_experts;
   voting.routing.block.size = 4;
   voting.routing.block.coreset_min = 2;
-  for (const ModelConfig& config : {tiny_config(), tiny_expert_choice(), causal, voting}) {
+  ModelConfig dropping = tiny_config();
+  dropping.routing.drop = RoutingPolicy::Drop{.capacity_factor = 0.6};
+  ModelConfig by_batch = tiny_expert_choice();
+  by_batch.routing.selection = RoutingPolicy::Group::batch;
+  for (const ModelConfig& config :
+       {tiny_config(), tiny_expert_choice(), causal, voting, dropping, by_batch}) {
     Model model = random_model(config);
     const std::vector<GenerateRequest> requests = {request({1, 2, 3}, 9, 1), request({}, 20, 2),
                                                    request({4, kTinyMask, 6, 7, 8}, 3, 3),

@@ -263,7 +263,7 @@ TEST(Model, RefusesImpossibleConfigurations) {
   EXPECT_NE(heads.error().message.find("kv_heads"), std::string::npos);
 
   config = model_cases().front().config;
-  config.routing.experts_per_token = 1;  // softmax over one logit: the router would never learn
+  config.routing.experts_per_token = config.experts + 1;
   EXPECT_FALSE(Model::create(config));
 }
 

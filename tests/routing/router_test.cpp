@@ -9,6 +9,7 @@
 #include "unmask/routing/capacity.h"
 #include "unmask/routing/policy_json.h"
 #include "unmask/routing/scaling.h"
+#include "unmask/routing/token_routing.h"
 
 namespace unmask {
 namespace {
@@ -333,20 +334,28 @@ std::string refusal(const RoutingPolicy& policy, int32_t experts, int32_t shared
   return router.ok() ? "" : router.error().message;
 }
 
+TEST(CheckLearns, RefusesToTrainARouterWhoseWeightsAreConstant) {
+  const auto refused = [](const RoutingPolicy& policy) {
+    EXPECT_EQ(refusal(policy, 8), "") << "it can be decoded with";
+    const Status status = check_learns(policy);
+    return !status.ok() && status.error().message.find("never learns") != std::string::npos;
+  };
+  RoutingPolicy policy = token_choice(Weights::softmax_before, 1);
+  EXPECT_TRUE(refused(policy));
+  policy.renormalize = false;
+  EXPECT_FALSE(refused(policy));
+  EXPECT_TRUE(refused(token_choice(Weights::softmax, 1)));
+  EXPECT_FALSE(refused(token_choice(Weights::softmax, 2)));
+  EXPECT_FALSE(refused(token_choice(Weights::sigmoid, 1)));
+}
+
 TEST(MakeRouter, RefusesWhatCannotBe) {
   const auto refused = [](const std::string& message, const std::string& key) {
     return message.find(key) != std::string::npos;
   };
   EXPECT_TRUE(refused(refusal(token_choice(Weights::softmax, 9), 8), "routing.experts_per_token"));
   EXPECT_TRUE(refused(refusal(token_choice(Weights::softmax, 0), 8), "routing.experts_per_token"));
-  EXPECT_TRUE(refused(refusal(token_choice(Weights::softmax, 1), 8), "never learns"));
-  EXPECT_TRUE(refused(refusal(token_choice(Weights::softmax_before, 1), 8), "never learns"));
-  RoutingPolicy policy = token_choice(Weights::softmax_before, 1);
-  policy.renormalize = false;
-  EXPECT_EQ(refusal(policy, 8), "");
-  EXPECT_EQ(refusal(token_choice(Weights::sigmoid, 1), 8), "");
-
-  policy = token_choice(Weights::sigmoid, 4);
+  RoutingPolicy policy = token_choice(Weights::sigmoid, 4);
   policy.groups = {.count = 3, .keep = 1};
   EXPECT_TRUE(refused(refusal(policy, 8), "routing.groups.count"));
   policy.groups = {.count = 4, .keep = 5};

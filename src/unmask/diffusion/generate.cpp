@@ -55,6 +55,12 @@ int64_t peak_memory() {
   return int64_t{usage.ru_maxrss} * 1024;
 }
 
+// Whether what a sequence is given depends on the others of a pass.
+bool shares_experts_with_others(const RoutingPolicy& policy) {
+  return policy.drop ||
+         (chooser_of(policy) == Chooser::expert && policy.selection == RoutingPolicy::Group::batch);
+}
+
 }  // namespace
 
 Status check_options(const GenerateOptions& options, const ModelConfig& config) {
@@ -138,6 +144,7 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
   ForwardBatch batch;
   std::vector<int32_t> rows;
   std::vector<Decoding*> active;
+  const size_t at_once = shares_experts_with_others(config.routing) ? 1 : decodings.size();
   {
     const ProfileScope time(totals.seconds);
     while (!(options.cancel && options.cancel->load())) {
@@ -145,7 +152,7 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
       rows.clear();
       active.clear();
       for (Decoding& decoding : decodings) {
-        if (decoding.done()) continue;
+        if (decoding.done() || active.size() == at_once) continue;
         decoding.add_to(layout, batch, rows);
         active.push_back(&decoding);
       }

@@ -109,7 +109,8 @@ struct GenerateReport {
 
 // Denoises every request until it is done. A request gives the tokens it would give alone: its
 // randomness depends on its own seed and steps, and only sequences that are not finished take part
-// in a forward pass. The routers see the mask ratio that the canvas has at each step.
+// in a forward pass; one at a time where routing lets sequences compete for experts (drops,
+// selection by the batch). The routers see the mask ratio that the canvas has at each step.
 // Fails on canvases that are empty or longer than the model's positions, tokens outside the
 // vocabulary, impossible options, and on hidden states that are not finite.
 Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateRequest> requests,

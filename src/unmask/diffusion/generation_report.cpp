@@ -12,7 +12,9 @@ namespace {
 
 struct Totals {
   int64_t denoise = 0, prefill = 0, commit = 0, committed = 0, edited = 0;
-  std::vector<double> unique_experts;  // [routed layers], mean over all denoising forwards
+  // [routed layers], mean over the forwards of a request, then over requests:
+  // long answers count no more than short ones.
+  std::vector<double> unique_experts;
 
   Totals(std::span<const Generation> generations, const ModelConfig& config) {
     for (const Generation& g : generations) {
@@ -24,8 +26,13 @@ struct Totals {
     }
     for (int32_t l = config.dense_layers; l < config.layers; ++l) {
       double sum = 0;
-      for (const Generation& g : generations) sum += g.unique_experts[l] * g.forwards;
-      unique_experts.push_back(sum / static_cast<double>(std::max<int64_t>(denoise, 1)));
+      int64_t requests = 0;
+      for (const Generation& g : generations) {
+        if (g.forwards == 0) continue;
+        sum += g.unique_experts[l];
+        ++requests;
+      }
+      unique_experts.push_back(sum / static_cast<double>(std::max<int64_t>(requests, 1)));
     }
   }
   double tokens_per_forward() const {

@@ -24,7 +24,6 @@ class BlockExperts : public CoresetSelector {
 }  // namespace
 
 Result<std::unique_ptr<Selector>> make_block_experts(const RoutingPolicy& policy, int32_t experts) {
-  UNMASK_TRY_STATUS(check_learns(policy));
   UNMASK_TRY_STATUS(check_token_routing(policy, experts));
   UNMASK_TRY_STATUS(check_block(policy));
   return std::unique_ptr<Selector>(std::make_unique<BlockExperts>(policy));

@@ -35,7 +35,6 @@ class TokenChoice : public Selector {
 }  // namespace
 
 Result<std::unique_ptr<Selector>> make_token_choice(const RoutingPolicy& policy, int32_t experts) {
-  UNMASK_TRY_STATUS(check_learns(policy));
   return make_top_k(policy, experts);
 }
 

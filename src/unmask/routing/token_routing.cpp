@@ -137,7 +137,10 @@ Status check_learns(const RoutingPolicy& policy) {
   const bool constant =
       policy.weights == RoutingPolicy::Weights::softmax ||
       (policy.weights == RoutingPolicy::Weights::softmax_before && policy.renormalize);
-  if (policy.experts_per_token != 1 || !constant) return {};
+  using Selection = RoutingPolicy::Selection;
+  const bool chosen =
+      policy.policy == Selection::token_choice || policy.policy == Selection::block_experts;
+  if (policy.experts_per_token != 1 || !constant || !chosen) return {};
   return usage_error(
       "routing.experts_per_token: with 1 expert per token the weight normalised over the chosen is "
       "always 1, so that the router never learns; take 2 or more, or weights = \"softmax-before\" "

@@ -6,10 +6,12 @@
 #include "unmask/kernels/optimizer.h"
 #include "unmask/model/divergence.h"
 #include "unmask/routing/bias_update.h"
+#include "unmask/routing/token_routing.h"
 
 namespace unmask {
 
 Result<Learner> Learner::create(const TrainConfig& config) {
+  UNMASK_TRY_STATUS(check_learns(config.model.routing));
   UNMASK_TRY(Model model, Model::create(config.model, config.options));
   UNMASK_TRY(Objective objective, Objective::create(config.objective, config.model, config.seed));
   initialize(model.parameters(), config.seed);
