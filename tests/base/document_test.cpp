@@ -203,5 +203,17 @@ TEST(NearestName, CountsEdits) {
   EXPECT_EQ(nearest_name("x", {}), "");
 }
 
+TEST(ParseJson, RefusesWhatNestsTooDeeply) {
+  const auto nested = [](size_t levels) {
+    return parse_json(std::string(levels, '[') + std::string(levels, ']'), "config.json");
+  };
+  EXPECT_TRUE(nested(64).ok());
+  for (const size_t levels : {65, 100'000}) {
+    const auto deep = nested(levels);
+    ASSERT_FALSE(deep.ok());
+    EXPECT_NE(deep.error().message.find("at most 64 deep"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace unmask

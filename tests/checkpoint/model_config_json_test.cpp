@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -177,6 +178,27 @@ TEST(ModelConfigJson, WritesWhatItReads) {
   EXPECT_NE(model_config_to_json(read(llada2_mini())).dump().find("1e-06"), std::string::npos);
 }
 
+// What the other keys say without the section of our own.
+TEST(ModelConfigJson, WritesTheWidthAndTheScoresThatTheFamilyReads) {
+  ModelConfig config = read(llada2_mini());
+  config.expert_ffn = 64;
+  config.shared_ffn = 128;
+  config.shared_experts = 1;
+  for (const auto weights : {RoutingPolicy::Weights::softmax, RoutingPolicy::Weights::sigmoid,
+                             RoutingPolicy::Weights::softmax_before}) {
+    config.routing.weights = weights;
+    config.routing.groups.reset();  // of sigmoid scores alone
+    config.routing.renormalize = weights != RoutingPolicy::Weights::softmax_before;
+    json written = model_config_to_json(config);
+    EXPECT_EQ(read(written), config);
+    written.erase("unmask");
+    EXPECT_EQ(written["num_shared_experts"], 2);
+    const ModelConfig plain = read(written);
+    EXPECT_EQ(plain.shared_ffn, 128);
+    EXPECT_EQ(plain.routing, config.routing) << written["score_function"];
+  }
+}
+
 TEST(ModelConfigJson, ReadsRopeFromWhereNewerFilesHaveIt) {
   json document = llada2_mini();
   document["rope_scaling"] = {{"rope_type", "default"}};
@@ -213,7 +235,8 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
       {{{"rope_scaling", {{"factor", 4}}}}, {"rope_scaling.factor"}},
       {{{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 4}}}},
        {"rope_parameters.rope_type", "default", "yarn"}},
-      {{{"score_function", "softmax"}}, {"score_function", "sigmoid"}},
+      {{{"score_function", "tanh"}}, {"score_function", "sigmoid", "tanh"}},
+      {{{"max_position_embeddings", 1 << 24}}, {"max_positions", "(here 64)", "268435456"}},
       {{{"hidden_size", "wide"}}, {"hidden_size", "integer", "wide"}},
       {{{"hidden_size", 1e30}}, {"hidden_size", "integer"}},
       {{{"hidden_size", nullptr}}, {"hidden_size"}},

@@ -107,6 +107,21 @@ TEST(ModelCommands, InspectASingleFile) {
   expect_error("inspect " + kModel + "/config.json", 1, "safetensors");
 }
 
+TEST(ModelCommands, InspectSaysWhyATokenizerCannotBeUsed) {
+  const TemporaryDirectory directory;
+  const std::string model = directory.path("model");
+  fs::copy(kModel, model);
+  std::ofstream(model + "/tokenizer_config.json") << "{}";
+  expect_error("inspect " + model, 0, "cannot be used: " + model + ": expected a directory with");
+  std::ofstream(model + "/tokenizer.json")
+      << json{{"model", {{"type", "Unigram"}, {"vocab", json::array()}}}};
+  expect_error("inspect " + model, 0, "model Unigram is not supported, only BPE");
+  expect_error("inspect " + model, 0, "parameters");
+  const json found = json_of("inspect " + model);
+  EXPECT_EQ(found["config"]["num_experts"], 16);
+  EXPECT_NE(found["tokenizer"]["error"].get<std::string>().find("Unigram"), std::string::npos);
+}
+
 TEST(ModelCommands, InitWritesWhatConvertWould) {
   const TemporaryDirectory directory;
   const std::string shape = "init --shape " + kModel + "/config.json --seed 5 --router-skew 0.1 ";
@@ -142,6 +157,35 @@ TEST(ModelCommands, InitTakesOverrides) {
   expect_error(small + "--set num_expert=8 " + directory.path("x"), 2, "\"num_experts\"");
   expect_error(small + "--set num_experts=12 " + directory.path("x"), 2, "groups");
   expect_error("init --shape llada3 " + directory.path("x"), 2, "llada2-mini, llada2-flash");
+  EXPECT_FALSE(fs::exists(directory.path("x")));
+}
+
+TEST(ModelCommands, InitSetsWhatTheKeySaysOrRefusesIt) {
+  const TemporaryDirectory directory;
+  const std::string out = directory.path("out");
+  expect_success("init --shape " + kModel + "/config.json " + out +
+                 " --set num_experts_per_tok=2 --set n_group=1 --set topk_group=1 "
+                 "--set routed_scaling_factor=1.0 --set norm_topk_prob=false "
+                 "--set num_shared_experts=2 --set moe_intermediate_size=48");
+  const json written = json_of("inspect " + out)["config"]["unmask"];
+  EXPECT_EQ(written["routing"]["experts_per_token"], 2);
+  EXPECT_EQ(written["routing"]["renormalize"], false);
+  EXPECT_EQ(written["routing"]["scale"], 1.0);
+  EXPECT_FALSE(written["routing"].contains("groups"));
+  EXPECT_EQ(written["shared_ffn"], 96);
+  EXPECT_EQ(written["shared_experts"], 2);
+
+  // The same from a shape with a section of its own.
+  const std::string again = directory.path("again");
+  const std::string own = "init --shape " + out + "/config.json " + again + " ";
+  expect_success(own + "--set num_experts_per_tok=3");
+  EXPECT_EQ(json_of("inspect " + again)["config"]["unmask"]["routing"]["experts_per_token"], 3);
+
+  const std::string refused =
+      "init --shape " + kModel + "/config.json " + directory.path("x") + " ";
+  expect_error(refused + "--set unmask.routing.scale=2.0 --set num_experts_per_tok=3", 2,
+               "unmask.routing.experts_per_token does instead of num_experts_per_tok");
+  expect_error(refused + "--set router_dtype=bf16", 2, "does not depend on router_dtype");
   EXPECT_FALSE(fs::exists(directory.path("x")));
 }
 

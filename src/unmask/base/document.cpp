@@ -54,11 +54,27 @@ Result<nlohmann::json> parse_value(std::string_view text, std::string_view assig
   return nlohmann::json(std::string(text));
 }
 
+// Copying and printing a value recurse: deeper ones would exhaust the stack.
+constexpr int kMaxNesting = 64;
+
+bool nests_deeper(const nlohmann::json& value, int levels) {
+  if (!value.is_structured()) return false;
+  return levels == 0 || std::any_of(value.begin(), value.end(), [&](const nlohmann::json& inner) {
+           return nests_deeper(inner, levels - 1);
+         });
+}
+
 }  // namespace
 
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& where) {
   try {
-    return nlohmann::json::parse(text);
+    nlohmann::json document = nlohmann::json::parse(text);
+    if (nests_deeper(document, kMaxNesting)) {
+      return usage_error(
+          "{}: expected tables and arrays at most {} deep, found more inside each other", where,
+          kMaxNesting);
+    }
+    return document;
   } catch (const nlohmann::json::parse_error& error) {
     const std::string_view message = error.what();
     const size_t prefix = message.find("] ");  // "[json.exception.parse_error.101] parse error at…"

@@ -20,6 +20,7 @@ namespace unmask {
 // Configuration files. TOML becomes a JSON value, so that one reader serves training
 // configurations, policy files and a model's config.json. `where` names the text in errors.
 Result<nlohmann::json> parse_toml(std::string_view text, const std::string& where);
+// Refuses what nests more than 64 deep.
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& where);
 Result<nlohmann::json> read_toml_file(const std::string& path);
 Result<nlohmann::json> read_json_file(const std::string& path);

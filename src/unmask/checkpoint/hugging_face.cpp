@@ -10,7 +10,6 @@
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/parallel.h"
-#include "unmask/checkpoint/checkpoint_source.h"
 #include "unmask/checkpoint/model_config_json.h"
 #include "unmask/checkpoint/tensor_form.h"
 
@@ -143,9 +142,7 @@ Result<ModelConfig> load_model_config(const std::string& directory) {
   return config;
 }
 
-Status load_parameters(const std::string& directory, const ModelConfig& config,
-                       const Parameters& parameters) {
-  UNMASK_TRY(const CheckpointSource source, CheckpointSource::open(directory, config));
+Status load_parameters(const CheckpointSource& source, const Parameters& parameters) {
   // Pieces of all parameters, since most tensors are small.
   struct Piece {
     int parameter;
@@ -169,6 +166,12 @@ Status load_parameters(const std::string& directory, const ModelConfig& config,
   });
   for (const Status& status : read) UNMASK_TRY_STATUS(status);
   return {};
+}
+
+Status load_parameters(const std::string& directory, const ModelConfig& config,
+                       const Parameters& parameters) {
+  UNMASK_TRY(const CheckpointSource source, CheckpointSource::open(directory, config));
+  return load_parameters(source, parameters);
 }
 
 Status save_model(const std::string& directory, const ParameterSource& source,

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "unmask/base/result.h"
+#include "unmask/checkpoint/checkpoint_source.h"
 #include "unmask/checkpoint/parameter_source.h"
 #include "unmask/checkpoint/safetensors.h"
 #include "unmask/model/config.h"
@@ -19,7 +20,8 @@ namespace unmask {
 // theirs is refused, before anyone allocates for it.
 Result<ModelConfig> load_model_config(const std::string& directory);
 
-// Reads every parameter straight into its place (checkpoint_source.h).
+// Reads every parameter straight into its place.
+Status load_parameters(const CheckpointSource& source, const Parameters& parameters);
 Status load_parameters(const std::string& directory, const ModelConfig& config,
                        const Parameters& parameters);
 

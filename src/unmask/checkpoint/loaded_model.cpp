@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "unmask/checkpoint/checkpoint_source.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_file.h"
 
@@ -33,9 +34,10 @@ Result<Model> load_model(const std::string& directory, const LoadOptions& option
   }
   UNMASK_TRY(ModelConfig config, load_model_config(directory));
   if (options.adjust) UNMASK_TRY_STATUS(options.adjust(config));
+  UNMASK_TRY(const CheckpointSource source, CheckpointSource::open(directory, config));
   UNMASK_TRY(Model model,
              Model::create(config, {.precision = options.precision.value_or(Precision::f32)}));
-  UNMASK_TRY_STATUS(load_parameters(directory, config, model.parameters()));
+  UNMASK_TRY_STATUS(load_parameters(source, model.parameters()));
   return model;
 }
 

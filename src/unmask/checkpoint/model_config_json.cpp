@@ -126,7 +126,6 @@ ModelConfig read_llada2(Fields& fields) {
   expect_flag(fields, "norm_head", false);
   expect_flag(fields, "use_rmsnorm", true);
   expect_flag(fields, "using_split_qkv_in_self_attention", false);
-  expect_word(fields, "score_function", "sigmoid");
 
   fields.read("first_k_dense_replace", config.dense_layers);
   fields.read("intermediate_size", config.dense_ffn);
@@ -143,11 +142,15 @@ ModelConfig read_llada2(Fields& fields) {
 
   RoutingPolicy& routing = config.routing;
   routing.policy = RoutingPolicy::Selection::token_choice;
-  routing.weights = RoutingPolicy::Weights::sigmoid;
   routing.renormalize = true;
   routing.scale = 2.5f;
   fields.require("num_experts_per_tok", routing.experts_per_token);
   fields.read("norm_topk_prob", routing.renormalize);
+  routing.weights = RoutingPolicy::Weights::sigmoid;
+  const auto softmax = routing.renormalize ? RoutingPolicy::Weights::softmax
+                                           : RoutingPolicy::Weights::softmax_before;
+  fields.read_enum("score_function", routing.weights,
+                   {{"sigmoid", RoutingPolicy::Weights::sigmoid}, {"softmax", softmax}});
   fields.read("routed_scaling_factor", routing.scale);
   RoutingPolicy::Groups groups{.count = 8, .keep = 4};
   fields.read("n_group", groups.count);
@@ -315,18 +318,25 @@ const char* family_name(Family family) {
   return "";
 }
 
+// As many experts as are of the stored width together, which that form says with no other key.
+int32_t shared_experts_by_width(const ModelConfig& c) {
+  const bool whole = c.expert_ffn > 0 && c.shared_ffn % c.expert_ffn == 0;
+  return whole ? c.shared_ffn / c.expert_ffn : c.shared_experts;
+}
+
 void add_llada2(const ModelConfig& c, json& out) {
   out["architectures"] = {"LLaDA2MoeModelLM"};
   out["model_type"] = "llada2_moe";
   out["intermediate_size"] = c.dense_ffn;
   out["first_k_dense_replace"] = c.dense_layers;
   out["moe_intermediate_size"] = c.expert_ffn;
-  out["num_shared_experts"] = c.shared_experts;
+  out["num_shared_experts"] = shared_experts_by_width(c);
   out["moe_router_enable_expert_bias"] = c.expert_bias;
   out["use_qk_norm"] = c.qk_norm;
   out["use_qkv_bias"] = c.qkv_bias;
   out["use_bias"] = c.linear_bias;
-  out["score_function"] = "sigmoid";
+  out["score_function"] =
+      c.routing.weights == RoutingPolicy::Weights::sigmoid ? "sigmoid" : "softmax";
   out["router_dtype"] = "fp32";
   out["n_group"] = c.routing.groups ? c.routing.groups->count : 1;
   out["topk_group"] = c.routing.groups ? c.routing.groups->keep : 1;
@@ -424,7 +434,8 @@ json model_config_to_json(const ModelConfig& c, DType stored) {
               {"pad_token_id", c.pad_token},
               {"num_experts", c.experts},
               {"num_experts_per_tok", c.routing.experts_per_token},
-              {"norm_topk_prob", c.routing.renormalize},
+              {"norm_topk_prob",
+               c.routing.renormalize || c.routing.weights == RoutingPolicy::Weights::softmax},
               {"routed_scaling_factor", shortest(c.routing.scale)}};
   if (c.family == Family::llada_moe) {
     add_llada_moe(c, out);

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,9 +38,13 @@ Result<ModelConfig> named_shape(const std::string& shape) {
   return model_config_from_json(document, shape);
 }
 
+std::string key_of(const std::string& setting) {
+  return setting.substr(0, setting.find_first_of("=."));
+}
+
 // Keys are those of config.json, of which each must exist: others would be ignored there.
 Status set_known(nlohmann::json& document, const std::string& setting) {
-  const std::string key = setting.substr(0, setting.find_first_of("=."));
+  const std::string key = key_of(setting);
   if (!document.contains(key)) {
     std::vector<std::string> known;
     for (const auto& [name, value] : document.items()) known.push_back(name);
@@ -48,15 +54,83 @@ Status set_known(nlohmann::json& document, const std::string& setting) {
   return set_value(document, setting);
 }
 
+// Leaves to the other keys of config.json what they say too, so that setting those counts; what a
+// setting names stays, and wins.
+void shorten_section(nlohmann::json& document, const ModelConfig& config,
+                     const std::vector<std::string>& settings) {
+  for (const std::string key :
+       {"shared_ffn", "shared_experts", "attention_block", "linear_bias", "routing"}) {
+    const bool named = std::ranges::any_of(
+        settings, [&](const std::string& s) { return s.starts_with("unmask." + key); });
+    nlohmann::json shorter = document;
+    shorter["unmask"].erase(key);
+    const auto read = model_config_from_json(shorter, "config.json");
+    if (!named && read && *read == config) document = std::move(shorter);
+  }
+}
+
+// The key in the section `unmask` that wins over one of config.json; empty where none does.
+std::string deciding_key(const nlohmann::json& section, const std::string& key) {
+  static const std::map<std::string, std::string> names = {
+      {"num_shared_experts", "shared_experts"},
+      {"use_bias", "linear_bias"},
+      {"block_size", "attention_block"},
+      {"num_experts_per_tok", "routing.experts_per_token"},
+      {"norm_topk_prob", "routing.renormalize"},
+      {"routed_scaling_factor", "routing.scale"},
+      {"score_function", "routing.weights"},
+      {"n_group", "routing.groups"},
+      {"topk_group", "routing.groups"}};
+  const auto found = names.find(key);
+  if (found == names.end()) return "";
+  return section.contains(key_of(found->second)) ? "unmask." + found->second : "";
+}
+
+// Whether giving one key of `document` the value it has in `other` gives another model.
+bool depends_on(const nlohmann::json& document, const std::string& key,
+                const nlohmann::json& other) {
+  nlohmann::json changed = document;
+  changed[key] = other.at(key);
+  const auto before = model_config_from_json(document, "config.json");
+  const auto after = model_config_from_json(changed, "config.json");
+  return !before || !after || *before != *after;
+}
+
+// Refuses a setting that changes nothing.
+Status expect_effect(const std::string& setting, const nlohmann::json& shape,
+                     const nlohmann::json& document) {
+  const std::string key = key_of(setting);
+  if (document.at(key) == shape.at(key) || depends_on(document, key, shape) ||
+      depends_on(shape, key, document)) {
+    return {};
+  }
+  const std::string decides = deciding_key(document.at("unmask"), key);
+  if (decides.empty()) {
+    return usage_error(
+        "--set {}: expected a key that decides something, found that a model of type {} does not "
+        "depend on {}; leave it out",
+        setting, document.at("model_type").dump(), key);
+  }
+  return usage_error(
+      "--set {}: expected a key that decides something, found that {} does instead of {}; set that",
+      setting, decides, key);
+}
+
 Result<ModelConfig> shape_of(const InitArguments& arguments) {
   UNMASK_TRY(ModelConfig config, named_shape(arguments.shape));
   if (arguments.layers) config.layers = *arguments.layers;
   UNMASK_TRY_STATUS(validate(config));
-  nlohmann::json document = model_config_to_json(config);
+  nlohmann::json shape = model_config_to_json(config);
+  shorten_section(shape, config, arguments.settings);
+  nlohmann::json document = shape;
   for (const std::string& setting : arguments.settings) {
     UNMASK_TRY_STATUS(set_known(document, setting));
   }
-  return model_config_from_json(document, arguments.shape);
+  UNMASK_TRY(config, model_config_from_json(document, arguments.shape));
+  for (const std::string& setting : arguments.settings) {
+    UNMASK_TRY_STATUS(expect_effect(setting, shape, document));
+  }
+  return config;
 }
 
 // Bytes, where the model's special tokens are theirs; of another vocabulary nothing is known.

@@ -15,6 +15,7 @@
 #include "unmask/cli/commands.h"
 #include "unmask/text/tokenizer.h"
 #include "unmask/text/tokenizer_files.h"
+#include "unmask/text/utf8.h"
 #include "unmask/train/flops.h"
 
 namespace unmask::cli {
@@ -45,13 +46,15 @@ json special_token(const Tokenizer& tokenizer, std::optional<int32_t> id) {
   return {{"id", *id}, {"text", tokenizer.token_text(*id)}};
 }
 
-// Null when there is none beside the model.
-Result<json> tokenizer_summary(const std::string& directory) {
-  if (!has_tokenizer(directory)) return json();
-  UNMASK_TRY(const auto tokenizer, Tokenizer::load(directory));
-  return json{{"ids", tokenizer->vocab_size()},
-              {"mask", special_token(*tokenizer, tokenizer->mask_token())},
-              {"end", special_token(*tokenizer, tokenizer->end_token())}};
+// Null when there is none beside the model; {"error": why} when it cannot be used.
+json tokenizer_summary(const std::string& directory) {
+  if (!has_tokenizer(directory)) return nullptr;
+  const auto loaded = Tokenizer::load(directory);
+  if (!loaded) return json::object({{"error", to_valid_utf8(loaded.error().message)}});
+  const Tokenizer& tokenizer = *loaded.value();
+  return {{"ids", tokenizer.vocab_size()},
+          {"mask", special_token(tokenizer, tokenizer.mask_token())},
+          {"end", special_token(tokenizer, tokenizer.end_token())}};
 }
 
 json tensor_list(const auto& tensors) {
@@ -122,6 +125,8 @@ void print_model(const Inventory& model, const json& tokenizer) {
   line("routing", document["unmask"]["routing"].dump());
   if (tokenizer.is_null()) {
     line("tokenizer", fmt::format("none; mask {}, end {}", c.mask_token, c.end_token));
+  } else if (tokenizer.contains("error")) {
+    line("tokenizer", "cannot be used: " + tokenizer["error"].get<std::string>());
   } else {
     const auto special = [](const json& token) {
       return token.is_null()
@@ -167,7 +172,7 @@ Status inspect_directory(const InspectArguments& arguments) {
         "--verify: {} is a checkpoint, which has no checksums; expected a packed model", directory);
   }
   UNMASK_TRY(const Inventory model, take_inventory(directory));
-  UNMASK_TRY(const json tokenizer, tokenizer_summary(directory));
+  const json tokenizer = tokenizer_summary(directory);
   if (arguments.json) {
     fmt::print("{}\n", to_json(model, tokenizer, arguments.tensors).dump(2));
   } else {

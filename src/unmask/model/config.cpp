@@ -61,6 +61,12 @@ void check_attention(const ModelConfig& c, Problems& problems) {
     problems.require(c.rope_dims() % 2 == 0, "head_dim", c.head_dim,
                      "head_dim * rope_fraction (here {}) must be even: RoPE rotates pairs",
                      c.rope_dims());
+    constexpr int64_t kMostAngles = int64_t{1} << 28;  // 1 GiB, which no weights account for
+    problems.require(int64_t{c.max_positions} * c.rope_dims() <= kMostAngles, "max_positions",
+                     c.max_positions,
+                     "times head_dim * rope_fraction (here {}) must be at most {}: RoPE keeps a "
+                     "table of that size",
+                     c.rope_dims(), kMostAngles);
   }
   problems.require(std::isfinite(c.rope_theta) && c.rope_theta > 0, "rope_theta", c.rope_theta,
                    "must be positive");
