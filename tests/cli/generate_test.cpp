@@ -1,10 +1,16 @@
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "unmask/text/byte_tokenizer.h"
 
 namespace unmask::test {
 namespace {
@@ -15,6 +21,12 @@ void expect_error(const std::string& arguments, int exit_code, const std::string
   const Outcome outcome = run_unmask(arguments);
   EXPECT_EQ(outcome.exit_code, exit_code) << arguments << "\n" << outcome.output;
   EXPECT_NE(outcome.output.find(part), std::string::npos) << arguments << "\n" << outcome.output;
+}
+
+nlohmann::json json_of(const std::string& arguments) {
+  const Outcome outcome = run_unmask(arguments + " --json");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  return nlohmann::json::parse(outcome.output, nullptr, false);
 }
 
 TEST(GenerateCommand, ContinuesTokenIds) {
@@ -34,6 +46,85 @@ TEST(GenerateCommand, WatchesStepByStepWithoutATerminal) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   EXPECT_NE(outcome.output.find("step 1: 4 committed, 4 masked"), std::string::npos)
       << outcome.output;
+}
+
+// A copy of the tiny model, with other values in its config.json.
+void copy_model(const std::string& to, const nlohmann::json& changes) {
+  std::filesystem::copy(kModel, to);
+  auto config = nlohmann::json::parse(slurp(to + "/config.json"));
+  config.update(changes);
+  std::ofstream(to + "/config.json") << config;
+}
+
+// Words of this tokenizer hold the space in front of them, the first one too.
+TEST(GenerateCommand, TextIsThePromptAndTheCompletion) {
+  const TemporaryDirectory directory;
+  const std::string model = directory.path("model");
+  copy_model(model, {{"mask_token_id", 2}, {"eos_token_id", 1}});
+  std::string corpus;
+  for (int i = 0; i < 300; ++i) corpus += "the whale number " + std::to_string(i) + " swam\n";
+  const std::string words = directory.path("words.model");
+  ASSERT_EQ(run_unmask("tokenize --train-sentencepiece --vocab-size 400 --out " + words + " " +
+                       directory.write("text.txt", corpus))
+                .exit_code,
+            0);
+  std::string bytes = slurp(words);
+  const size_t spec = bytes.rfind(std::string("\x18\0\x20\0", 4));  // no prefix, spaces kept
+  ASSERT_NE(spec, std::string::npos);
+  bytes[spec + 1] = 1;
+  std::ofstream(model + "/tokenizer.model", std::ios::binary) << bytes;
+
+  const std::string arguments = "generate " + model +
+                                " --prompt 'the whale' --length 12 --temperature 1 --samples 16 "
+                                "--json --quiet";
+  const auto whole = nlohmann::json::parse(run_unmask(arguments).output)["generations"];
+  const auto stopped =
+      nlohmann::json::parse(run_unmask(arguments + " --stop 3").output)["generations"];
+  ASSERT_EQ(whole.size(), 16u);
+  ASSERT_EQ(stopped.size(), 16u);
+  int spaces = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    for (const auto& g : {whole[i], stopped[i]}) {
+      EXPECT_EQ(g["text"], "the whale" + g["completion"].get<std::string>());
+    }
+    const auto cut = stopped[i]["completion"].get<std::string>();
+    spaces += cut.starts_with(' ') && cut != whole[i]["completion"];
+    EXPECT_TRUE(
+        whole[i]["text"].get<std::string>().starts_with(stopped[i]["text"].get<std::string>()))
+        << whole[i]["text"] << stopped[i]["text"];
+  }
+  EXPECT_GT(spaces, 0) << "one was to be cut at the stop text behind a space";
+}
+
+TEST(GenerateCommand, TextBehindAGapBeginsWithNoSpaceOfItsOwn) {
+  const TemporaryDirectory directory;
+  const std::string model = directory.path("model");
+  copy_model(model, {{"mask_token_id", 256}, {"eos_token_id", 257}});
+  ASSERT_TRUE(ByteTokenizer().save(model).ok());
+  const std::string path = model + "/tokenizer.json";
+  auto tokenizer = nlohmann::json::parse(slurp(path));
+  tokenizer["pre_tokenizer"]["add_prefix_space"] = true;
+  tokenizer["added_tokens"][0]["id"] = 257;  // no byte tokenizer, which adds nothing
+  tokenizer["added_tokens"][1]["id"] = 256;
+  std::swap(tokenizer["added_tokens"][0]["content"], tokenizer["added_tokens"][1]["content"]);
+  std::ofstream(path) << tokenizer;
+  const auto out = json_of("generate " + model + " --infill 'a[MASK:2]b[MASK:1] c' --quiet");
+  const auto tokens = out["generations"][0]["tokens"].get<std::vector<int>>();
+  ASSERT_EQ(tokens.size(), 8u);
+  EXPECT_EQ(tokens[0], ' ');
+  EXPECT_EQ(tokens[1], 'a');
+  EXPECT_EQ(tokens[4], 'b');
+  EXPECT_EQ(tokens[6], ' ');
+  EXPECT_EQ(tokens[7], 'c');
+}
+
+TEST(GenerateCommand, SaysThatThereAreNoWeightsBeforeItNeedsMemory) {
+  const TemporaryDirectory directory;
+  auto config = nlohmann::json::parse(slurp(kModel + "/config.json"));
+  config.update({{"hidden_size", 1 << 16}, {"num_experts", 1 << 14}});
+  directory.write("config.json", config.dump());
+  expect_error("generate " + directory.path() + " --tokens 1", 1,
+               "expected model.safetensors or model.safetensors.index.json, found neither");
 }
 
 // The tiny model in a packed file: whether its experts fit into memory changes nothing but time.
@@ -84,12 +175,6 @@ TEST(GenerateCommand, RefusesBadInput) {
 }
 
 const std::string kModel32 = std::string(UNMASK_SOURCE_DIR) + "/tests/data/golden/D_model_tiny32";
-
-nlohmann::json json_of(const std::string& arguments) {
-  const Outcome outcome = run_unmask(arguments + " --json");
-  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
-  return nlohmann::json::parse(outcome.output, nullptr, false);
-}
 
 TEST(GenerateCommand, ReportsWhatItTook) {
   const std::string arguments =

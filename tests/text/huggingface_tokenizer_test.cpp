@@ -3,6 +3,7 @@
 #include "tests/support/temporary_directory.h"
 #include <functional>
 #include <thread>
+#include <utility>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -53,6 +54,20 @@ TEST(HuggingFaceTokenizer, ErrorsNameTheFeatureThatIsNotSupported) {
   };
   const std::vector<Case> cases = {
       {"WordPiece", [](json& d) { d["model"]["type"] = "WordPiece"; }},
+      {"model Unigram is not supported, only BPE",
+       [](json& d) {
+         d["model"] = {{"type", "Unigram"}, {"vocab", {{"a", 0}}}};
+       }},
+      {"at most 64 deep",
+       [](json& d) {
+         json deep;
+         for (int i = 0; i < 100; ++i) {
+           json outer = json::array();
+           outer.push_back(std::move(deep));
+           deep = std::move(outer);
+         }
+         d["post_processor"] = std::move(deep);
+       }},
       {"dropout", [](json& d) { d["model"]["dropout"] = 0.1; }},
       {"end_of_word_suffix", [](json& d) { d["model"]["end_of_word_suffix"] = "</w>"; }},
       {"NFKC",
@@ -106,6 +121,14 @@ TEST(HuggingFaceTokenizer, ErrorsNameTheFeatureThatIsNotSupported) {
     EXPECT_NE(tokenizer.error().message.find(c.expected), std::string::npos)
         << tokenizer.error().message;
   }
+}
+
+TEST(HuggingFaceTokenizer, AddedTokensMayBeAbsent) {
+  json description = small_description();
+  description.erase("added_tokens");
+  const auto tokenizer = parse(description);
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(encode(*tokenizer.value(), "ab"), (Ids{256}));
 }
 
 TEST(HuggingFaceTokenizer, TruncatedFilesAreErrors) {
@@ -175,6 +198,21 @@ TEST(HuggingFaceTokenizer, PrefixSpaceIsPutBeforeText) {
   EXPECT_EQ(encode(*tokenizer.value(), "ab"), (Ids{' ', 256}));
   EXPECT_EQ(encode(*tokenizer.value(), " ab"), (Ids{' ', 256}));
   EXPECT_FALSE(tokenizer.value()->separates_lines());
+  for (const std::string text : {"ab", "a b", "", "\n ab"}) {
+    EXPECT_EQ(tokenizer.value()->decode(encode(*tokenizer.value(), text)), text);
+  }
+}
+
+TEST(HuggingFaceTokenizer, TextBehindOthersGetsNoPrefixSpace) {
+  json description = small_description();
+  description["pre_tokenizer"]["add_prefix_space"] = true;
+  description["added_tokens"] = {{{"id", 257}, {"content", "<m>"}}};
+  const auto tokenizer = parse(description);
+  ASSERT_TRUE(tokenizer);
+  EXPECT_EQ(tokenizer.value()->encode_behind("ab").value(), (Ids{256}));
+  EXPECT_EQ(tokenizer.value()->encode_behind(" ab").value(), (Ids{' ', 256}));
+  EXPECT_EQ(tokenizer.value()->encode_behind("ab<m>ab").value(), (Ids{256, 257, ' ', 256}));
+  EXPECT_EQ(tokenizer.value()->encode_behind("<m>ab").value(), (Ids{257, ' ', 256}));
 }
 
 TEST(HuggingFaceTokenizer, WholeWordsGoBeforeMerges) {

@@ -54,7 +54,8 @@ Result<Canvas> parse_infill(std::string_view text, const Tokenizer& tokenizer, i
   bool gaps = false;
   while (!text.empty()) {
     const size_t open = std::min(text.find(kOpen), text.size());
-    UNMASK_TRY(const auto piece, tokenizer.encode(text.substr(0, open)));
+    const std::string_view given = text.substr(0, open);
+    UNMASK_TRY(const auto piece, gaps ? tokenizer.encode_behind(given) : tokenizer.encode(given));
     tokens.insert(tokens.end(), piece.begin(), piece.end());
     masked.resize(tokens.size(), 0);
     if (open == text.size()) break;
@@ -101,13 +102,6 @@ Result<Canvas> make_canvas(const GenerateArguments& a, const Tokenizer* tokenize
   return Canvas::continuation(prompt, length, config.mask_token);
 }
 
-// With the prompt.
-std::string whole_text(const Generation& g, const Tokenizer& tokenizer, const StopStrings& stops) {
-  if (stops.empty() || !g.ended) return tokenizer.decode(g.tokens);
-  const auto prompt = g.canvas.tokens().first(prompt_length(g.canvas));
-  return tokenizer.decode(prompt) + written_text(g, tokenizer, stops);
-}
-
 json to_json(const Generation& g, const Tokenizer* tokenizer, const StopStrings& stops) {
   const int32_t prompt = prompt_length(g.canvas);
   json out = {{"tokens", g.tokens},
@@ -122,8 +116,10 @@ json to_json(const Generation& g, const Tokenizer* tokenizer, const StopStrings&
               {"tokens_per_forward", g.tokens_per_forward()},
               {"unique_experts", g.unique_experts}};
   if (tokenizer) {
-    out["text"] = whole_text(g, *tokenizer, stops);
-    out["completion"] = written_text(g, *tokenizer, stops);
+    const std::string text = whole_text(g, *tokenizer, stops);
+    out["text"] = text;
+    const std::string given = tokenizer->decode(g.canvas.tokens().first(prompt));
+    out["completion"] = text.substr(std::min(text.size(), given.size()));
   }
   return out;
 }
@@ -132,10 +128,13 @@ json to_json(const Generation& g, const Tokenizer* tokenizer, const StopStrings&
 std::string interrupted_text(const Canvas& canvas, const Tokenizer& tokenizer) {
   const auto masked = canvas.masked();
   std::string text;
+  size_t decoded = 0;  // bytes up to `begin`: a piece alone could lose the space it begins with
   for (int32_t begin = 0, end = 0; begin < canvas.size(); begin = end) {
     while (end < canvas.size() && masked[end] == masked[begin]) ++end;
-    text += masked[begin] ? std::string(static_cast<size_t>(end - begin), '_')
-                          : tokenizer.decode(canvas.tokens().subspan(begin, end - begin));
+    const std::string before = tokenizer.decode(canvas.tokens().first(end));
+    text +=
+        masked[begin] ? std::string(static_cast<size_t>(end - begin), '_') : before.substr(decoded);
+    decoded = before.size();
   }
   return text;
 }

@@ -4,6 +4,25 @@
 #include <span>
 
 namespace unmask {
+namespace {
+
+// The tokens from `first` on, which is at most the length of the prompt.
+std::string text_from(size_t first, const Generation& generation, const Tokenizer& tokenizer,
+                      const StopStrings& stops) {
+  const std::span<const int32_t> tokens = generation.tokens;
+  const std::string text = tokenizer.decode(tokens.subspan(std::min(first, tokens.size())));
+  if (!generation.ended || stops.empty()) return text;
+  // The kept tokens may hold the beginning of a stop string whose end stands in the next ones.
+  const auto masked = generation.canvas.masked();
+  const auto end = static_cast<size_t>(std::ranges::find(masked, 1) - masked.begin());
+  const auto prompt = static_cast<size_t>(prompt_length(generation.canvas));
+  const auto all = generation.canvas.tokens().subspan(first, end - first);
+  const size_t given = tokenizer.decode(all.first(prompt - first)).size();
+  const std::string written = tokenizer.decode(all).substr(given);
+  return text.substr(0, given + stops.before(written).size());
+}
+
+}  // namespace
 
 int32_t prompt_length(const Canvas& canvas) {
   const auto given = canvas.given();
@@ -20,15 +39,12 @@ void end_at(const StopStrings& stops, const Tokenizer& tokenizer, GenerateOption
 std::string written_text(const Generation& generation, const Tokenizer& tokenizer,
                          const StopStrings& stops) {
   const auto prompt = static_cast<size_t>(prompt_length(generation.canvas));
-  const std::span<const int32_t> tokens = generation.tokens;
-  const std::string text = tokenizer.decode(tokens.subspan(std::min(prompt, tokens.size())));
-  if (!generation.ended || stops.empty()) return text;
-  // The kept tokens may hold the beginning of a stop string whose end stands in the next ones.
-  const auto masked = generation.canvas.masked();
-  const auto end = static_cast<size_t>(std::ranges::find(masked, 1) - masked.begin());
-  const std::string all =
-      tokenizer.decode(generation.canvas.tokens().subspan(prompt, end - prompt));
-  return text.substr(0, std::min(text.size(), stops.before(all).size()));
+  return text_from(prompt, generation, tokenizer, stops);
+}
+
+std::string whole_text(const Generation& generation, const Tokenizer& tokenizer,
+                       const StopStrings& stops) {
+  return text_from(0, generation, tokenizer, stops);
 }
 
 }  // namespace unmask

@@ -14,6 +14,11 @@ namespace unmask {
 std::string written_text(const Generation& generation, const Tokenizer& tokenizer,
                          const StopStrings& stops);
 
+// The same with the prompt, which it stands behind: the first token of an answer can be one that
+// begins with a space, which decoding leaves out at the beginning of a text.
+std::string whole_text(const Generation& generation, const Tokenizer& tokenizer,
+                       const StopStrings& stops);
+
 // Lets answers end at the texts; all outlive `options`.
 void end_at(const StopStrings& stops, const Tokenizer& tokenizer, GenerateOptions& options);
 

@@ -90,8 +90,9 @@ Status ByteTokenizer::save(const std::string& directory) const {
 std::unique_ptr<ByteTokenizer> ByteTokenizer::recognise(const nlohmann::json& description,
                                                         const SpecialTokens& names) {
   const auto& model = description.at("model");
-  const auto& added = description.at("added_tokens");
-  if (!model.at("merges").empty() || added.size() != 2 || added[0].at("id") != kMask ||
+  if (!model.contains("merges") || !description.contains("added_tokens")) return nullptr;
+  const auto& added = description["added_tokens"];
+  if (!model["merges"].empty() || added.size() != 2 || added[0].at("id") != kMask ||
       added[1].at("id") != kEnd || model.at("vocab") != byte_vocabulary()) {
     return nullptr;
   }

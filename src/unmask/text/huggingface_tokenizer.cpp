@@ -1,5 +1,6 @@
 #include "unmask/text/huggingface_tokenizer.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -247,6 +248,16 @@ std::string HuggingFaceTokenizer::token_text(int32_t id) const {
 }
 
 Result<std::vector<int32_t>> HuggingFaceTokenizer::encode(std::string_view text) const {
+  return encode(text, true);
+}
+
+Result<std::vector<int32_t>> HuggingFaceTokenizer::encode_behind(std::string_view text) const {
+  return encode(text, false);
+}
+
+// `begins`: the text stands behind no other. What follows an added token always begins anew.
+Result<std::vector<int32_t>> HuggingFaceTokenizer::encode(std::string_view text,
+                                                          bool begins) const {
   if (text.size() > kMaxText) {
     return failure("expected a text of at most {} bytes, found {}", kMaxText, text.size());
   }
@@ -260,26 +271,28 @@ Result<std::vector<int32_t>> HuggingFaceTokenizer::encode(std::string_view text)
     if (section.id >= 0) {
       ids.push_back(section.id);
     } else {
-      UNMASK_TRY_STATUS(encode_section(section.text, *memory, ids));
+      UNMASK_TRY_STATUS(encode_section(section.text, begins, *memory, ids));
     }
+    begins = true;
   }
   return ids;
 }
 
-Status HuggingFaceTokenizer::encode_section(std::string_view text, Memory& memory,
+Status HuggingFaceTokenizer::encode_section(std::string_view text, bool begins, Memory& memory,
                                             std::vector<int32_t>& ids) const {
   const std::string normal = nfc_ ? to_nfc(text) : std::string();
   if (nfc_) text = normal;
   memory.sections.clear();
   normalized_tokens_.split(text, memory.sections);
   for (const AddedTokens::Section& section : memory.sections) {
+    const bool prefixes = std::exchange(begins, true) && pre_tokenizer_->adds_prefix_space();
     if (section.id >= 0) {
       ids.push_back(section.id);
       continue;
     }
     std::string prefixed;
     std::string_view piece = section.text;
-    if (pre_tokenizer_->adds_prefix_space() && !piece.starts_with(' ')) {
+    if (prefixes && !piece.starts_with(' ')) {
       prefixed.assign(1, ' ').append(piece);
       piece = prefixed;
     }
@@ -287,6 +300,10 @@ Status HuggingFaceTokenizer::encode_section(std::string_view text, Memory& memor
     for (const std::string_view word : memory.words) encoder_->encode(word, memory.merging, ids);
   }
   return {};
+}
+
+void HuggingFaceTokenizer::finish_decoding(std::string& text) const {
+  if (pre_tokenizer_->adds_prefix_space() && text.starts_with(' ')) text.erase(0, 1);
 }
 
 Status HuggingFaceTokenizer::save(const std::string& directory) const {

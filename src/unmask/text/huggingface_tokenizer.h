@@ -15,7 +15,8 @@ namespace unmask {
 // Byte-level BPE described by a Hugging Face tokenizer.json: added tokens, normalizer NFC or none,
 // pre-tokenizers of pre_tokenizer.h. The post-processor, truncation and padding are not applied:
 // `encode` gives the tokens of the text and nothing else. Added tokens with lstrip or rstrip
-// swallow white space, which decoding cannot bring back.
+// swallow white space, which decoding cannot bring back. With add_prefix_space the space in front
+// of a text is not decoded, that behind an added token is.
 class HuggingFaceTokenizer final : public Tokenizer {
  public:
   // `json`: the text of the file, kept for `save`; `where` names it in errors.
@@ -23,11 +24,15 @@ class HuggingFaceTokenizer final : public Tokenizer {
                                                   const SpecialTokens& special);
 
   Result<std::vector<int32_t>> encode(std::string_view text) const override;
+  Result<std::vector<int32_t>> encode_behind(std::string_view text) const override;
   int32_t vocab_size() const override { return static_cast<int32_t>(texts_.size()); }
   std::optional<int32_t> token_id(std::string_view name) const override;
   std::string token_text(int32_t id) const override;
   Status save(const std::string& directory) const override;
   bool separates_lines() const override { return separates_lines_; }
+
+ protected:
+  void finish_decoding(std::string& text) const override;
 
  private:
   struct Memory {
@@ -47,7 +52,9 @@ class HuggingFaceTokenizer final : public Tokenizer {
   void set_token(int32_t id, std::string text);
   Result<int32_t> special_token(const std::string& name);
   Status choose_special_tokens(const SpecialTokens& special);
-  Status encode_section(std::string_view text, Memory& memory, std::vector<int32_t>& ids) const;
+  Result<std::vector<int32_t>> encode(std::string_view text, bool begins) const;
+  Status encode_section(std::string_view text, bool begins, Memory& memory,
+                        std::vector<int32_t>& ids) const;
   Status find_whether_lines_separate();
 
   std::string json_;

@@ -30,6 +30,12 @@ class Tokenizer {
   // tokenizer; the error names the offset of the first bad byte.
   virtual Result<std::vector<int32_t>> encode(std::string_view text) const = 0;
 
+  // The ids of a text that stands behind others: nothing that marks the beginning of a text is put
+  // in front of it, where the format can do without.
+  virtual Result<std::vector<int32_t>> encode_behind(std::string_view text) const {
+    return encode(text);
+  }
+
   // The bytes of the ids, special tokens by their names: exact inverse of `encode` on UTF-8 text
   // that the tokenizer's normalizer leaves as it is. Ids outside the vocabulary give nothing.
   std::string decode(std::span<const int32_t> ids) const;
