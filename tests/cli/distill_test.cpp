@@ -164,7 +164,8 @@ TEST_F(DistillCommand, TrainsAModelOnItsOwnAnswers) {
   const auto answers = run_unmask("evaluate " + path("straight") +
                                   " --task sorting --set count=2 --set digits=1 --count 40 --json");
   EXPECT_EQ(answers.exit_code, 0) << answers.output;
-  // Guessing gives 0.01; four seeds on three instruction sets, which round sums otherwise, 0.8 or more.
+  // Guessing gives 0.01; four seeds on three instruction sets, which round sums otherwise, 0.8 or
+  // more.
   EXPECT_GT(json::parse(answers.output, nullptr, false).value("accuracy", 0.0), 0.6)
       << answers.output;
 }

@@ -91,6 +91,21 @@ TEST(ChoicePrompt, HeadersAndShotsOfEveryBenchmark) {
                                                    {"hellaswag", 0}}));
 }
 
+TEST(ReadChoiceData, TakesShotsFromTrainWhereDevIsAsked) {
+  const test::TemporaryDirectory directory;
+  for (const char* split : {"dev", "train", "test"}) {
+    directory.write(
+        fmt::format("arc_easy_{}.jsonl", split),
+        fmt::format(R"({{"question": "{}", "choices": ["a", "b"], "answer": 0}})", split));
+  }
+  for (const auto& [asked, pool] : {std::pair{"dev", "train"}, {"train", "dev"}, {"test", "dev"}}) {
+    const auto data = read_choice_data(*find_choice_task("arc-easy"), directory.path(), asked, 5);
+    ASSERT_TRUE(data) << data.error().message;
+    EXPECT_EQ(data->questions[0].question, asked);
+    EXPECT_EQ(data->pool[0].question, pool);
+  }
+}
+
 TEST(ReadChoiceData, NamesWhatIsMissingOrWrong) {
   const auto refusal = [](const std::string& directory, const char* task, const char* split,
                           int32_t shots) {

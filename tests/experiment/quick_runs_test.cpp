@@ -141,36 +141,51 @@ INSTANTIATE_TEST_SUITE_P(Every, QuickRun,
                            return name;
                          });
 
-TEST(Runner, RefusesAFinishedStageOfAnotherConfiguration) {
-  const test::TemporaryDirectory directory;
-  fs::create_directories(directory.path("experiments/small"));
-  const auto write = [&](const std::string& steps) {
-    directory.write("experiments/small/a.toml",
-                    "[data]\npaths = ['" + directory.path("text.txt") +
-                        "']\nsequence_length = 16\n[model]\nlayers = 1\nhidden = 16\nheads = 2\n"
-                        "experts = 4\nexpert_ffn = 8\nshared_ffn = 8\n[routing]\n"
-                        "experts_per_token = 2\n[training]\nbatch = 2\nsteps = " +
-                        steps + "\n[evaluation]\nsequences = 2\nsample_length = 4\nlevels = []\n");
-  };
-  directory.write("text.txt", std::string(4000, 'x') + "some text at the end of it");
-  directory.write(
-      "experiments/small/experiment.toml",
-      "title = 'x'\nseeds = 1\n[[arms]]\nname = 'a'\nstages = [{ train = 'a.toml' }]\n");
-  write("2");
-  const auto go = [&]() -> Result<RunProgress> {
-    const auto spec = read_experiment(directory.path("experiments"), "small", false);
+class Runner : public testing::Test {
+ protected:
+  Runner() {
+    fs::create_directories(directory_.path("experiments/small"));
+    directory_.write("text.txt", std::string(4000, 'x') + "some text at the end of it");
+    directory_.write("experiments/small/experiment.toml",
+                     "title = 'x'\nseeds = 1\n[[arms]]\nname = 'a'\nstages = [{ train = 'a.toml' "
+                     "}]\n");
+    set_steps("2");
+  }
+  void set_steps(const std::string& steps) const {
+    directory_.write("experiments/small/a.toml",
+                     "[data]\npaths = ['" + directory_.path("text.txt") +
+                         "']\nsequence_length = 16\n[model]\nlayers = 1\nhidden = 16\nheads = 2\n"
+                         "experts = 4\nexpert_ffn = 8\nshared_ffn = 8\n[routing]\n"
+                         "experts_per_token = 2\n[training]\nbatch = 2\nsteps = " +
+                         steps + "\n[evaluation]\nsequences = 2\nsample_length = 4\nlevels = []\n");
+  }
+  Result<RunProgress> run(const std::atomic<bool>& stop = false, int32_t seeds = 1) const {
+    const auto spec = read_experiment(directory_.path("experiments"), "small", false);
     if (!spec) return spec.error();
-    const std::atomic<bool> stop = false;
-    return run_experiment(*spec, {.out = directory.path("out")}, stop);
-  };
-  const auto first = go();
+    return run_experiment(*spec, {.out = directory_.path("out"), .seeds = seeds}, stop);
+  }
+  test::TemporaryDirectory directory_;
+};
+
+TEST_F(Runner, RefusesAFinishedStageOfAnotherConfiguration) {
+  const auto first = run();
   ASSERT_TRUE(first) << first.error().message;
   EXPECT_EQ(first->finished, 1);
-  EXPECT_TRUE(go());
-  write("3");
-  const auto changed = go();
+  EXPECT_TRUE(run());
+  set_steps("3");
+  const auto changed = run();
   ASSERT_FALSE(changed);
   EXPECT_NE(changed.error().message.find("another configuration"), std::string::npos);
+}
+
+TEST_F(Runner, CountsWhatIsDoneAlsoWithoutTime) {
+  ASSERT_TRUE(run());
+  const auto stopped = run(true, 2);
+  ASSERT_TRUE(stopped) << stopped.error().message;
+  EXPECT_EQ(stopped->stages, 2);
+  EXPECT_EQ(stopped->finished, 1);
+  ASSERT_EQ(stopped->remaining.size(), 1u);
+  EXPECT_NE(stopped->remaining[0].find("seed 2"), std::string::npos) << stopped->remaining[0];
 }
 
 }  // namespace

@@ -107,6 +107,20 @@ TEST_F(SpecTest, TheQuickFormIsSmallerAndNeedsNoCorpus) {
   EXPECT_TRUE(spec->needs.empty());
 }
 
+TEST_F(SpecTest, WordsOfAnArmAreStrings) {
+  const std::string arm = "title = 'x'\n[[arms]]\nname = '{each}'\nstages = []\n";
+  EXPECT_NE(error_of(arm + "each = [0.3, 0.6]").find("'arms[0].each[0]': expected a string"),
+            std::string::npos);
+  EXPECT_NE(error_of(arm + "each = 5").find("'arms[0].each': expected an array"),
+            std::string::npos);
+  const auto spec = read(arm + R"(each = ['a"b', 'c\d', '{each}'])");
+  ASSERT_TRUE(spec) << spec.error().message;
+  ASSERT_EQ(spec->arms.size(), 3u);
+  EXPECT_EQ(spec->arms[0].name, "a\"b");
+  EXPECT_EQ(spec->arms[1].label, "c\\d");
+  EXPECT_EQ(spec->arms[2].name, "{each}");
+}
+
 TEST_F(SpecTest, SaysWhatIsWrong) {
   const std::string arm = "title = 'x'\n[[arms]]\nname = 'a'\n";
   EXPECT_NE(error_of("title = 'x'\ntitel = 'y'").find("titel"), std::string::npos);

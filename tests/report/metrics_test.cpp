@@ -182,6 +182,15 @@ TEST_F(Metrics, ResumeDropsWhatCameAfterAndTheTornLine) {
   EXPECT_EQ(steps, (std::vector<int64_t>{1, 2, 3, 4}));
 }
 
+TEST_F(Metrics, ResumePassesOverLinesOfOtherTypes) {
+  const std::string before =
+      "{\"step\":1,\"kind\":5}\n{\"step\":\"x\",\"kind\":\"validation\"}\n[1]\n";
+  append(before + "{\"step\":9,\"kind\":null}\n");
+  const auto writer = MetricsWriter::resume(directory_, 3, 3);
+  ASSERT_TRUE(writer) << writer.error().message;
+  EXPECT_EQ(read_file(file()).value(), before);
+}
+
 TEST_F(Metrics, ResumeWithoutMetricsBegins) {
   auto writer = MetricsWriter::resume(directory_ + "/new", 100, 100);
   ASSERT_TRUE(writer) << writer.error().message;

@@ -116,6 +116,29 @@ TEST(Capacity, WiderGaussiansAreFlatter) {
   EXPECT_EQ(schedule_shape(narrow, 0), 0);
 }
 
+TEST(Capacity, GaussiansOfAnyWidthAreTheirLimits) {
+  for (const double sigma : {30.0, 1e4, 1e9, 1e200, 1e308}) {
+    for (int i = 0; i <= 100; ++i) {
+      const double r = i / 100.0, bell = 1 - 4 * (r - 0.5) * (r - 0.5);
+      Capacity capacity = of(gaussian, 8, 32);
+      capacity.sigma = sigma;
+      // exp(x) = 1 + x + x^2 / 2: what is left out is below (1 / 8 sigma^2) / 2 of the whole.
+      const double error = 1e-14 + 1 / (16 * sigma * sigma);
+      EXPECT_NEAR(schedule_shape(capacity, r), bell, error) << sigma << " " << r;
+      capacity.schedule = gaussian_reverse;
+      EXPECT_NEAR(schedule_shape(capacity, r), 1 - bell, error) << sigma << " " << r;
+    }
+  }
+  for (const double sigma : {1e-3, 1e-30, 1e-200, 5e-324}) {
+    Capacity capacity = of(gaussian, 8, 32);
+    capacity.sigma = sigma;
+    EXPECT_EQ(scheduled_experts(capacity, 0.5), 32) << sigma;
+    for (const double r : {0.0, 0.2, 0.49, 0.51, 1.0}) {
+      EXPECT_EQ(scheduled_experts(capacity, r), 8) << sigma << " " << r;
+    }
+  }
+}
+
 TEST(Capacity, TablesAreLinearBetweenPointsAndFlatOutside) {
   Capacity capacity = {.schedule = table,
                        .points = {{.mask_ratio = 0.2, .k = 30}, {0.4, 10}, {0.8, 12.5}}};
@@ -252,6 +275,17 @@ TEST(Budget, RefusesWhatCannotBeMet) {
   const Status unsolved = check_capacity(policy, 64);
   ASSERT_FALSE(unsolved.ok());
   EXPECT_NE(unsolved.error().message.find("meet_budget"), std::string::npos);
+}
+
+// Before the mean of so many levels is taken.
+TEST(Budget, RefusesMoreExpertsThanAnyModelHas) {
+  const std::string linear = "schedule = 'linear'\nmin = 1\nmean = 5\nmax = ";
+  EXPECT_EQ(error_of(linear + "2000000000"),
+            "routing.capacity: up to 2000000000 experts per token: expected at most 16384 (the "
+            "most that a model can have)");
+  EXPECT_EQ(error_of(linear + "16384", 16384), "");
+  EXPECT_NE(error_of("schedule = 'table'\npoints = [[0, 1], [1, 1e300]]\nmean = 5").find("16384"),
+            std::string::npos);
 }
 
 TEST(Capacity, RefusesWhatIsNoSchedule) {

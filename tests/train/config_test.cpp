@@ -94,6 +94,11 @@ TEST(TrainConfig, NamesTheMistake) {
   says(kData + "[objective]\nconfidence = -1\n", "objective.confidence");
   says(kData + "[training]\nprecision = 'fp16'\n", "precision");
   says(kData + "[objective]\nkind = 'elbow'\n", "elbo");
+  says(kData + "[objective]\nmask_ratio_min = 0.9\nmask_ratio_max = 0.1\n", "[0.9, 0.1]");
+  says(kData + "[objective]\nkind = 'block'\nmask_ratio_max = 0.2\n", "[0.3, 0.2]");
+  says(kData + "[objective]\nkind = 'block'\ndocument_mask = true\n", "document mask");
+  says(kData + "[evaluation]\nlevels = [0.5, 1.5]\n", "'evaluation.levels'");
+  says(kData + "[evaluation]\nlevels = [-0.1]\n", "'evaluation.levels'");
   says(kData + "[data2]\n", "data");
   says(kData + "[model]\nheads = 4\nkv_heads = 3\n", "kv_heads");
 }

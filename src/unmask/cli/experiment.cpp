@@ -29,12 +29,18 @@ struct Arguments {
   std::string directory() const { return out.empty() ? (quick ? kQuickOut : kOut) : out; }
 };
 
+// A file that cannot be read does not hide the others.
 Status list() {
+  Status first;
   for (const std::string& name : experiment_names(kRoot)) {
-    UNMASK_TRY(const ExperimentSpec spec, read_experiment(kRoot, name, false));
-    fmt::print("{:22} {} ({} arms, {} seeds)\n", name, spec.title, spec.arms.size(), spec.seeds);
+    const auto spec = read_experiment(kRoot, name, false);
+    if (!spec) {
+      if (first) first = spec.error();
+      continue;
+    }
+    fmt::print("{:22} {} ({} arms, {} seeds)\n", name, spec->title, spec->arms.size(), spec->seeds);
   }
-  return {};
+  return first;
 }
 
 // Writes results.json and report.html from what is done.

@@ -61,13 +61,14 @@ std::string question_text(const ChoiceQuestion& question) {
   return text + "Answer:";
 }
 
-// The first of these that is there.
+// The first of these that is there, passing over the file `except`.
 std::optional<std::string> find_split(const ChoiceTask& task, const std::string& directory,
-                                      std::initializer_list<std::string_view> splits) {
+                                      std::initializer_list<std::string_view> splits,
+                                      const std::string& except = "") {
   for (const std::string_view split : splits) {
     std::error_code code;
     std::string path = fmt::format("{}/{}_{}.jsonl", directory, task.files, split);
-    if (std::filesystem::exists(path, code)) return path;
+    if (path != except && std::filesystem::exists(path, code)) return path;
   }
   return std::nullopt;
 }
@@ -117,8 +118,8 @@ Result<ChoiceData> read_choice_data(const ChoiceTask& task, const std::string& d
   ChoiceData data;
   UNMASK_TRY(data.questions, read_choice_questions(*asked));
   if (shots == 0) return data;
-  const auto pool = find_split(task, directory, {"dev", "train"});
-  if (!pool || *pool == *asked) {
+  const auto pool = find_split(task, directory, {"dev", "train"}, *asked);
+  if (!pool) {
     return failure(
         "{}: expected {}_dev.jsonl or _train.jsonl to take {} shots from, besides the questions in "
         "{}; ask with --shots 0",

@@ -39,8 +39,8 @@ struct ChoiceData {
   std::vector<ChoiceQuestion> questions;
   std::vector<ChoiceQuestion> pool;  // that shots are taken from
 };
-// `split` empty: test, or validation where there is none. Refuses to take shots from the split that
-// is asked.
+// `split` empty: test, or validation where there is none. Shots are of dev, or train where there is
+// none or it is asked.
 Result<ChoiceData> read_choice_data(const ChoiceTask& task, const std::string& directory,
                                     const std::string& split, int32_t shots);
 

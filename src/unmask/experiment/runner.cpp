@@ -129,25 +129,29 @@ class SeedRun {
   Status advance(const ArmSpec& arm, const StageSpec& spec, std::string& model) {
     const std::string where = fmt::format("seed {}, {}: {}", seed_, arm.name, spec.name);
     ++progress_.stages;
+    const std::string directory = stage_directory(shared_.directory, arm.name, seed_, spec.name);
     if (shared_.leaving()) {
-      progress_.remaining.push_back(where);
+      count(has_stage_record(directory), where);
       return {};
     }
-    const StagePlace place = {
-        .experiment = shared_.spec,
-        .directory = stage_directory(shared_.directory, arm.name, seed_, spec.name),
-        .data = shared_.directory + "/data",
-        .model = model,
-        .seed = seed_};
+    const StagePlace place = {.experiment = shared_.spec,
+                              .directory = directory,
+                              .data = shared_.directory + "/data",
+                              .model = model,
+                              .seed = seed_};
     UNMASK_TRY(const auto stage, make_stage(spec, place));
     UNMASK_TRY(const bool finished, do_once(*stage, place, where));
-    if (!finished) {
-      progress_.remaining.push_back(where);
-      return {};
-    }
-    ++progress_.finished;
-    if (!stage->model().empty()) model = stage->model();
+    count(finished, where);
+    if (finished && !stage->model().empty()) model = stage->model();
     return {};
+  }
+
+  void count(bool finished, const std::string& where) {
+    if (finished) {
+      ++progress_.finished;
+    } else {
+      progress_.remaining.push_back(where);
+    }
   }
 
   Result<bool> do_once(Stage& stage, const StagePlace& place, const std::string& where) {

@@ -104,25 +104,46 @@ void read_arm(Fields& fields, const std::string& file, const TaskDefaults& tasks
   });
 }
 
+std::string filled_in(std::string text, const std::string& word) {
+  const std::string slot = "{each}";
+  for (size_t at = 0; (at = text.find(slot, at)) != std::string::npos; at += word.size()) {
+    text.replace(at, slot.size(), word);
+  }
+  return text;
+}
+
+// `value` with the word in place of {each} in all its strings.
+json filled_in(const json& value, const std::string& word) {
+  if (value.is_string()) return filled_in(value.get<std::string>(), word);
+  if (!value.is_structured()) return value;
+  json filled = value;
+  for (json& element : filled) element = filled_in(element, word);
+  return filled;
+}
+
+Result<std::vector<std::string>> read_words(const json& arm, const std::string& path,
+                                            const std::string& file) {
+  std::vector<std::string> words;
+  Fields fields(arm, path, file);
+  fields.read("each", words);
+  for (const auto& [key, value] : arm.items()) fields.find(key);
+  UNMASK_TRY_STATUS(fields.finish());
+  return words;
+}
+
 // An arm with `each = [words]` stands for one arm for every word, in place of {each}.
-json spread_arms(const json& arms) {
+Result<json> spread_arms(const json& arms, const std::string& file) {
   if (!arms.is_array()) return arms;
   json all = json::array();
-  for (json arm : arms) {
+  for (size_t i = 0; i < arms.size(); ++i) {
+    json arm = arms[i];
     if (!arm.is_object() || !arm.contains("each")) {
       all.push_back(std::move(arm));
       continue;
     }
-    const json words = std::exchange(arm["each"], nullptr);
+    UNMASK_TRY(const auto words, read_words(arm, fmt::format("arms[{}]", i), file));
     arm.erase("each");
-    for (const json& word : words) {
-      std::string text = arm.dump();
-      const std::string slot = "{each}", with = word.get<std::string>();
-      for (size_t at = 0; (at = text.find(slot, at)) != std::string::npos; at += with.size()) {
-        text.replace(at, slot.size(), with);
-      }
-      all.push_back(json::parse(text));
-    }
+    for (const std::string& word : words) all.push_back(filled_in(arm, word));
   }
   return all;
 }
@@ -198,7 +219,9 @@ Result<ExperimentSpec> read_experiment(const std::string& root, const std::strin
   spec.quick = quick;
   const std::string file = spec.directory + "/" + kFile;
   UNMASK_TRY(json document, read_layered_toml_file(file));
-  if (document.contains("arms")) document["arms"] = spread_arms(document["arms"]);
+  if (document.contains("arms")) {
+    UNMASK_TRY(document["arms"], spread_arms(document["arms"], file));
+  }
   Fields fields(document, "", file);
   fields.require("title", spec.title);
   fields.read("needs", spec.needs);

@@ -21,6 +21,15 @@ Result<std::string> data_file(const StagePlace& place, const std::string& name) 
   return place.data + "/" + name + ".jsonl";
 }
 
+// The tables that a stage writes into are there, or can be made.
+Status check_tables(const json& document, const std::string& file) {
+  for (const char* key : {"data", "distill", "training"}) {
+    if (!document.contains(key) || document[key].is_object()) continue;
+    return usage_error("{}: '{}': expected a table, found {}", file, key, document[key].dump());
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<json> training_document(const StageSpec& spec, const StagePlace& place) {
@@ -39,11 +48,12 @@ Result<json> training_document(const StageSpec& spec, const StagePlace& place) {
     if (setting.starts_with("distill.") && spec.kind != "distill") continue;
     UNMASK_TRY_STATUS(set_value(document, setting));
   }
+  UNMASK_TRY_STATUS(check_tables(document, place.experiment.directory + "/" + file));
   if (!data.empty()) {
     UNMASK_TRY(const std::string path, data_file(place, data));
     if (spec.kind == "distill") {  // its data are the targets
       document["distill"]["prompts"] = {path};
-      document["data"].erase("paths");
+      if (document.contains("data")) document["data"].erase("paths");
     } else {
       document["data"]["paths"] = {path};
     }

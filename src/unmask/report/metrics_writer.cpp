@@ -82,7 +82,8 @@ std::string lines_up_to(int64_t step, int64_t measured, std::string_view text) {
     const std::string_view line = text.substr(0, end);
     const auto event = nlohmann::json::parse(line, nullptr, false);
     const bool has_step = event.is_object() && event.contains("step") && event["step"].is_number();
-    const bool validation = has_step && event.value("kind", "") == kKind<ValidationEvent>;
+    const bool validation =
+        has_step && event.contains("kind") && event["kind"] == kKind<ValidationEvent>;
     const int64_t last = validation ? std::min(step, measured) : step;
     if (has_step && event["step"].get<double>() > static_cast<double>(last)) continue;
     kept.append(line).push_back('\n');

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <string_view>
 
 #include "unmask/routing/budget.h"
 
@@ -29,13 +30,16 @@ Bounds bounds_of(const Capacity& capacity) {
   return bounds;
 }
 
-// 1 at r = 1/2, 0 at both ends.
+// 1 at r = 1/2, 0 at both ends. The difference of exponentials is taken by expm1, which does not
+// cancel where the curve is wide; wider or narrower ones look like these, bell and spike.
 double gaussian(double r, double sigma) {
-  const auto curve = [sigma](double distance) {
-    return std::exp(-distance * distance / (2 * sigma * sigma));
+  const double width = std::clamp(sigma, 1e-100, 1e7);
+  const auto exponent = [width](double distance) {
+    const double x = distance / width;
+    return x * x / 2;
   };
-  const double end = curve(0.5);
-  return (curve(r - 0.5) - end) / (1 - end);
+  const double here = exponent(r - 0.5), end = exponent(0.5);
+  return std::exp(-here) * std::expm1(here - end) / std::expm1(-end);
 }
 
 // Linear between neighbouring points, constant outside of them.
@@ -84,16 +88,23 @@ double level(const Capacity& capacity, double r) {
   return std::clamp(low + capacity.scale * above, low, high);
 }
 
+Status check_most(double k, int32_t experts, std::string_view which) {
+  if (k <= experts) return {};
+  return usage_error("routing.capacity: up to {} experts per token: expected at most {} ({})", k,
+                     experts, which);
+}
+
 Status check_bounds(const Capacity& capacity) {
-  if (capacity.schedule != Schedule::table) {
-    if (capacity.min >= 1 && capacity.min <= capacity.max) return {};
+  const auto [low, high] = bounds_of(capacity);
+  if (capacity.schedule != Schedule::table && !(capacity.min >= 1 && low <= high)) {
     return usage_error(
         "routing.capacity: min = {}, max = {}: expected 1 <= min <= max <= the experts",
         capacity.min, capacity.max);
   }
-  const auto [low, high] = bounds_of(capacity);
-  if (low <= high) return {};
-  return usage_error("routing.capacity: k between {} and {}: expected min <= max", low, high);
+  if (low > high) {
+    return usage_error("routing.capacity: k between {} and {}: expected min <= max", low, high);
+  }
+  return check_most(high, kMostExperts, "the most that a model can have");
 }
 
 Status check_points(const Capacity& capacity) {
@@ -187,12 +198,7 @@ Status check_capacity(const RoutingPolicy& policy, int32_t experts) {
   if (!policy.capacity) return {};
   UNMASK_TRY_STATUS(check_schedule(*policy.capacity));
   if (!varies(policy)) return {};
-  if (bounds_of(*policy.capacity).high > experts) {
-    return usage_error(
-        "routing.capacity: up to {} experts per token: expected at most {} (the "
-        "experts)",
-        bounds_of(*policy.capacity).high, experts);
-  }
+  UNMASK_TRY_STATUS(check_most(bounds_of(*policy.capacity).high, experts, "the experts"));
   return check_budget(*policy.capacity);
 }
 

@@ -7,6 +7,9 @@
 
 namespace unmask {
 
+// Experts that a layer of any model has at most.
+inline constexpr int32_t kMostExperts = 1 << 14;
+
 // Timestep-dependent capacity (arXiv 2604.01622, section 4): the experts per token of a sequence
 // follow its mask ratio r,
 //   k = clamp(round_half_even(min + (max - min) s(r)), min, max).
@@ -38,7 +41,8 @@ bool varies(const RoutingPolicy& policy);
 // Tokens that each expert takes of n: max(1, floor(n k / experts)); none of none.
 int64_t expert_capacity(int64_t tokens, int32_t experts_per_token, int32_t experts);
 
-// Refuses bounds, points or an interval that describe no schedule, whatever the experts.
+// Refuses bounds, points or an interval that describe no schedule, whatever the experts: at most
+// kMostExperts of them.
 Status check_schedule(const RoutingPolicy::Capacity& capacity);
 
 // Refuses in addition what lies outside [1, experts], and a mean that the scale does not meet.

@@ -117,7 +117,8 @@ void remove_slots(std::span<const uint8_t> kept, Assignment& assignment) {
 
 int64_t slots_per_expert(const RoutingPolicy& policy, int64_t tokens, int32_t experts) {
   const double mean = static_cast<double>(tokens * policy.experts_per_token) / experts;
-  return static_cast<int64_t>(std::ceil(mean * policy.drop->capacity_factor));
+  const double slots = std::ceil(mean * policy.drop->capacity_factor);
+  return static_cast<int64_t>(std::min(slots, static_cast<double>(tokens)));
 }
 
 void drop_beyond_capacity(const RoutingPolicy& policy, const Weighting& weighting,

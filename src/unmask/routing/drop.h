@@ -11,7 +11,8 @@
 
 namespace unmask {
 
-// Slots that an expert has for a batch of `tokens`: ceil(tokens k / experts * capacity_factor).
+// Slots that an expert has for a batch of `tokens`: ceil(tokens k / experts * capacity_factor), at
+// most one for each token.
 int64_t slots_per_expert(const RoutingPolicy& policy, int64_t tokens, int32_t experts);
 
 // Takes from `assignment`, which holds every choice, what experts have no room for, and lists it in

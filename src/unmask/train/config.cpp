@@ -148,6 +148,9 @@ void read_evaluation(Fields& fields, TrainConfig::Evaluation& evaluation) {
   fields.read_between("sequences", evaluation.sequences, 1);
   fields.read_between("draws", evaluation.draws, 1, 1 << 20);
   fields.read("levels", evaluation.levels);
+  for (const float level : evaluation.levels) {
+    if (!(level >= 0 && level <= 1)) fields.refuse("levels", "mask ratios from 0 to 1");
+  }
   fields.read_between("sample_every", evaluation.sample_every, 0);
   fields.read_between("sample_length", evaluation.sample_length, 1);
 }
@@ -203,6 +206,10 @@ Result<TrainConfig> train_config_from_json(const nlohmann::json& document,
     UNMASK_TRY(config.model.routing, policy_from_json(*routing, "routing", file));
   }
 
+  if (const auto objective = Objective::create(config.objective, config.model, config.seed);
+      !objective) {
+    return usage_error("{}: 'objective': {}", file, objective.error().message);
+  }
   set_steps(config.steps, config);
   const int32_t rows = config.data.sequence_length;
   if (config.model.max_positions < rows) {

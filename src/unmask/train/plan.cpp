@@ -7,6 +7,7 @@
 #include "unmask/base/readable.h"
 #include "unmask/model/parameters.h"
 #include "unmask/model/rounded_experts.h"
+#include "unmask/routing/token_routing.h"
 #include "unmask/train/flops.h"
 
 namespace unmask {
@@ -23,8 +24,10 @@ Result<MemoryPlan> plan_memory(const TrainConfig& config) {
   const int64_t sequences = int64_t{config.batch} * (doubled ? 2 : 1);
   const int64_t tokens = sequences * config.data.sequence_length;
   int64_t slots = 0;
+  UNMASK_TRY_STATUS(check_learns(model.routing));
   if (model.dense_layers < model.layers) {
-    UNMASK_TRY(const auto router, make_router(model.routing, model.experts, model.shared_experts));
+    UNMASK_TRY(const auto router, make_router(model.routing, model.experts,
+                                              model.shared_ffn > 0 ? model.shared_experts : 0));
     slots = router->max_slots(tokens, config.data.sequence_length);
   }
   const TapePlan tape = plan_tape(model, config.options, Tape::Mode::training, tokens, slots);

@@ -18,6 +18,7 @@ struct MemoryPlan {
   int64_t total() const { return weights + gradients + moments + tape + scratch; }
 };
 
+// Refuses routers that cannot be trained.
 Result<MemoryPlan> plan_memory(const TrainConfig& config);
 
 // An error where this machine has less.

@@ -46,7 +46,9 @@ void drop_samples_after(const std::string& run_directory, int64_t step) {
   std::string kept;
   for (std::string line; std::getline(file, line);) {
     const auto sample = nlohmann::json::parse(line, nullptr, false);
-    if (sample.is_object() && sample.value("step", step + 1) <= step) kept += line + '\n';
+    const bool has_step =
+        sample.is_object() && sample.contains("step") && sample["step"].is_number();
+    if (has_step && sample["step"].get<double>() <= static_cast<double>(step)) kept += line + '\n';
   }
   if (auto status = write_file_atomically(path, kept); !status) {
     log_warning("{}", status.error().message);
