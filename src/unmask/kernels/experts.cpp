@@ -351,7 +351,7 @@ void experts_backward(ConstMatrix x, const ExpertWeights& weights, const Assignm
       const auto of_tokens = [&](ConstMatrix m) {
         return Operand{.data = m.data,
                        .stride = m.stride,
-                       .index = &a.token[a.expert_begin[e]],
+                       .index = a.token.data() + a.expert_begin[e],
                        .k_contiguous = false};
       };
       if (i % 2 == 0) {
