@@ -111,7 +111,7 @@ TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
 
 TEST_P(GemmKernelTest, PacksBf16AsItPacksWhatRoundsToIt) {
   const GemmKernel& g = *GetParam().kernel;
-  if (!GetParam().rounds) GTEST_SKIP() << "not of bf16";
+  if (!GetParam().rounds) return;  // f32 is never packed from bf16
   for (const int64_t k : {1, 2, 21, 32, 67, 128}) {
     for (const int64_t count : {g.cols - 5, g.cols, 3 * g.cols, 3 * g.cols - 7}) {
       // Rows of k values, then rows of `count` values.
