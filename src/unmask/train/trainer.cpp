@@ -281,7 +281,7 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     if (!goes_on) return {};
   }
   double window_seconds = 0;
-  int64_t window_tokens = 0;
+  int64_t window_begin = state_.tokens;
   while (state_.step < config().steps) {
     const double begin = now();
     const auto report = step();
@@ -292,13 +292,12 @@ Status Trainer::run(const std::atomic<bool>& stop) {
     const double seconds = now() - begin;
     state_.seconds += seconds;
     window_seconds += seconds;
-    window_tokens += data_.tokens_without_padding();
-    const double rate = static_cast<double>(window_tokens) / window_seconds;
+    const double rate = static_cast<double>(state_.tokens - window_begin) / window_seconds;
     if (progress) progress->update({state_.step, report->loss.cross_entropy, rate});
     if (due(config().log_every)) {
       metrics_->write(train_event(state_, *report, config(), rate));
       window_seconds = 0;
-      window_tokens = 0;
+      window_begin = state_.tokens;
     }
     if (due(config().evaluation.every)) metrics_->write(routing_event(state_, learner_));
     UNMASK_TRY(const bool goes_on, after_step(stop));
