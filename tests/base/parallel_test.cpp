@@ -28,6 +28,19 @@ TEST_P(ParallelTest, VisitsEveryIndexOnce) {
   parallel_for(-1, [](int64_t) { ADD_FAILURE(); });
 }
 
+TEST_P(ParallelTest, SaysWhatComesNext) {
+  constexpr int64_t kCount = 1000;
+  std::vector<std::atomic<int>> visits(kCount);
+  std::atomic<int64_t> foreseen = 0;
+  parallel_for_ahead(kCount, [&](int64_t i, int64_t next) {
+    ++visits[static_cast<size_t>(i)];
+    EXPECT_TRUE(next == -1 || next == i + 1 || next == i - 1);
+    foreseen += next >= 0;
+  });
+  for (const auto& n : visits) EXPECT_EQ(n, 1);
+  EXPECT_GE(foreseen, kCount / 2);
+}
+
 TEST_P(ParallelTest, NestedCallsRunToTheEnd) {
   std::atomic<int> sum = 0;
   parallel_for(10, [&](int64_t) { parallel_for(10, [&](int64_t) { ++sum; }); });

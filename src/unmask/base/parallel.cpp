@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "unmask/base/log.h"
+#include "unmask/base/task_shares.h"
 
 namespace unmask {
 namespace {
@@ -54,12 +55,11 @@ class Pool {
     }
     body_ = body;
     context_ = context;
-    count_ = count;
     wanted_ = workers - 1;
-    next_.store(0, std::memory_order_relaxed);
+    tasks_.deal(count, workers);
     state_.fetch_add(kGeneration | kOpen, std::memory_order_release);
     state_.notify_all();
-    work();
+    work(0);
     uint64_t state = state_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
     wait_until(state, [](uint64_t s) { return (s & kActive) == 0; });
     return true;
@@ -83,11 +83,10 @@ class Pool {
     }
   }
 
-  void work() {
+  void work(int64_t share) {
     inside = true;
-    for (int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
-         i = next_.fetch_add(1, std::memory_order_relaxed)) {
-      body_(context_, i);
+    for (TaskShares::Taken t = tasks_.take(share); t.task >= 0; t = tasks_.take(share)) {
+      body_(context_, t.task, t.next);
     }
     inside = false;
   }
@@ -101,7 +100,7 @@ class Pool {
       if (stop_) return;
       if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) continue;
       joined = state / kGeneration;
-      if (index < wanted_) work();
+      if (index < wanted_) work(index + 1);
       state = state_.fetch_sub(1, std::memory_order_acq_rel) - 1;
       if ((state & (kActive | kOpen)) == 0) state_.notify_all();
     }
@@ -109,12 +108,11 @@ class Pool {
 
   std::mutex busy_;
   std::atomic<uint64_t> state_ = 0;
-  std::atomic<int64_t> next_ = 0;
   std::atomic<bool> stop_ = false;
   // Of the job: written before it is opened, read by those who joined it.
   detail::Body body_ = nullptr;
   void* context_ = nullptr;
-  int64_t count_ = 0;
+  TaskShares tasks_;
   int64_t wanted_ = 0;
   std::vector<std::thread> helpers_;
 };
@@ -131,7 +129,7 @@ void run_parallel(int64_t count, Body body, void* context) {
   static Pool pool;
   const auto workers = static_cast<int>(std::min<int64_t>(count, threads()));
   if (workers > 1 && !inside && pool.run(count, body, context, workers)) return;
-  for (int64_t i = 0; i < count; ++i) body(context, i);
+  for (int64_t i = 0; i < count; ++i) body(context, i, i + 1 < count ? i + 1 : -1);
 }
 
 }  // namespace detail

@@ -9,7 +9,6 @@
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/isa/swiglu_kernel.h"
 #include "unmask/kernels/reference/quantized.h"
-#include "unmask/kernels/tasks_ahead.h"
 
 namespace unmask {
 namespace {
@@ -78,32 +77,21 @@ InterleavedBlocks gather_tokens(ConstMatrix x, const QuantizedShape& shape, cons
   return gathered;
 }
 
-// h [slots, ffn] = gate[s] * silu(gate_e · x) * (up_e · x). Tasks are tiles of one expert, the
-// experts of most rows first, so that threads end together.
+// h [slots, ffn] = gate[s] * silu(gate_e · x) * (up_e · x). Tasks are tiles of one expert.
 void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
                  std::span<const Active> active, const Slots& slots, Matrix h) {
   const QuantizedShape& shape = weights.form.up;
-  ArenaScope scope(thread_scratch());
-  int32_t* const order = thread_scratch().take<int32_t>(std::ssize(active));
-  std::iota(order, order + active.size(), 0);
-  std::sort(order, order + active.size(), [&](int32_t a, int32_t b) {
-    return active[a].rows != active[b].rows ? active[a].rows > active[b].rows : a < b;
-  });
-
-  parallel_tasks_ahead(std::ssize(active) * shape.tiles(), [&](int64_t task, int64_t following) {
-    const auto expert_of = [&](int64_t t) -> const Active& {
-      return active[order[t / shape.tiles()]];
-    };
-    const Active& a = expert_of(task);
-    const int64_t i = task % shape.tiles();
+  const int64_t tiles = shape.tiles();
+  parallel_for_ahead(std::ssize(active) * tiles, [&](int64_t task, int64_t following) {
+    const Active& a = active[task / tiles];
+    const int64_t i = task % tiles, after = following < 0 ? task : following;
     const QuantizedMatrix gate = weights.gate(a.expert), up = weights.up(a.expert);
-    const QuantizedMatrix next = following < 0 ? up : weights.gate(expert_of(following).expert);
-    ArenaScope task_scope(thread_scratch());
+    const QuantizedMatrix next = weights.gate(active[after / tiles].expert);
+    ArenaScope scope(thread_scratch());
     float* const gate_out = thread_scratch().take<float>(a.rows * kTile);
     float* const up_out = thread_scratch().take<float>(a.rows * kTile);
     multiply_tile({gate, i}, x, a.slot, a.rows, {up, i}, gate_out);
-    multiply_tile({up, i}, x, a.slot, a.rows, {next, following < 0 ? i : following % shape.tiles()},
-                  up_out);
+    multiply_tile({up, i}, x, a.slot, a.rows, {next, after % tiles}, up_out);
     const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
     for (int64_t r = 0; r < a.rows; ++r) {
       swiglu_kernel().forward(width, gate_out + r * kTile, up_out + r * kTile,
@@ -116,24 +104,32 @@ void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
 // ascending order: a sum in fixed order without another buffer, and the same bytes for every task.
 void down_and_combine(const InterleavedBlocks& h, const QuantizedExperts& weights,
                       std::span<const Active> active, const Slots& slots, Matrix y) {
+  constexpr int64_t kTilesOfTask = 4;
   const int64_t most_rows =
       std::max_element(active.begin(), active.end(), [](const Active& a, const Active& b) {
         return a.rows < b.rows;
       })->rows;
   const QuantizedShape& shape = weights.form.down;
-  parallel_tasks_ahead(shape.tiles(), [&](int64_t i, int64_t following) {
+  const int64_t tasks = (shape.tiles() + kTilesOfTask - 1) / kTilesOfTask;
+  parallel_for_ahead(tasks, [&](int64_t task, int64_t following) {
     ArenaScope scope(thread_scratch());
     float* const out = thread_scratch().take<float>(most_rows * kTile);
-    const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
+    const int64_t begin = task * kTilesOfTask, end = std::min(begin + kTilesOfTask, shape.tiles());
+    const int64_t after = (following < 0 ? task : following) * kTilesOfTask;
     for (size_t n = 0; n < active.size(); ++n) {
       const Active& a = active[n];
       const bool last = n + 1 == active.size();
       const QuantizedMatrix w = weights.down(a.expert);
       const QuantizedMatrix next = weights.down(active[last ? 0 : n + 1].expert);
-      multiply_tile({w, i}, h, a.slot, a.rows, {next, last && following >= 0 ? following : i}, out);
-      for (int64_t r = 0; r < a.rows; ++r) {
-        float* const sum = y.row(slots.token[a.slot + r]) + column;
-        for (int64_t c = 0; c < width; ++c) sum[c] += out[r * kTile + c];
+      for (int64_t i = begin; i < end; ++i) {
+        const TileOf next_tile =
+            i + 1 < end ? TileOf{w, i + 1} : TileOf{next, last ? after : begin};
+        multiply_tile({w, i}, h, a.slot, a.rows, next_tile, out);
+        const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
+        for (int64_t r = 0; r < a.rows; ++r) {
+          float* const sum = y.row(slots.token[a.slot + r]) + column;
+          for (int64_t c = 0; c < width; ++c) sum[c] += out[r * kTile + c];
+        }
       }
     }
   });

@@ -6,7 +6,6 @@
 #include "unmask/kernels/activation_rows.h"
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/reference/quantized.h"
-#include "unmask/kernels/tasks_ahead.h"
 
 namespace unmask {
 
@@ -29,10 +28,10 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
     });
   });
 
-  parallel_tasks_ahead(s.tiles(), [&](int64_t i, int64_t following) {
+  parallel_for_ahead(s.tiles(), [&](int64_t i, int64_t after) {
     ArenaScope task_scope(thread_scratch());
     float* const out = thread_scratch().take<float>(x.rows * s.kTile);
-    multiply_tile({w, i}, rows, 0, x.rows, {w, following < 0 ? i : following}, out);
+    multiply_tile({w, i}, rows, 0, x.rows, {w, after < 0 ? i : after}, out);
     const int64_t column = i * s.kTile, width = std::min(s.kTile, s.rows - column);
     for (int64_t r = 0; r < x.rows; ++r) {
       float* const to = y.row(r) + column;
