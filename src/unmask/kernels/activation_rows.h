@@ -97,6 +97,13 @@ struct TileOf {
   int64_t index;
 };
 
+// Fetches `width` values that results of the next product will be written over: stores to lines
+// that are in no cache wait for them.
+inline void bring_results(const float* to, int64_t width) {
+  constexpr int64_t kLineValues = 16;
+  for (int64_t i = 0; i < width; i += kLineValues) __builtin_prefetch(to + i, 1);
+}
+
 // out [count][32] = the rows [first, first + count) of x times the tile. `next` is the tile of the
 // same size that this thread will read afterwards, to be fetched ahead; the tile itself is given
 // when there is none.

@@ -31,8 +31,9 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
   parallel_for_ahead(s.tiles(), [&](int64_t i, int64_t after) {
     ArenaScope task_scope(thread_scratch());
     float* const out = thread_scratch().take<float>(x.rows * s.kTile);
-    multiply_tile({w, i}, rows, 0, x.rows, {w, after < 0 ? i : after}, out);
     const int64_t column = i * s.kTile, width = std::min(s.kTile, s.rows - column);
+    for (int64_t r = 0; r < x.rows; ++r) bring_results(y.row(r) + column, width);
+    multiply_tile({w, i}, rows, 0, x.rows, {w, after < 0 ? i : after}, out);
     for (int64_t r = 0; r < x.rows; ++r) {
       float* const to = y.row(r) + column;
       for (int64_t c = 0; c < width; ++c) {

@@ -210,7 +210,8 @@ class Fetch {
  public:
   // `passes` times through the steps of a tile. Where that is once, memory bounds it: the tile
   // itself, a little ahead. Else arithmetic does: the next tile, evenly over all passes.
-  Fetch(const QuantizedTile& t, int64_t passes) : passes_(passes), next_(begin_of(t.next)) {
+  Fetch(const QuantizedTile& t, int64_t passes)
+      : share_((QuantizedShape::kStepBytes + passes - 1) / passes), next_(begin_of(t.next)) {
     if (passes == 1) {
       at_ = begin_of(t.weights) + kAhead;
       left_ = t.groups * t.steps * QuantizedShape::kStepBytes - kAhead;
@@ -218,9 +219,7 @@ class Fetch {
   }
 
   // Bytes of a step that is done in so many turns.
-  int64_t stride(int64_t turns) const {
-    return (QuantizedShape::kStepBytes + passes_ * turns - 1) / (passes_ * turns);
-  }
+  int64_t stride(int64_t turns) const { return (share_ + turns - 1) / turns; }
   // Where the next so many bytes begin.
   const char* take(int64_t bytes) {
     if (left_ <= 0) switch_to_next();
@@ -239,7 +238,7 @@ class Fetch {
     left_ = INT64_MAX;
   }
 
-  int64_t passes_;
+  int64_t share_;  // of the bytes of a step
   const char* next_;
   const char* at_ = nullptr;
   int64_t left_ = 0;  // before `next_`
@@ -312,13 +311,14 @@ struct QuantizedTiles {
   }
 
   // out [kRows][32] += the rows times a part of the tile.
-  template <int kRows, _mm_hint kHint>
+  template <int kRows, bool kOnce>
   static void rows_of_part(const PartOfTile& p, const InterleavedRows& x, Fetch& fetch,
                            float* out) {
     // Vectors of outputs at a time: narrow ones take two turns at a group, unless rows are so few
     // that the sums of all outputs fit the registers.
     constexpr int kVectors = kLanes == 8 && kRows <= 2 ? 4 : 2;
     constexpr int64_t kTurns = kTile / (kVectors * kLanes);
+    [[maybe_unused]] constexpr _mm_hint kHint = kOnce ? _MM_HINT_NTA : _MM_HINT_T1;
     const int64_t stride = fetch.stride(kTurns);
     const std::byte* group = p.weights;
     const uint32_t* group_words = x.words;
@@ -341,8 +341,8 @@ struct QuantizedTiles {
           const char* far = fetch.take(count * stride);
           for (int64_t s = 0; s < count; ++s, w += kStepBytes, far += stride) {
             if constexpr (kTurns == 1) {
-              _mm_prefetch(far, kHint);
-              _mm_prefetch(far + stride / 2, kHint);
+              _mm_prefetch(far, kHint);  // a line; two where the tile is gone through once
+              if constexpr (kOnce) _mm_prefetch(far + stride / 2, kHint);
             } else {
               _mm_prefetch(far, _MM_HINT_T1);  // NTA: up to 1.25 times as slow (AVX2, Zen 5)
             }
@@ -378,12 +378,12 @@ struct QuantizedTiles {
     }
   }
 
-  template <_mm_hint kHint, int kRows = kMaxRows>
+  template <bool kOnce, int kRows = kMaxRows>
   static void add_part(const PartOfTile& part, const InterleavedRows& x, Fetch& fetch, float* out) {
     if (x.count == kRows) {
-      rows_of_part<kRows, kHint>(part, x, fetch, out);
+      rows_of_part<kRows, kOnce>(part, x, fetch, out);
     } else if constexpr (kRows > 1) {
-      add_part<kHint, kRows - 1>(part, x, fetch, out);
+      add_part<kOnce, kRows - 1>(part, x, fetch, out);
     }
   }
 
@@ -395,9 +395,9 @@ struct QuantizedTiles {
       x.words += done_steps * Parts::kParts * kWords * x.count;
       x.start += done_groups * x.count;
       if (count == 1) {
-        add_part<_MM_HINT_NTA>(part, x, fetch, out);
+        add_part<true>(part, x, fetch, out);
       } else {
-        add_part<_MM_HINT_T1>(part, x, fetch, out);
+        add_part<false>(part, x, fetch, out);
       }
       out += x.count * kTile;
     }
