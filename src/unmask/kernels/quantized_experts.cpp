@@ -104,18 +104,22 @@ void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
 // ascending order: a sum in fixed order without another buffer, and the same bytes for every task.
 void down_and_combine(const InterleavedBlocks& h, const QuantizedExperts& weights,
                       std::span<const Active> active, const Slots& slots, Matrix y) {
-  constexpr int64_t kTilesOfTask = 4;
+  constexpr int64_t kMostTiles = 4, kTasksPerThread = 4;
   const int64_t most_rows =
       std::max_element(active.begin(), active.end(), [](const Active& a, const Active& b) {
         return a.rows < b.rows;
       })->rows;
   const QuantizedShape& shape = weights.form.down;
-  const int64_t tasks = (shape.tiles() + kTilesOfTask - 1) / kTilesOfTask;
+  // Neighbours, but none so many that a thread is left without work.
+  const int64_t tiles_of_task =
+      std::clamp<int64_t>(shape.tiles() / (kTasksPerThread * thread_count()), 1, kMostTiles);
+  const int64_t tasks = (shape.tiles() + tiles_of_task - 1) / tiles_of_task;
   parallel_for_ahead(tasks, [&](int64_t task, int64_t following) {
     ArenaScope scope(thread_scratch());
     float* const out = thread_scratch().take<float>(most_rows * kTile);
-    const int64_t begin = task * kTilesOfTask, end = std::min(begin + kTilesOfTask, shape.tiles());
-    const int64_t after = (following < 0 ? task : following) * kTilesOfTask;
+    const int64_t begin = task * tiles_of_task;
+    const int64_t end = std::min(begin + tiles_of_task, shape.tiles());
+    const int64_t after = (following < 0 ? task : following) * tiles_of_task;
     for (size_t n = 0; n < active.size(); ++n) {
       const Active& a = active[n];
       const bool last = n + 1 == active.size();
