@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask {
 namespace {
 
@@ -49,7 +51,7 @@ std::string error_of(std::string_view text) {
 }
 
 TEST(Toml, BecomesJson) {
-  const nlohmann::json expected = nlohmann::json::parse(R"({
+  const nlohmann::json expected = json_in(R"({
     "a": {"b": {"c": 1}, "d": [1.5, "x", true]}, "list": [{"k": 1}, {"k": 2}], "day": "2024-02-03"})");
   EXPECT_EQ(
       toml("day = 2024-02-03\n[a]\nb.c = 1\nd = [1.5, 'x', true]\n[[list]]\nk=1\n[[list]]\nk=2"),
@@ -180,7 +182,7 @@ TEST(SetValue, ParsesTomlValuesAndBareWords) {
     const Status status = set_value(document, assignment);
     EXPECT_TRUE(status.ok()) << status.error().message;
   }
-  EXPECT_EQ(document, nlohmann::json::parse(R"({
+  EXPECT_EQ(document, json_in(R"({
     "a": {"b": 2, "kept": true, "c": {"d": [1, 2]}}, "rate": 0.001, "name": "tiny",
     "path": "data/x y.txt", "quoted": "1", "on": true, "equation": "a=b"})"));
 }

@@ -15,6 +15,7 @@
 
 #include "unmask/base/bf16.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/model_config_json.h"
 
 namespace unmask {
@@ -23,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::TemporaryDirectory;
 
-ModelConfig small(Family family = Family::unmask) {
+ModelConfig small_checkpoint(Family family = Family::unmask) {
   ModelConfig config;
   config.family = family;
   config.vocab_size = 19;
@@ -131,7 +132,7 @@ TEST_F(HuggingFaceTest, RoundTripIsBitExactInEveryFamily) {
   for (const Family family :
        {Family::unmask, Family::llada2, Family::llada_moe, Family::sdar_moe}) {
     for (const bool tied : {false, true}) {
-      ModelConfig config = small(family);
+      ModelConfig config = small_checkpoint(family);
       config.tied_head = tied;
       save(config);
       const auto read = load_model_config(directory_.path());
@@ -143,7 +144,7 @@ TEST_F(HuggingFaceTest, RoundTripIsBitExactInEveryFamily) {
 }
 
 TEST_F(HuggingFaceTest, NamesTensorsAsTheFamilyDoes) {
-  save(small(Family::llada2));
+  save(small_checkpoint(Family::llada2));
   TensorMap tensors = read_tensors(directory_.path());
   const auto shape = [&](const std::string& name) { return tensors.at(name).first.shape; };
   EXPECT_EQ(shape("model.word_embeddings.weight"), (std::vector<int64_t>{19, 20}));
@@ -158,7 +159,7 @@ TEST_F(HuggingFaceTest, NamesTensorsAsTheFamilyDoes) {
   EXPECT_EQ(shape("model.layers.2.mlp.shared_experts.up_proj.weight"),
             (std::vector<int64_t>{13, 20}));
 
-  save(small(Family::llada_moe));
+  save(small_checkpoint(Family::llada_moe));
   tensors = read_tensors(directory_.path());
   EXPECT_EQ(shape("model.embed_tokens.weight"), (std::vector<int64_t>{19, 20}));
   EXPECT_EQ(shape("model.layers.1.self_attn.q_proj.weight"), (std::vector<int64_t>{24, 20}));
@@ -170,7 +171,7 @@ TEST_F(HuggingFaceTest, NamesTensorsAsTheFamilyDoes) {
 }
 
 TEST_F(HuggingFaceTest, KeepsShardsWithinTheirLimit) {
-  save(small(), {.shard_bytes = 6000});
+  save(small_checkpoint(), {.shard_bytes = 6000});
   EXPECT_FALSE(fs::exists(directory_.path("model.safetensors")));
   const auto archive = Safetensors::open_directory(directory_.path());
   ASSERT_TRUE(archive.ok()) << archive.error().message;
@@ -182,7 +183,7 @@ TEST_F(HuggingFaceTest, KeepsShardsWithinTheirLimit) {
 }
 
 TEST_F(HuggingFaceTest, RoundsMatricesToBf16OnRequest) {
-  save(small(), {.dtype = DType::bf16});
+  save(small_checkpoint(), {.dtype = DType::bf16});
   ASSERT_TRUE(load().ok());
   for (size_t i = 0; i < layout_.table.size(); ++i) {
     const ParameterInfo& info = layout_.table[i];
@@ -196,7 +197,7 @@ TEST_F(HuggingFaceTest, RoundsMatricesToBf16OnRequest) {
 }
 
 TEST_F(HuggingFaceTest, ReadsAnyMixOfSplitAndMergedExperts) {
-  save(small());
+  save(small_checkpoint());
   change([](TensorMap& tensors) {
     for (const char* name : {"1.mlp.experts.gate_proj", "2.mlp.experts.down_proj"}) {
       const std::string merged = std::string("model.layers.") + name;
@@ -216,7 +217,7 @@ TEST_F(HuggingFaceTest, ReadsAnyMixOfSplitAndMergedExperts) {
 }
 
 TEST_F(HuggingFaceTest, NamesEveryTensorThatDoesNotFit) {
-  save(small());
+  save(small_checkpoint());
   change([](TensorMap& tensors) {
     tensors.erase("model.norm.weight");
     tensors.erase("model.layers.2.mlp.experts.1.up_proj.weight");
@@ -235,7 +236,7 @@ TEST_F(HuggingFaceTest, NamesEveryTensorThatDoesNotFit) {
 }
 
 TEST_F(HuggingFaceTest, AcceptsATiedHeadOnlyIfItIsTheEmbedding) {
-  ModelConfig config = small();
+  ModelConfig config = small_checkpoint();
   config.tied_head = true;
   save(config);
   change([](TensorMap& tensors) {
@@ -249,12 +250,12 @@ TEST_F(HuggingFaceTest, AcceptsATiedHeadOnlyIfItIsTheEmbedding) {
 }
 
 TEST_F(HuggingFaceTest, RefusesAConfigurationLargerThanItsWeights) {
-  save(small());
-  ModelConfig larger = small();
+  save(small_checkpoint());
+  ModelConfig larger = small_checkpoint();
   larger.experts = 1 << 14;
   larger.hidden = 1 << 16;
   ASSERT_TRUE(
-      write_file_atomically(directory_.path("config.json"), model_config_to_json(larger).dump())
+      write_file_atomically(directory_.path("config.json"), to_text(model_config_to_json(larger)))
           .ok());
   auto config = load_model_config(directory_.path());
   ASSERT_FALSE(config.ok());
@@ -265,7 +266,7 @@ TEST_F(HuggingFaceTest, RefusesAConfigurationLargerThanItsWeights) {
 
   larger.layers = 100;  // more tensors than anybody would read the names of
   ASSERT_TRUE(
-      write_file_atomically(directory_.path("config.json"), model_config_to_json(larger).dump())
+      write_file_atomically(directory_.path("config.json"), to_text(model_config_to_json(larger)))
           .ok());
   config = load_model_config(directory_.path());
   ASSERT_FALSE(config.ok());
@@ -273,7 +274,7 @@ TEST_F(HuggingFaceTest, RefusesAConfigurationLargerThanItsWeights) {
 }
 
 TEST_F(HuggingFaceTest, NamesWhatIsMissing) {
-  save(small());
+  save(small_checkpoint());
   change([](TensorMap& tensors) { tensors.erase("model.norm.weight"); });
   const auto config = load_model_config(directory_.path());
   ASSERT_FALSE(config.ok());
@@ -284,7 +285,7 @@ TEST_F(HuggingFaceTest, NamesWhatIsMissing) {
 TEST_F(HuggingFaceTest, RefusesNumbersThatAreNotFinite) {
   for (const char* name : {"lm_head.weight", "model.layers.1.mlp.gate.weight",
                            "model.layers.2.mlp.gate.expert_bias"}) {
-    save(small());
+    save(small_checkpoint());
     change([&](TensorMap& tensors) { tensors.at(name).second[2] = std::nanf(""); });
     expect_refused({name, "element 2", "expected a finite number"});
   }
@@ -297,7 +298,7 @@ TEST_F(HuggingFaceTest, NamesAMissingFile) {
 }
 
 TEST_F(HuggingFaceTest, ReportsAFullDisk) {
-  config_ = small();
+  config_ = small_checkpoint();
   layout_ = ParameterLayout(config_);
   saved_ = Parameters(layout_);
   fs::create_symlink("/dev/full", directory_.path("model.safetensors"));

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 #include "unmask/model/published_models.h"
 
 namespace unmask {
@@ -19,7 +20,7 @@ using nlohmann::json;
 
 // LLaDA2.0-mini as released: what the file leaves out is left out here.
 json llada2_mini() {
-  return json::parse(R"({
+  return json_in(R"({
     "architectures": ["LLaDA2MoeModelLM"], "model_type": "llada2_moe", "num_hidden_layers": 20,
     "hidden_size": 2048, "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 128,
     "intermediate_size": 5120, "moe_intermediate_size": 512, "num_experts": 256,
@@ -30,7 +31,7 @@ json llada2_mini() {
 }
 
 json llada_moe() {
-  return json::parse(R"({
+  return json_in(R"({
     "architectures": ["LLaDAMoEModelLM"], "model_type": "llada", "num_hidden_layers": 16,
     "hidden_size": 2048, "num_attention_heads": 16, "num_experts": 64, "num_experts_per_tok": 8,
     "expert_intermediate_size": 1024, "dense_intermediate_size": 8192, "rope_theta": 50000,
@@ -41,7 +42,7 @@ json llada_moe() {
 
 // SDAR-30B-A3B's sizes; what the file may leave out is left out here.
 json sdar_moe() {
-  return json::parse(R"({
+  return json_in(R"({
     "architectures": ["SDARMoeForCausalLM"], "model_type": "sdar_moe", "num_hidden_layers": 48,
     "hidden_size": 2048, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128,
     "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128,
@@ -172,10 +173,10 @@ TEST(ModelConfigJson, WritesWhatItReads) {
   for (const ModelConfig& config :
        {own, read(llada2_mini()), read(llada_moe()), read(sdar_moe()), biased}) {
     const json written = model_config_to_json(config);
-    EXPECT_EQ(read(written), config) << written.dump(1);
-    EXPECT_EQ(read(json::parse(written.dump())), config);
+    EXPECT_EQ(read(written), config) << to_text(written, 1);
+    EXPECT_EQ(read(json_in(to_text(written))), config);
   }
-  EXPECT_NE(model_config_to_json(read(llada2_mini())).dump().find("1e-06"), std::string::npos);
+  EXPECT_NE(to_text(model_config_to_json(read(llada2_mini()))).find("1e-06"), std::string::npos);
 }
 
 // What the other keys say without the section of our own.
@@ -286,8 +287,8 @@ TEST(PublishedModels, AreWhatTheirConfigurationsSay) {
   for (const PublishedModel& model : published_models()) {
     const auto config = model_config_from_json(released.at(model.name), std::string(model.name));
     ASSERT_TRUE(config.ok()) << config.error().message;
-    EXPECT_EQ(model.config, *config) << model_config_to_json(model.config).dump() << "\n"
-                                     << model_config_to_json(*config).dump();
+    EXPECT_EQ(model.config, *config) << to_text(model_config_to_json(model.config)) << "\n"
+                                     << to_text(model_config_to_json(*config));
   }
 }
 

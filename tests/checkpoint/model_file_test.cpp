@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/checkpoint_source.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_config_json.h"
@@ -27,7 +28,7 @@ namespace fs = std::filesystem;
 using test::TemporaryDirectory;
 
 // Sizes that fill neither tiles nor groups.
-ModelConfig small(Family family = Family::llada2) {
+ModelConfig uneven_model(Family family = Family::llada2) {
   ModelConfig config;
   config.family = family;
   config.vocab_size = 75;
@@ -187,9 +188,9 @@ class ModelFileTest : public testing::Test {
     std::string file = bytes();
     uint64_t length = 0;
     std::memcpy(&length, file.data(), 8);
-    auto header = nlohmann::json::parse(file.substr(8, length));
+    auto header = json_in(file.substr(8, length));
     edit(header);
-    std::string text = header.dump();
+    std::string text = to_text(header);
     ASSERT_LE(text.size(), length);
     text.resize(length, ' ');
     file.replace(8, length, text);
@@ -203,7 +204,7 @@ TEST_F(ModelFileTest, HoldsWhatQuantizeMakesOfEveryParameter) {
   for (const WeightFormat format : kWeightFormats) {
     for (const Family family : {Family::llada2, Family::llada_moe}) {
       for (const bool tied : {false, true}) {
-        ModelConfig config = small(family);
+        ModelConfig config = uneven_model(family);
         config.tied_head = tied;
         if (family == Family::llada_moe) config.shared_ffn = config.shared_experts = 0;
         make(config, format);
@@ -222,7 +223,7 @@ TEST_F(ModelFileTest, HoldsWhatQuantizeMakesOfEveryParameter) {
 }
 
 TEST_F(ModelFileTest, IsTheSameWhateverTheCheckpointLooksLike) {
-  make(small(), WeightFormat::int4);
+  make(uneven_model(), WeightFormat::int4);
   const std::string once = bytes();
   {
     const ThreadCount one(1);
@@ -230,13 +231,13 @@ TEST_F(ModelFileTest, IsTheSameWhateverTheCheckpointLooksLike) {
     EXPECT_EQ(bytes(), once) << "threads";
   }
   fs::remove_all(checkpoint());
-  make(small(), WeightFormat::int4, {.shard_bytes = 9000});
+  make(uneven_model(), WeightFormat::int4, {.shard_bytes = 9000});
   ASSERT_TRUE(fs::exists(checkpoint() + "/model.safetensors.index.json"));
   EXPECT_EQ(bytes(), once) << "sharded";
 
   // Merged: the experts of a layer as one tensor.
   fs::remove_all(checkpoint());
-  make(small(), WeightFormat::int4);
+  make(uneven_model(), WeightFormat::int4);
   const auto archive = Safetensors::open_directory(checkpoint());
   ASSERT_TRUE(archive.ok());
   std::vector<TensorSpec> specs;
@@ -276,16 +277,16 @@ TEST_F(ModelFileTest, IsTheSameWhateverTheCheckpointLooksLike) {
 }
 
 TEST_F(ModelFileTest, PacksARandomModelAsItsCheckpoint) {
-  make(small(), WeightFormat::int8);
+  make(uneven_model(), WeightFormat::int8);
   const std::string through_checkpoint = bytes();
-  must(write_model_file(packed(), RandomParameters(small(), 5, 0.5f),
+  must(write_model_file(packed(), RandomParameters(uneven_model(), 5, 0.5f),
                         format_of(WeightFormat::int8)));
   EXPECT_EQ(bytes(), through_checkpoint);
 }
 
 // Matrices that take several batches, in pieces, of which the last is no whole one.
 TEST_F(ModelFileTest, PacksMatricesLargerThanItsBuffers) {
-  ModelConfig config = small();
+  ModelConfig config = uneven_model();
   config.vocab_size = 70003;
   config.hidden = 160;
   config.layers = 1;
@@ -305,14 +306,14 @@ TEST_F(ModelFileTest, PacksMatricesLargerThanItsBuffers) {
 }
 
 TEST_F(ModelFileTest, BeginsItsDataOnAPage) {
-  make(small(), WeightFormat::int8);
+  make(uneven_model(), WeightFormat::int8);
   uint64_t length = 0;
   std::memcpy(&length, bytes().data(), 8);
   EXPECT_EQ((8 + length) % 4096, 0u);
 }
 
 TEST_F(ModelFileTest, FindsADamagedByteByTheNameOfItsTensor) {
-  make(small(), WeightFormat::int8);
+  make(uneven_model(), WeightFormat::int8);
   const std::string whole = bytes();
   const auto file = ModelFile::open(packed());
   ASSERT_TRUE(file.ok());
@@ -335,14 +336,14 @@ TEST_F(ModelFileTest, FindsADamagedByteByTheNameOfItsTensor) {
 }
 
 TEST_F(ModelFileTest, NoticesAFileThatChangesUnderneath) {
-  make(small(), WeightFormat::int8);
+  make(uneven_model(), WeightFormat::int8);
   auto file = ModelFile::open(packed());
   ASSERT_TRUE(file.ok());
   must(file->intact());
   must(file->limit_expert_memory(1 << 20));
   fs::resize_file(weights_path(), 4096);
   expect_words(file->intact(), {"packed.safetensors", "changed while it was in use"});
-  std::vector<int32_t> begin(static_cast<size_t>(small().experts) + 1, 1);
+  std::vector<int32_t> begin(static_cast<size_t>(uneven_model().experts) + 1, 1);
   begin[0] = 0;
   const auto& cached = std::get<CachedExperts>(file->weights().layers.back().moe.experts);
   cached.cache->acquire(cached.layer, begin);
@@ -350,7 +351,7 @@ TEST_F(ModelFileTest, NoticesAFileThatChangesUnderneath) {
 }
 
 TEST_F(ModelFileTest, AFileThatIsReplacedStaysAsItWasMapped) {
-  make(small(), WeightFormat::int8);
+  make(uneven_model(), WeightFormat::int8);
   const auto file = ModelFile::open(packed());
   ASSERT_TRUE(file.ok());
   write("something else");
@@ -358,7 +359,7 @@ TEST_F(ModelFileTest, AFileThatIsReplacedStaysAsItWasMapped) {
 }
 
 TEST_F(ModelFileTest, RefusesATruncatedFile) {
-  make(small(), WeightFormat::int8);
+  make(uneven_model(), WeightFormat::int8);
   const std::string whole = bytes();
   for (const size_t size :
        {size_t{0}, size_t{5}, size_t{300}, whole.size() / 2, whole.size() - 1}) {
@@ -368,7 +369,7 @@ TEST_F(ModelFileTest, RefusesATruncatedFile) {
 }
 
 TEST_F(ModelFileTest, NamesTheFieldOfTheHeaderThatDoesNotFit) {
-  make(small(), WeightFormat::int4);
+  make(uneven_model(), WeightFormat::int4);
   const std::string whole = bytes();
   const auto expect = [&](const std::function<void(nlohmann::json&)>& edit,
                           const std::vector<std::string>& words) {
@@ -398,11 +399,11 @@ TEST_F(ModelFileTest, NamesTheFieldOfTheHeaderThatDoesNotFit) {
 }
 
 TEST_F(ModelFileTest, RefusesAConfigurationOfAnotherModel) {
-  make(small(), WeightFormat::int8);
+  make(uneven_model(), WeightFormat::int8);
   const auto with = [&](const std::function<void(ModelConfig&)>& change) {
-    ModelConfig other = small();
+    ModelConfig other = uneven_model();
     change(other);
-    must(write_file_atomically(packed() + "/config.json", model_config_to_json(other).dump()));
+    must(write_file_atomically(packed() + "/config.json", to_text(model_config_to_json(other))));
     return open_status(packed());
   };
   expect_words(with([](ModelConfig& c) { c.experts = 5; }),
@@ -421,7 +422,7 @@ TEST_F(ModelFileTest, RefusesAConfigurationOfAnotherModel) {
 }
 
 TEST_F(ModelFileTest, RefusesWeightsThatAreNotFiniteByTheirPlace) {
-  const ModelConfig config = small();
+  const ModelConfig config = uneven_model();
   const ParameterLayout layout(config);
   for (const float bad : {NAN, INFINITY}) {
     const Parameters parameters(layout);
@@ -442,9 +443,9 @@ TEST_F(ModelFileTest, RefusesWeightsThatAreNotFiniteByTheirPlace) {
 TEST_F(ModelFileTest, ReportsAFullDisk) {
   fs::create_directories(packed());
   fs::create_symlink("/dev/full", weights_path());
-  expect_words(
-      write_model_file(packed(), RandomParameters(small(), 1), format_of(WeightFormat::int8)),
-      {"packed.safetensors", "No space left"});
+  expect_words(write_model_file(packed(), RandomParameters(uneven_model(), 1),
+                                format_of(WeightFormat::int8)),
+               {"packed.safetensors", "No space left"});
   EXPECT_FALSE(fs::is_symlink(weights_path()));
 }
 
@@ -458,7 +459,7 @@ int64_t memory_kilobytes(const std::string& field) {
 
 // Memory of the process, mapped files included, at its highest during the conversion.
 TEST_F(ModelFileTest, ConvertsInLessMemoryThanOneTensor) {
-  ModelConfig config = small();
+  ModelConfig config = uneven_model();
   config.vocab_size = 100000;
   config.hidden = 256;
   config.dense_ffn = 40000;

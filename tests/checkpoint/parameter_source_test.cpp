@@ -14,7 +14,7 @@
 namespace unmask {
 namespace {
 
-ModelConfig small() {
+ModelConfig small_source() {
   ModelConfig config;
   config.vocab_size = 300;
   config.layers = 2;
@@ -36,7 +36,7 @@ std::vector<float> read(const ParameterSource& source, int parameter) {
 }
 
 TEST(RandomParameters, AreThoseOfInitializeInPiecesOfAnySize) {
-  const ModelConfig config = small();
+  const ModelConfig config = small_source();
   const RandomParameters source(config, 9);
   const Parameters expected(source.layout());
   initialize(expected, 9);
@@ -55,7 +55,7 @@ TEST(RandomParameters, AreThoseOfInitializeInPiecesOfAnySize) {
 }
 
 TEST(RandomParameters, SaveAsTheModelInitializeMakes) {
-  const ModelConfig config = small();
+  const ModelConfig config = small_source();
   const test::TemporaryDirectory directory;
   const RandomParameters source(config, 3);
   ASSERT_TRUE(save_model(directory.path(), source).ok());
@@ -72,7 +72,7 @@ float normal_of(uint64_t seed, int parameter, int64_t expert) {
 }
 
 TEST(RandomParameters, SkewTheSelectionBias) {
-  ModelConfig config = small();
+  ModelConfig config = small_source();
   config.expert_bias = true;
   const RandomParameters even(config, 3), skewed(config, 3, 0.25f);
   const auto& layer = even.layout().layers[1];
@@ -86,7 +86,7 @@ TEST(RandomParameters, SkewTheSelectionBias) {
 }
 
 TEST(RandomParameters, SkewRowsOfTheRouterWithoutABias) {
-  const ModelConfig config = small();
+  const ModelConfig config = small_source();
   const RandomParameters even(config, 3), skewed(config, 3, 0.5f);
   const int router = even.layout().layers[1].router;
   const auto before = read(even, router), after = read(skewed, router);

@@ -10,6 +10,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/hugging_face.h"
 
 namespace unmask {
@@ -18,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using Selection = RoutingPolicy::Selection;
 
-ModelConfig small(Family family) {
+ModelConfig small_teacher(Family family) {
   ModelConfig config;
   config.family = family;
   config.vocab_size = 19;
@@ -63,7 +64,7 @@ TEST(Retrofit, KeepsWeightsAndChangesTheRoutingOfEveryFamily) {
     const test::TemporaryDirectory directory;
     const std::string from = directory.path("from");
     fs::create_directories(from + "/training_state");
-    const ModelConfig config = small(family);
+    const ModelConfig config = small_teacher(family);
     const ParameterLayout layout(config);
     const Parameters saved(layout);
     initialize(saved, 3);
@@ -99,14 +100,14 @@ TEST(Retrofit, KeepsForeignKeysOfTheConfiguration) {
   const test::TemporaryDirectory directory;
   const std::string from = directory.path("from");
   fs::create_directories(from);
-  const ModelConfig config = small(Family::llada2);
+  const ModelConfig config = small_teacher(Family::llada2);
   const ParameterLayout layout(config);
   const Parameters parameters(layout);
   ASSERT_TRUE(save_model(from, config, parameters).ok());
   nlohmann::json document = *read_json_file(from + "/config.json");
   document.erase("unmask");
   document["auto_map"] = {{"AutoModel", "modeling.LLaDA2"}};
-  directory.write("from/config.json", document.dump());
+  directory.write("from/config.json", to_text(document));
   const ModelConfig released = *load_model_config(from);
 
   // Files of a Hugging Face cache are relative links.
@@ -129,7 +130,7 @@ TEST(Retrofit, RefusesWhatDoesNotFitAndLeavesNothing) {
   const test::TemporaryDirectory directory;
   const std::string from = directory.path("from"), out = directory.path("out");
   fs::create_directories(from);
-  const ModelConfig config = small(Family::llada_moe);
+  const ModelConfig config = small_teacher(Family::llada_moe);
   const ParameterLayout layout(config);
   const Parameters parameters(layout);
   ASSERT_TRUE(save_model(from, config, parameters).ok());

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::TemporaryDirectory;
 
-ModelConfig small() {
+ModelConfig small_trained() {
   ModelConfig config;
   config.vocab_size = 50;
   config.layers = 2;
@@ -70,7 +70,7 @@ class TrainingStateTest : public testing::Test {
 
   TemporaryDirectory directory_;
   std::string path_ = directory_.path("run/checkpoint");
-  ModelConfig config_ = small();
+  ModelConfig config_ = small_trained();
   ParameterLayout layout_{config_};
 };
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask {
 namespace {
 
@@ -16,7 +18,7 @@ TEST(Bench, ComparesExpertsWithTheFloorOfTheSameRun) {
   const Outcome outcome =
       run_unmask("bench moe --shape llada2-mini --format int4 --tokens 1 --unique 8 --json");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  const json result = json::parse(outcome.output);
+  const json result = json_in(outcome.output);
   EXPECT_EQ(result["format"], "int4");
   EXPECT_EQ(result["unique"], 8);
   // Half a byte a weight, and a scale of two bytes for 64.
@@ -41,7 +43,7 @@ TEST(Bench, CountsWhatAStepOfAModelReads) {
       "bench decode --model " + packed + " --tokens 4 --context 8 --steps 2 --expert-memory 300KiB";
   const Outcome outcome = run_unmask(command + " --json");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  const json result = json::parse(outcome.output);
+  const json result = json_in(outcome.output);
   EXPECT_GT(result["bytes"].get<double>(), 0);
   EXPECT_GT(result["flops"].get<double>(), result["f32_flops"].get<double>());
   EXPECT_GT(result["unique"].get<double>(), 0);

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/text/byte_level.h"
 #include "unmask/text/byte_tokenizer.h"
@@ -49,7 +50,7 @@ class ChatCommand : public testing::Test {
   nlohmann::json json_of(const std::string& flags) const {
     const Outcome outcome = run("chat", flags + " --json");
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
-    return nlohmann::json::parse(outcome.output, nullptr, false);
+    return json_in(outcome.output);
   }
 
   TemporaryDirectory directory_;
@@ -81,7 +82,7 @@ TEST_F(ChatCommand, RemembersTheConversationUntilReset) {
   char line[1 << 14];
   std::vector<nlohmann::json> answers;
   while (fgets(line, sizeof line, pipe)) {
-    answers.push_back(nlohmann::json::parse(line, nullptr, false));
+    answers.push_back(json_in(line));
   }
   EXPECT_EQ(pclose(pipe), 0);
   ASSERT_EQ(answers.size(), 3u);
@@ -122,7 +123,7 @@ TEST_F(ChatCommand, GoesOnAfterAnAnswerThatCutsACharacter) {
       {"added_tokens",
        {{{"id", 256}, {"content", "<|mask|>"}, {"special", true}},
         {{"id", 257}, {"content", "<|endoftext|>"}, {"special", true}}}}};
-  directory_.write("tokenizer.json", tokenizer.dump());
+  directory_.write("tokenizer.json", to_text(tokenizer));
   directory_.write("tokenizer_config.json",
                    R"({"mask_token": "<|mask|>", "eos_token": "<|endoftext|>"})");
   const std::string command = std::string(UNMASK_BINARY) + " chat " + directory_.path() +

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/text/conversations.h"
@@ -20,10 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using test::kSource;
 using test::run_unmask;
 using test::slurp;
-
-const std::string kSource = UNMASK_SOURCE_DIR;
 
 class DistillCommand : public testing::Test {
  protected:
@@ -103,7 +103,7 @@ keep = 9
     return "distill --quiet --config " + path("student.toml") + " --run " + path(run) + " ";
   }
   static json json_of(const std::string& name) {
-    const json parsed = json::parse(slurp(path(name)), nullptr, false);
+    const json parsed = json_in(slurp(path(name)));
     return parsed.is_object() ? parsed : json::object();
   }
 
@@ -166,8 +166,7 @@ TEST_F(DistillCommand, TrainsAModelOnItsOwnAnswers) {
   EXPECT_EQ(answers.exit_code, 0) << answers.output;
   // Guessing gives 0.01; four seeds on three instruction sets, which round sums otherwise, 0.8 or
   // more.
-  EXPECT_GT(json::parse(answers.output, nullptr, false).value("accuracy", 0.0), 0.6)
-      << answers.output;
+  EXPECT_GT(json_in(answers.output).value("accuracy", 0.0), 0.6) << answers.output;
 }
 
 TEST_F(DistillCommand, GoesOnBitIdenticallyWhenKilledInEitherPart) {

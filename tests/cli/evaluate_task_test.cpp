@@ -6,19 +6,15 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask {
 namespace {
 
 using nlohmann::json;
+using test::expect_error;
+using test::kSource;
 using test::run_unmask;
-
-const std::string kSource = UNMASK_SOURCE_DIR;
-
-void expect_error(const std::string& arguments, int exit_code, const std::string& part) {
-  const auto outcome = run_unmask(arguments);
-  EXPECT_EQ(outcome.exit_code, exit_code) << arguments << "\n" << outcome.output;
-  EXPECT_NE(outcome.output.find(part), std::string::npos) << arguments << "\n" << outcome.output;
-}
 
 // A small model learns to sort two digits.
 class EvaluateTaskCommand : public testing::Test {
@@ -66,7 +62,7 @@ sample_length = 8
   static json evaluate_json(const std::string& flags) {
     const auto outcome = run_unmask(evaluate(flags) + " --json");
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
-    return json::parse(outcome.output, nullptr, false);
+    return json_in(outcome.output);
   }
 
   static inline test::TemporaryDirectory* directory_ = nullptr;

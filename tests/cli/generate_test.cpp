@@ -10,24 +10,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/text/byte_tokenizer.h"
 
 namespace unmask::test {
 namespace {
-
-const std::string kModel = std::string(UNMASK_SOURCE_DIR) + "/tests/data/golden/D_model_tiny16";
-
-void expect_error(const std::string& arguments, int exit_code, const std::string& part) {
-  const Outcome outcome = run_unmask(arguments);
-  EXPECT_EQ(outcome.exit_code, exit_code) << arguments << "\n" << outcome.output;
-  EXPECT_NE(outcome.output.find(part), std::string::npos) << arguments << "\n" << outcome.output;
-}
-
-nlohmann::json json_of(const std::string& arguments) {
-  const Outcome outcome = run_unmask(arguments + " --json");
-  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
-  return nlohmann::json::parse(outcome.output, nullptr, false);
-}
 
 TEST(GenerateCommand, ContinuesTokenIds) {
   const Outcome once =
@@ -51,7 +38,7 @@ TEST(GenerateCommand, WatchesStepByStepWithoutATerminal) {
 // A copy of the tiny model, with other values in its config.json.
 void copy_model(const std::string& to, const nlohmann::json& changes) {
   std::filesystem::copy(kModel, to);
-  auto config = nlohmann::json::parse(slurp(to + "/config.json"));
+  auto config = json_in(slurp(to + "/config.json"));
   config.update(changes);
   std::ofstream(to + "/config.json") << config;
 }
@@ -77,9 +64,8 @@ TEST(GenerateCommand, TextIsThePromptAndTheCompletion) {
   const std::string arguments = "generate " + model +
                                 " --prompt 'the whale' --length 12 --temperature 1 --samples 16 "
                                 "--json --quiet";
-  const auto whole = nlohmann::json::parse(run_unmask(arguments).output)["generations"];
-  const auto stopped =
-      nlohmann::json::parse(run_unmask(arguments + " --stop 3").output)["generations"];
+  const auto whole = json_in(run_unmask(arguments).output)["generations"];
+  const auto stopped = json_in(run_unmask(arguments + " --stop 3").output)["generations"];
   ASSERT_EQ(whole.size(), 16u);
   ASSERT_EQ(stopped.size(), 16u);
   int spaces = 0;
@@ -102,7 +88,7 @@ TEST(GenerateCommand, TextBehindAGapBeginsWithNoSpaceOfItsOwn) {
   copy_model(model, {{"mask_token_id", 256}, {"eos_token_id", 257}});
   ASSERT_TRUE(ByteTokenizer().save(model).ok());
   const std::string path = model + "/tokenizer.json";
-  auto tokenizer = nlohmann::json::parse(slurp(path));
+  auto tokenizer = json_in(slurp(path));
   tokenizer["pre_tokenizer"]["add_prefix_space"] = true;
   tokenizer["added_tokens"][0]["id"] = 257;  // no byte tokenizer, which adds nothing
   tokenizer["added_tokens"][1]["id"] = 256;
@@ -120,9 +106,9 @@ TEST(GenerateCommand, TextBehindAGapBeginsWithNoSpaceOfItsOwn) {
 
 TEST(GenerateCommand, SaysThatThereAreNoWeightsBeforeItNeedsMemory) {
   const TemporaryDirectory directory;
-  auto config = nlohmann::json::parse(slurp(kModel + "/config.json"));
+  auto config = json_in(slurp(kModel + "/config.json"));
   config.update({{"hidden_size", 1 << 16}, {"num_experts", 1 << 14}});
-  directory.write("config.json", config.dump());
+  directory.write("config.json", to_text(config));
   expect_error("generate " + directory.path() + " --tokens 1", 1,
                "expected model.safetensors or model.safetensors.index.json, found neither");
 }
@@ -142,7 +128,7 @@ TEST(GenerateCommand, ExpertsThatStayInTheirFileGiveTheSameTokens) {
     EXPECT_EQ(limited.output, resident.output);
   }
   const Outcome report = run_unmask(arguments + " --json --expert-memory 300KiB");
-  const auto cache = nlohmann::json::parse(report.output)["report"]["expert_cache"];
+  const auto cache = json_in(report.output)["report"]["expert_cache"];
   EXPECT_GT(cache["read"].get<int64_t>(), 0);
   EXPECT_GT(cache["hit_rate"].get<double>(), 0);
   expect_error(arguments + " --expert-memory 1KiB", 2, "of one layer");

@@ -8,29 +8,17 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask::test {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const std::string kModel = std::string(UNMASK_SOURCE_DIR) + "/tests/data/golden/D_model_tiny16";
-
-void expect_error(const std::string& arguments, int exit_code, const std::string& part) {
-  const Outcome outcome = run_unmask(arguments);
-  EXPECT_EQ(outcome.exit_code, exit_code) << arguments << "\n" << outcome.output;
-  EXPECT_NE(outcome.output.find(part), std::string::npos) << arguments << "\n" << outcome.output;
-}
-
 void expect_success(const std::string& arguments) {
   const Outcome outcome = run_unmask(arguments);
   EXPECT_EQ(outcome.exit_code, 0) << arguments << "\n" << outcome.output;
-}
-
-json json_of(const std::string& arguments) {
-  const Outcome outcome = run_unmask(arguments + " --json");
-  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
-  return json::parse(outcome.output, nullptr, false);
 }
 
 TEST(ModelCommands, ConvertAndInspectEveryFormat) {

@@ -11,6 +11,11 @@
 #include <unistd.h>
 #include <vector>
 
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/json_text.h"
+
 namespace unmask::test {
 
 struct Outcome {
@@ -70,6 +75,22 @@ inline std::string slurp(const std::string& path) {
   std::ostringstream text;
   text << std::ifstream(path, std::ios::binary).rdbuf();
   return text.str();
+}
+
+inline const std::string kSource = UNMASK_SOURCE_DIR;
+inline const std::string kModel = kSource + "/tests/data/golden/D_model_tiny16";
+
+// What a command prints with --json.
+inline nlohmann::json json_of(const std::string& arguments) {
+  const Outcome outcome = run_unmask(arguments + " --json");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  return json_in(outcome.output);
+}
+
+inline void expect_error(const std::string& arguments, int exit_code, const std::string& part) {
+  const Outcome outcome = run_unmask(arguments);
+  EXPECT_EQ(outcome.exit_code, exit_code) << arguments << "\n" << outcome.output;
+  EXPECT_NE(outcome.output.find(part), std::string::npos) << arguments << "\n" << outcome.output;
 }
 
 }  // namespace unmask::test

@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/base/random.h"
 #include "unmask/checkpoint/safetensors.h"
 
@@ -189,7 +190,7 @@ TEST_F(Route, LetsExpertsChooseAsThePublicCode) {
   for (size_t i = 0; i < indices.size(); ++i) {
     EXPECT_TRUE(indices[i] >= 0 || weights[i] == 0) << i;
   }
-  const json statistics = json::parse(outcome.output);
+  const json statistics = json_in(outcome.output);
   EXPECT_EQ(statistics.at("k"), json::array({4, 4, 4}));
   EXPECT_EQ(statistics.at("tokens_per_expert").at("std"), 0);
 }
@@ -205,7 +206,7 @@ TEST_F(Route, GivesEverySequenceTheKOfItsMaskRatio) {
   input.push_back({"masked", DType::u8, {3, 8}, masked});
   const Outcome outcome = route(policy, input);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  EXPECT_EQ(json::parse(outcome.output).at("k"), json::array({6, 4, 2}));
+  EXPECT_EQ(json_in(outcome.output).at("k"), json::array({6, 4, 2}));
   EXPECT_EQ(Written(path("out")).i64("capacity"), (std::vector<int64_t>{6, 4, 2}));
 }
 
@@ -227,7 +228,7 @@ TEST_F(Route, WritesTheCoresetOfEveryBlock) {
       EXPECT_LE(map[t * 16 + e], coreset[block * 16 + e]) << t << " " << e;
     }
   }
-  const double size = json::parse(outcome.output).at("coreset_size").at("mean");
+  const double size = json_in(outcome.output).at("coreset_size").at("mean");
   EXPECT_EQ(size, std::accumulate(coreset.begin(), coreset.end(), 0.0) / 6);
   EXPECT_GE(size, 3);
   EXPECT_LT(size, 16);
@@ -249,7 +250,7 @@ TEST_F(Route, GradientsAreThoseOfTheGatesAndOfTheLosses) {
     const Outcome outcome = route(policy, tensors, "--backward " + path("grads"));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
     const auto gates = Written(path("out")).f32("gates");
-    const json balance = json::parse(outcome.output).at("balance");
+    const json balance = json_in(outcome.output).at("balance");
     EXPECT_NEAR(balance.at("total").get<double>(),
                 balance.at("z").get<double>() + balance.at("switch").get<double>(), 1e-6);
     return {std::inner_product(gates.begin(), gates.end(), g.begin(), 0.0),
@@ -278,7 +279,7 @@ TEST_F(Route, SweepsAKeyAndDrawsFigures) {
       "route --policy " + path("policy.toml") + " --in " + path("in") + " --plot " + path("a.svg");
   const Outcome swept = run_unmask(command + " --sweep experts_per_token=2,4,8");
   ASSERT_EQ(swept.exit_code, 0) << swept.output;
-  const json all = json::parse(swept.output);
+  const json all = json_in(swept.output);
   ASSERT_EQ(all.size(), 3);
   EXPECT_EQ(all[1].at("setting"), "experts_per_token=4");
   EXPECT_EQ(all[1].at("statistics").at("experts_per_token").at("mean"), 4);

@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask {
 namespace {
 
@@ -30,7 +32,7 @@ class ScheduleCommand : public testing::Test {
   json read(const std::string& policy, const std::string& more = "") const {
     const Outcome outcome = schedule(policy, "--json " + more);
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
-    return outcome.exit_code == 0 ? json::parse(outcome.output).at(0) : json();
+    return outcome.exit_code == 0 ? json_in(outcome.output).at(0) : json();
   }
   void refuses(const std::string& policy, const std::string& more, const std::string& word) const {
     const Outcome outcome = schedule(policy, more);
@@ -65,7 +67,7 @@ TEST_F(ScheduleCommand, MeetsMeansAndFlops) {
   const json by_flops = read(kLinearReverse, "--mean-flops 2e7" + sizes);
   EXPECT_NEAR(by_flops.at("mean_flops_per_token").get<double>(), 2e7, 1e-4);
   // The mean that it prints, written into a file, spends the same.
-  const std::string mean = by_flops.at("policy").at("capacity").at("mean").dump();
+  const std::string mean = to_text(by_flops.at("policy").at("capacity").at("mean"));
   const json again = read(kLinearReverse, "--set capacity.mean=" + mean + sizes);
   EXPECT_NEAR(again.at("mean_flops_per_token").get<double>(), 2e7, 1e-1);
   refuses(kLinearReverse, "--mean-flops 1e9" + sizes, "--mean-flops: expected a mean between");
@@ -81,7 +83,7 @@ TEST_F(ScheduleCommand, ReadsATrainingConfiguration) {
       "policy = 'expert-choice'\nexperts_per_token = 2\n");
   const Outcome outcome = run_unmask("schedule --json --config " + config);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  const json out = json::parse(outcome.output).at(0);
+  const json out = json_in(outcome.output).at(0);
   EXPECT_EQ(out.at("name"), "trial");
   EXPECT_EQ(out.at("mean_experts_per_token"), 2);
   // The same number that the plan of the run prints.

@@ -6,17 +6,14 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask {
 namespace {
 
 using nlohmann::json;
+using test::expect_error;
 using test::run_unmask;
-
-void expect_error(const std::string& arguments, int exit_code, const std::string& part) {
-  const auto outcome = run_unmask(arguments);
-  EXPECT_EQ(outcome.exit_code, exit_code) << arguments << "\n" << outcome.output;
-  EXPECT_NE(outcome.output.find(part), std::string::npos) << arguments << "\n" << outcome.output;
-}
 
 TEST(TaskCommand, WritesConversations) {
   const test::TemporaryDirectory directory;
@@ -25,7 +22,7 @@ TEST(TaskCommand, WritesConversations) {
   std::ifstream lines(file);
   int count = 0;
   for (std::string line; std::getline(lines, line); ++count) {
-    const json messages = json::parse(line).at("messages");
+    const json messages = json_in(line).at("messages");
     ASSERT_EQ(messages.size(), 2u);
     EXPECT_EQ(messages[0].at("role"), "user");
     EXPECT_EQ(messages[0].at("content").get<std::string>().size(), 41u);

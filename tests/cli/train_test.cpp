@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/retention.h"
 
 namespace unmask {
@@ -156,9 +157,9 @@ TEST_F(TrainCommand, MakesNothingTwiceWhenResumed) {
   const std::string state =
       checkpoint_path(run_directory("run"), 20) + "/training_state/state.json";
   const auto edit = [&](const std::function<void(nlohmann::json&)>& change) {
-    auto document = nlohmann::json::parse(slurp(state));
+    auto document = json_in(slurp(state));
     change(document);
-    ASSERT_TRUE(write_file_atomically(state, document.dump()).ok());
+    ASSERT_TRUE(write_file_atomically(state, to_text(document)).ok());
   };
   for (const std::string held_out : {"0.02", "0"}) {
     const std::string flags = " --set data.validation_fraction=" + held_out +
@@ -212,7 +213,7 @@ TEST_F(TrainCommand, CountsNoPaddingAsTokens) {
                                  " --set 'objective.kind=\"sft\"' --set evaluation.every=0");
     EXPECT_EQ(done.exit_code, 0) << done.output;
     const std::string metrics = slurp(run_directory(run) + "/metrics.jsonl");
-    const auto end = nlohmann::json::parse(metrics.substr(metrics.rfind("{\"kind\":\"end\"")));
+    const auto end = json_in(metrics.substr(metrics.rfind("{\"kind\":\"end\"")));
     return end.at("tokens").get<int64_t>();
   };
   const int64_t found = tokens(128);

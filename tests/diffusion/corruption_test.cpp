@@ -11,7 +11,7 @@
 namespace unmask {
 namespace {
 
-constexpr RandomKey kKey{7, Purpose::mask};
+constexpr RandomKey kMaskKey{7, Purpose::mask};
 
 TEST(Corruption, MasksEachPositionWithProbabilityT) {
   constexpr int32_t kLength = 1000, kSequences = 200;
@@ -19,7 +19,7 @@ TEST(Corruption, MasksEachPositionWithProbabilityT) {
   for (const float t : {0.1f, 0.5f, 0.93f}) {
     double total = 0, neighbours = 0;
     for (uint32_t b = 0; b < kSequences; ++b) {
-      const int32_t count = mask_positions(t, kKey, 3, b, 0, kLength, masked);
+      const int32_t count = mask_positions(t, kMaskKey, 3, b, 0, kLength, masked);
       EXPECT_EQ(count, std::accumulate(masked.begin(), masked.end(), 0));
       total += count;
       for (int32_t i = 1; i < kLength; ++i) neighbours += masked[i] && masked[i - 1];
@@ -35,15 +35,15 @@ TEST(Corruption, MasksAtLeastOneAndOnlyInsideTheRange) {
   std::vector<uint8_t> masked(50, 9);
   std::set<int32_t> chosen;
   for (uint32_t b = 0; b < 400; ++b) {
-    ASSERT_EQ(mask_positions(0.0f, kKey, 0, b, 10, 20, masked), 1);
+    ASSERT_EQ(mask_positions(0.0f, kMaskKey, 0, b, 10, 20, masked), 1);
     const auto at = std::find(masked.begin(), masked.end(), 1) - masked.begin();
     EXPECT_TRUE(at >= 10 && at < 20);
     chosen.insert(static_cast<int32_t>(at));
   }
   EXPECT_EQ(chosen.size(), 10u) << "the one position should be any of the range";
-  EXPECT_EQ(mask_positions(1.0f, kKey, 0, 0, 10, 20, masked), 10);
+  EXPECT_EQ(mask_positions(1.0f, kMaskKey, 0, 0, 10, 20, masked), 10);
   for (int32_t i = 0; i < 50; ++i) EXPECT_EQ(masked[i], i >= 10 && i < 20);
-  EXPECT_EQ(mask_positions(1.0f, kKey, 0, 0, 20, 20, masked), 0);
+  EXPECT_EQ(mask_positions(1.0f, kMaskKey, 0, 0, 20, 20, masked), 0);
 }
 
 TEST(Corruption, DependsOnSeedStepAndSequenceOnly) {

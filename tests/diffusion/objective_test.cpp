@@ -16,7 +16,7 @@ using Kind = ObjectiveOptions::Kind;
 constexpr Kind kKinds[] = {Kind::elbo, Kind::plain, Kind::sft, Kind::block};
 
 // Six sequences of up to 12 tokens, with prompts and padding.
-struct Data {
+struct ObjectiveData {
   static constexpr int32_t kSequences = 6, kLength = 12;
   std::vector<int32_t> tokens = random_ids(kSequences * kLength, kTinyEnd, 3);
   std::vector<int32_t> prompt = {0, 3, 5, 0, 1, 2};
@@ -53,7 +53,7 @@ PreparedBatch prepare(const Objective& objective, const CleanBatch& clean, const
 }
 
 TEST(Objective, MasksOnlyTheResponseAndPredictsCleanTokens) {
-  const Data data;
+  const ObjectiveData data;
   for (const Kind kind : kKinds) {
     const Objective objective = make(kind);
     const CleanBatch clean = data.all();
@@ -62,7 +62,7 @@ TEST(Objective, MasksOnlyTheResponseAndPredictsCleanTokens) {
     const int32_t halves = kind == Kind::block ? 2 : 1;
 
     int32_t row = 0, supervised = 0;
-    for (int32_t b = 0; b < Data::kSequences; ++b) {
+    for (int32_t b = 0; b < ObjectiveData::kSequences; ++b) {
       int32_t masked = 0;
       const int32_t first = row;
       for (int32_t i = 0; i < data.length[b]; ++i, ++row) {
@@ -99,15 +99,15 @@ TEST(Objective, MasksOnlyTheResponseAndPredictsCleanTokens) {
 }
 
 TEST(Objective, WeightsAreThoseOfTheTable) {
-  const Data data;
+  const ObjectiveData data;
   const CleanBatch clean = data.all();
   for (const Kind kind : kKinds) {
     const Objective objective = make(kind);
     const StepTotals totals = objective.totals(clean, 5);
     const PreparedBatch prepared = prepare(objective, clean, totals);
-    EXPECT_EQ(totals.sequences, Data::kSequences);
+    EXPECT_EQ(totals.sequences, ObjectiveData::kSequences);
     EXPECT_EQ(totals.masked, std::ssize(prepared.rows));
-    for (int32_t b = 0; b < Data::kSequences; ++b) {
+    for (int32_t b = 0; b < ObjectiveData::kSequences; ++b) {
       const double m = static_cast<double>(prepared.masked(b));
       const double expected = kind == Kind::elbo    ? 1 / (m * 6)
                               : kind == Kind::plain ? 1 / (data.length[b] * 6.0)
@@ -121,7 +121,7 @@ TEST(Objective, WeightsAreThoseOfTheTable) {
 }
 
 TEST(Objective, MicroBatchesSeeTheNoiseOfTheWholeBatch) {
-  const Data data;
+  const ObjectiveData data;
   for (const Kind kind : kKinds) {
     const Objective objective = make(kind);
     const StepTotals totals = objective.totals(data.all(), 5);
@@ -165,7 +165,7 @@ std::vector<std::vector<int32_t>> keys_of(const AttentionPattern& pattern, int64
 }
 
 TEST(Objective, BlockAttentionIsTheThreePartMask) {
-  const Data data;
+  const ObjectiveData data;
   const Objective objective = make(Kind::block);
   const PreparedBatch prepared = prepare(objective, data.all(), objective.totals(data.all(), 5));
   const Batch batch = prepared.forward.batch();
@@ -220,14 +220,14 @@ TEST(Objective, LossOfHandMadeLogits) {
   Model model = constant_model(logits);
   Gradients gradients(model.layout());
   Tape tape;
-  const Data data;
+  const ObjectiveData data;
   const CleanBatch clean = data.all();
   for (const Kind kind : kKinds) {
     const Objective objective = make(kind);
     const StepTotals totals = objective.totals(clean, 5);
     PreparedBatch prepared = prepare(objective, clean, totals);
     double expected = 0;
-    for (int32_t b = 0; b < Data::kSequences; ++b) {
+    for (int32_t b = 0; b < ObjectiveData::kSequences; ++b) {
       double sum = 0;
       const auto m = static_cast<double>(prepared.masked(b));
       for (int32_t i = prepared.masked_begin[b]; i < prepared.masked_begin[b + 1]; ++i) {
@@ -257,7 +257,7 @@ TEST(Objective, LossOfHandMadeLogits) {
 TEST(Objective, ConfidenceTermIsTheEntropyOfRightPredictions) {
   const double sum = std::exp(2.5) + kTinyVocab - 1;
   const double entropy = std::log(sum) - 2.5 * std::exp(2.5) / sum;
-  const Data data;
+  const ObjectiveData data;
   const CleanBatch clean = data.all();
   for (const Kind kind : kKinds) {
     const Objective objective = make(kind, 2.0f), plain = make(kind);
@@ -288,7 +288,7 @@ TEST(Objective, ConfidenceTermIsTheEntropyOfRightPredictions) {
   }
 }
 
-std::vector<float> gradients_of(Model& model, const Objective& objective, const Data& data,
+std::vector<float> gradients_of(Model& model, const Objective& objective, const ObjectiveData& data,
                                 const std::vector<std::pair<int64_t, int64_t>>& parts,
                                 StepLoss& loss) {
   Gradients gradients(model.layout());
@@ -305,9 +305,9 @@ std::vector<float> gradients_of(Model& model, const Objective& objective, const 
   return {gradients.flat().begin(), gradients.flat().end()};
 }
 
-// Data of which the model predicts some tokens rightly: every other one is the same.
-Data predictable_data(Model& model, const Objective& objective) {
-  Data data;
+// ObjectiveData of which the model predicts some tokens rightly: every other one is the same.
+ObjectiveData predictable_data(Model& model, const Objective& objective) {
+  ObjectiveData data;
   for (int32_t token = 0; token < kTinyEnd; ++token) {
     for (size_t i = 0; i < data.tokens.size(); i += 2) data.tokens[i] = token;
     StepLoss loss;
@@ -322,7 +322,7 @@ TEST(Objective, AccumulatedGradientsEqualThoseOfOneBatch) {
     Model model = random_model(config);
     for (const Kind kind : kKinds) {
       const Objective objective = make(kind, 1.5f);
-      const Data data = predictable_data(model, objective);
+      const ObjectiveData data = predictable_data(model, objective);
       StepLoss whole_loss, part_loss;
       const auto whole = gradients_of(model, objective, data, {{0, 6}}, whole_loss);
       const auto parts = gradients_of(model, objective, data, {{0, 1}, {1, 3}, {4, 2}}, part_loss);
@@ -341,7 +341,7 @@ TEST(Objective, GradientIsTheSlopeOfTheLoss) {
        {make(Kind::elbo), make(Kind::block), make(Kind::elbo, 2.0f), make(Kind::block, 2.0f)}) {
     Model model = random_model();
     const bool confident = objective.options().confidence > 0;
-    const Data data = confident ? predictable_data(model, objective) : Data();
+    const ObjectiveData data = confident ? predictable_data(model, objective) : ObjectiveData();
     StepLoss loss;
     const auto gradient = gradients_of(model, objective, data, {{0, 6}}, loss);
     EXPECT_EQ(loss.confidence > 0, confident);

@@ -12,18 +12,18 @@ namespace unmask {
 namespace {
 
 constexpr int32_t kVocab = 23, kMask = 11, kBlock = 24;
-const RandomKey kKey{.seed = 77, .purpose = Purpose::synthetic};
+const RandomKey kLogitsKey{.seed = 77, .purpose = Purpose::synthetic};
 
 // Logits of one position at one step: some sure, some not, and alike from step to step, so that
 // preferences last.
 std::vector<double> logits_of(uint64_t run, int32_t step, int32_t position) {
   const float sharpness =
-      0.5f + 4.0f * random_uniform(kKey, run, 1, static_cast<uint32_t>(position));
+      0.5f + 4.0f * random_uniform(kLogitsKey, run, 1, static_cast<uint32_t>(position));
   std::vector<double> z;
   for (uint32_t v = 0; v < kVocab; ++v) {
     const auto p = static_cast<uint32_t>(position) * kVocab + v;
-    const float lasting = random_normal(kKey, run, 2, p);
-    const float passing = random_normal(kKey, run, 3 + static_cast<uint32_t>(step), p);
+    const float lasting = random_normal(kLogitsKey, run, 2, p);
+    const float passing = random_normal(kLogitsKey, run, 3 + static_cast<uint32_t>(step), p);
     z.push_back(sharpness * (0.9f * lasting + 0.4f * passing));
   }
   return z;
@@ -52,7 +52,7 @@ TEST_P(Policies, DecodesBlocksAsThePlainLoopDoes) {
     test::PlainCredit credit;
     std::vector<int32_t> positions;
     for (int32_t i = 0; i < kBlock; ++i) {
-      if (random_uniform(kKey, run, 0, static_cast<uint32_t>(i)) < 0.8f)
+      if (random_uniform(kLogitsKey, run, 0, static_cast<uint32_t>(i)) < 0.8f)
         positions.push_back(64 + i);
     }
     for (int32_t step = 0; !positions.empty(); ++step, ++steps_seen) {

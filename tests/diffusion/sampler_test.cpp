@@ -11,7 +11,7 @@
 namespace unmask {
 namespace {
 
-constexpr int32_t kVocab = 5, kMask = 4;
+constexpr int32_t kFiveTokens = 5, kFifthToken = 4;
 
 // Logits whose most probable token (mask excluded) has exactly the wanted probability, the rest
 // shared equally. The mask token's own logit is far above: it must not matter.
@@ -21,17 +21,17 @@ struct Step {
 
   void add(int32_t position, int32_t token, float probability) {
     positions.push_back(position);
-    for (int32_t v = 0; v < kVocab; ++v) {
+    for (int32_t v = 0; v < kFiveTokens; ++v) {
       const float p = v == token ? probability : (1 - probability) / 3;
-      values.push_back(v == kMask ? 50.0f : std::log(p));
+      values.push_back(v == kFifthToken ? 50.0f : std::log(p));
     }
   }
   DenoisingStep step(int32_t quota) {
     DenoisingStep s;
-    s.logits = Matrix(values.data(), static_cast<int64_t>(positions.size()), kVocab);
+    s.logits = Matrix(values.data(), static_cast<int64_t>(positions.size()), kFiveTokens);
     s.positions = positions;
     s.quota = quota;
-    s.mask_token = kMask;
+    s.mask_token = kFifthToken;
     return s;
   }
 };
@@ -122,14 +122,14 @@ TEST(Sampler, NonFiniteLogitsStillCommitSomething) {
 // Chi-square of token counts against softmax(z / T); 3 degrees of freedom, 0.1 % quantile 16.27.
 TEST(Sampler, GumbelDrawsFollowTheTemperedSoftmax) {
   constexpr int kDraws = 8000;
-  const float logits[kVocab] = {0.3f, 1.4f, -0.8f, 0.0f, 9.0f};
+  const float logits[kFiveTokens] = {0.3f, 1.4f, -0.8f, 0.0f, 9.0f};
   for (const float temperature : {0.5f, 1.0f, 1.7f}) {
     double weight[4], total = 0;
     for (int v = 0; v < 4; ++v) total += weight[v] = std::exp(logits[v] / temperature);
-    int counts[kVocab] = {};
+    int counts[kFiveTokens] = {};
     for (int draw = 0; draw < kDraws; ++draw) {
       Step step;
-      step.values.assign(logits, logits + kVocab);
+      step.values.assign(logits, logits + kFiveTokens);
       step.positions = {draw % 100};
       DenoisingStep s = step.step(1);
       s.temperature = temperature;
@@ -140,7 +140,7 @@ TEST(Sampler, GumbelDrawsFollowTheTemperedSoftmax) {
       const std::vector<Commit>& proposals = choice.provisional;
       ++counts[proposals[0].token];
     }
-    EXPECT_EQ(counts[kMask], 0);
+    EXPECT_EQ(counts[kFifthToken], 0);
     double chi_square = 0;
     for (int v = 0; v < 4; ++v) {
       const double expected = kDraws * weight[v] / total;
@@ -187,12 +187,13 @@ TEST(Sampler, ParametersHaveRangesAndSamplersThatTakeThem) {
 
 // Only the tokens that top-k or top-p leave are drawn, in the proportions of the others' absence.
 TEST(Sampler, TopKAndTopPLimitWhatIsDrawn) {
-  const float logits[kVocab] = {std::log(0.4f), std::log(0.3f), std::log(0.2f), std::log(0.1f), 9};
+  const float logits[kFiveTokens] = {std::log(0.4f), std::log(0.3f), std::log(0.2f), std::log(0.1f),
+                                     9};
   const auto counts = [&](int32_t top_k, float top_p, float temperature) {
-    std::vector<int> n(kVocab);
+    std::vector<int> n(kFiveTokens);
     for (uint64_t draw = 0; draw < 4000; ++draw) {
       Step step;
-      step.values.assign(logits, logits + kVocab);
+      step.values.assign(logits, logits + kFiveTokens);
       step.positions = {0};
       DenoisingStep s = step.step(1);
       s.temperature = temperature;
@@ -225,12 +226,12 @@ TEST(Sampler, TopKAndTopPLimitWhatIsDrawn) {
 }
 
 TEST(Canvas, PromptMayContainTheMaskToken) {
-  const int32_t prompt[] = {1, kMask, 2};
-  Canvas canvas = Canvas::continuation(prompt, 4, kMask);
+  const int32_t prompt[] = {1, kFifthToken, 2};
+  Canvas canvas = Canvas::continuation(prompt, 4, kFifthToken);
   EXPECT_EQ(canvas.size(), 7);
   EXPECT_EQ(canvas.masked_count(), 4);
   EXPECT_EQ(canvas.masked()[1], 0);
-  EXPECT_EQ(canvas.tokens()[1], kMask);
+  EXPECT_EQ(canvas.tokens()[1], kFifthToken);
   EXPECT_EQ(canvas.given()[2], 1);
   EXPECT_EQ(canvas.given()[3], 0);
   canvas.commit(4, 3);
@@ -242,15 +243,15 @@ TEST(Canvas, PromptMayContainTheMaskToken) {
 TEST(Canvas, InfillMasksTheGapsOnly) {
   const int32_t tokens[] = {1, 2, 3, 0};
   const uint8_t masked[] = {0, 1, 0, 1};
-  const Canvas canvas = Canvas::infill(tokens, masked, kMask);
-  EXPECT_EQ(canvas.tokens()[1], kMask);
+  const Canvas canvas = Canvas::infill(tokens, masked, kFifthToken);
+  EXPECT_EQ(canvas.tokens()[1], kFifthToken);
   EXPECT_EQ(canvas.tokens()[2], 3);
   EXPECT_EQ(canvas.given()[0], 1);
   EXPECT_EQ(canvas.given()[3], 0);
 }
 
 TEST(CanvasDeathTest, CommittedPositionsStay) {
-  Canvas canvas = Canvas::continuation({}, 2, kMask);
+  Canvas canvas = Canvas::continuation({}, 2, kFifthToken);
   canvas.commit(0, 1);
   EXPECT_DEATH(canvas.commit(0, 2), "masked_");
 }

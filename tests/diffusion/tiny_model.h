@@ -34,6 +34,16 @@ inline ModelConfig tiny_config() {
   return config;
 }
 
+// For text of bytes.
+inline ModelConfig tiny_byte_config(int32_t max_positions) {
+  ModelConfig config = tiny_config();
+  config.vocab_size = 258;
+  config.mask_token = 256;
+  config.end_token = config.pad_token = 257;
+  config.max_positions = max_positions;
+  return config;
+}
+
 inline ModelConfig tiny_expert_choice() {
   ModelConfig config = tiny_config();
   config.routing.policy = RoutingPolicy::Selection::expert_choice;

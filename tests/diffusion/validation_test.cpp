@@ -11,8 +11,8 @@
 namespace unmask {
 namespace {
 
-struct Data {
-  explicit Data(int64_t sequences, int32_t length)
+struct ValidationData {
+  explicit ValidationData(int64_t sequences, int32_t length)
       : tokens(random_ids(sequences * length, kTinyEnd, 9)) {
     clean.tokens = {tokens.data(), sequences, length};
   }
@@ -21,7 +21,7 @@ struct Data {
 };
 
 TEST(Validation, SameTwiceAndWithAnyBatchSize) {
-  const Data data(10, 16);
+  const ValidationData data(10, 16);
   for (const ModelConfig& config : {tiny_config(), tiny_expert_choice()}) {
     Model model = random_model(config);
     const BatchLayout layout = decoding_layout(config);
@@ -45,7 +45,7 @@ TEST(Validation, SameTwiceAndWithAnyBatchSize) {
 }
 
 TEST(Validation, UniformPredictionsHaveTheEntropyOfTheVocabulary) {
-  const Data data(8, 20);
+  const ValidationData data(8, 20);
   Model model = uniform_model();
   Tape tape;
   const BatchLayout layout = decoding_layout(model.config());
@@ -61,7 +61,7 @@ TEST(Validation, UniformPredictionsHaveTheEntropyOfTheVocabulary) {
 }
 
 TEST(Validation, StratifiedRatiosCoverTheBins) {
-  const Data data(64, 50);
+  const ValidationData data(64, 50);
   Model model = uniform_model();
   Tape tape;
   const ValidationLoss loss =
@@ -78,7 +78,7 @@ TEST(Validation, StratifiedRatiosCoverTheBins) {
 }
 
 TEST(Validation, MeasuresFallInTheBinOfTheirRealisedRatio) {
-  const Data data(1, 20);
+  const ValidationData data(1, 20);
   Model model = uniform_model();
   Tape tape;
   const auto bin = [&](float level) {
@@ -98,7 +98,7 @@ TEST(Validation, MeasuresFallInTheBinOfTheirRealisedRatio) {
 }
 
 TEST(Validation, PromptsAreNotMeasured) {
-  Data data(3, 10);
+  ValidationData data(3, 10);
   const std::vector<int32_t> prompt = {9, 10, 5}, length = {10, 10, 7};
   data.clean.prompt_length = prompt;
   data.clean.real_length = length;
@@ -111,7 +111,7 @@ TEST(Validation, PromptsAreNotMeasured) {
 }
 
 TEST(Validation, SummarisesTheRoutingOfEveryLayer) {
-  const Data data(5, 12);
+  const ValidationData data(5, 12);
   ModelConfig config = tiny_config();
   config.layers = 3;
   config.dense_layers = 1;
@@ -136,7 +136,7 @@ TEST(Validation, SummarisesTheRoutingOfEveryLayer) {
 }
 
 TEST(Validation, BlockDiffusionLayout) {
-  const Data data(4, 12);
+  const ValidationData data(4, 12);
   Model model = random_model();
   Tape tape;
   const Objective objective = *Objective::create(

@@ -23,20 +23,11 @@ class CountX final : public Task {
   }
 };
 
-ModelConfig byte_config() {
-  ModelConfig config = tiny_config();
-  config.vocab_size = 258;
-  config.mask_token = 256;
-  config.end_token = config.pad_token = 257;
-  config.max_positions = 128;
-  return config;
-}
-
 // Writes x everywhere.
 Model writes_x() {
   std::vector<float> logits(258, 0.0f);
   logits['x'] = 8;
-  return constant_model(logits, byte_config());
+  return constant_model(logits, tiny_byte_config(128));
 }
 
 class EvaluateTask : public testing::Test {

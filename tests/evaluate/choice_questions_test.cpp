@@ -1,5 +1,6 @@
 #include "unmask/evaluate/choice_questions.h"
 
+#include "tests/evaluate/choice_data.h"
 #include "tests/support/temporary_directory.h"
 #include <map>
 #include <string>
@@ -9,17 +10,9 @@
 namespace unmask {
 namespace {
 
-const std::string kData = std::string(UNMASK_SOURCE_DIR) + "/tests/data/choice";
-
-ChoiceData read(const char* task, int32_t shots, const std::string& split = "") {
-  auto data = read_choice_data(*find_choice_task(task), kData, split, shots);
-  EXPECT_TRUE(data.ok()) << data.error().message;
-  return std::move(data).value();
-}
-
 TEST(ChoicePrompt, IsTheFormatOfThePaperToTheCharacter) {
   const ChoiceTask& arc = *find_choice_task("arc-easy");
-  const ChoiceData data = read("arc-easy", arc.shots);
+  const ChoiceData data = choice_data("arc-easy", arc.shots);
   ASSERT_EQ(data.questions.size(), 3u);
   EXPECT_EQ(choice_prompt(arc, std::span(data.pool).first(2), data.questions[1]),
             "The following is a multiple choice question about science.\n"
@@ -47,22 +40,23 @@ TEST(ChoicePrompt, IsTheFormatOfThePaperToTheCharacter) {
             "D. lead apron\n"
             "Answer:");
   const ChoiceTask& copa = *find_choice_task("copa");
-  EXPECT_EQ(choice_prompt(copa, {}, read("copa", 0).questions[0]),
+  EXPECT_EQ(choice_prompt(copa, {}, choice_data("copa", 0).questions[0]),
             "The following is a multiple choice question about causal reasoning.\n"
             "\n"
             "The man turned on the faucet. What happened as a result?\n"
             "A. The toilet filled with water.\n"
             "B. Water flowed from the spout.\n"
             "Answer:");
-  EXPECT_EQ(choice_prompt(*find_choice_task("mmlu"), {}, read("mmlu", 0, "dev").questions[0]),
-            "The following is a multiple choice question about abstract algebra.\n"
-            "\n"
-            "Find all c in Z_3 such that Z_3[x]/(x^2 + c) is a field.\n"
-            "A. 0\n"
-            "B. 1\n"
-            "C. 2\n"
-            "D. 3\n"
-            "Answer:");
+  EXPECT_EQ(
+      choice_prompt(*find_choice_task("mmlu"), {}, choice_data("mmlu", 0, "dev").questions[0]),
+      "The following is a multiple choice question about abstract algebra.\n"
+      "\n"
+      "Find all c in Z_3 such that Z_3[x]/(x^2 + c) is a field.\n"
+      "A. 0\n"
+      "B. 1\n"
+      "C. 2\n"
+      "D. 3\n"
+      "Answer:");
 }
 
 TEST(ChoicePrompt, HeadersAndShotsOfEveryBenchmark) {
@@ -112,9 +106,9 @@ TEST(ReadChoiceData, NamesWhatIsMissingOrWrong) {
     const auto data = read_choice_data(*find_choice_task(task), directory, split, shots);
     return data.ok() ? "" : data.error().message;
   };
-  EXPECT_NE(refusal(kData, "piqa", "", 0).find("piqa_test.jsonl"), std::string::npos);
-  EXPECT_NE(refusal(kData, "copa", "", 5).find("--shots 0"), std::string::npos);
-  EXPECT_NE(refusal(kData, "mmlu", "dev", 5).find("--shots 0"), std::string::npos)
+  EXPECT_NE(refusal(kChoiceData, "piqa", "", 0).find("piqa_test.jsonl"), std::string::npos);
+  EXPECT_NE(refusal(kChoiceData, "copa", "", 5).find("--shots 0"), std::string::npos);
+  EXPECT_NE(refusal(kChoiceData, "mmlu", "dev", 5).find("--shots 0"), std::string::npos)
       << "questions must not be their own shots";
   const test::TemporaryDirectory directory;
   const std::string line = R"({"question": "q", "choices": ["a", "b"], "answer": 0})";

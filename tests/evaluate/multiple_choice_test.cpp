@@ -1,6 +1,7 @@
 #include "unmask/evaluate/multiple_choice.h"
 
 #include "tests/diffusion/tiny_model.h"
+#include "tests/evaluate/choice_data.h"
 #include <algorithm>
 #include <string>
 
@@ -8,23 +9,6 @@
 
 namespace unmask {
 namespace {
-
-const std::string kData = std::string(UNMASK_SOURCE_DIR) + "/tests/data/choice";
-
-ChoiceData read(const char* task, int32_t shots) {
-  auto data = read_choice_data(*find_choice_task(task), kData, "", shots);
-  EXPECT_TRUE(data.ok()) << data.error().message;
-  return std::move(data).value();
-}
-
-ModelConfig byte_config() {
-  ModelConfig config = tiny_config();
-  config.vocab_size = 258;
-  config.mask_token = 256;
-  config.end_token = config.pad_token = 257;
-  config.max_positions = 4096;
-  return config;
-}
 
 ChoiceEvaluation evaluate(Model& model, const char* task, const ChoiceData& data,
                           const ChoiceOptions& options) {
@@ -38,12 +22,12 @@ ChoiceEvaluation evaluate(Model& model, const char* task, const ChoiceData& data
 
 // Bytes have no token " B": the space they share is given, the letter is masked.
 TEST(EvaluateChoices, TakesTheMostProbableLetter) {
-  const ChoiceData data = read("arc-easy", 5);
+  const ChoiceData data = choice_data("arc-easy", 5);
   std::vector<float> logits(258, 0.0f);
   logits['Z'] = 9;  // no choice
   logits['B'] = 3;
   logits['C'] = 2;
-  Model model = constant_model(logits, byte_config());
+  Model model = constant_model(logits, tiny_byte_config(4096));
   for (const int32_t batch : {1, 2, 8}) {
     const auto evaluation = evaluate(model, "arc-easy", data, {.shots = 5, .batch = batch});
     EXPECT_EQ(evaluation.chosen, (std::vector<int32_t>{1, 1, 1}));
@@ -58,8 +42,8 @@ TEST(EvaluateChoices, TakesTheMostProbableLetter) {
 }
 
 TEST(EvaluateChoices, FitsShotsAndLeavesOutWhatDoesNotFit) {
-  const ChoiceData data = read("arc-easy", 5);
-  ModelConfig config = byte_config();
+  const ChoiceData data = choice_data("arc-easy", 5);
+  ModelConfig config = tiny_byte_config(4096);
   config.max_positions = 900;  // bytes
   Model model = random_model(config);
   const auto some = evaluate(model, "arc-easy", data, {.shots = 5});
@@ -79,7 +63,7 @@ TEST(EvaluateChoices, ComparesEndingsByTheirMeanLogProbability) {
   logits[' '] = 2;
   logits['a'] = 4;
   logits['b'] = 3;
-  Model model = constant_model(logits, byte_config());
+  Model model = constant_model(logits, tiny_byte_config(4096));
   ChoiceData data;
   data.questions = {{.question = "q", .choices = {"b", "aaab", "c"}, .answer = 1},
                     {.question = "q", .choices = {"b", "ab", "cccc"}, .answer = 1},

@@ -9,7 +9,7 @@
 namespace unmask {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
 TEST(Student, QuantilesAreThoseOfTheTables) {
   // Two-sided 95 %, then 99 %, 90 %.
@@ -45,7 +45,7 @@ TEST(MeanInterval, KnowsNothingOfOneValue) {
 }
 
 TEST(MeanInterval, LeavesOutWhatIsMissing) {
-  const std::vector<double> values = {1, kNaN, 3};
+  const std::vector<double> values = {1, kMissing, 3};
   EXPECT_EQ(mean_interval(values).count, 2);
   EXPECT_EQ(mean_interval(values).mean, 2);
 }
@@ -68,7 +68,7 @@ TEST(PairedInterval, IsNarrowWhereSeedsDifferAndArmsDoNot) {
 }
 
 TEST(PairedInterval, PairsOnlySeedsThatBothHave) {
-  const std::vector<double> a = {4, 6, kNaN}, b = {2, 2};
+  const std::vector<double> a = {4, 6, kMissing}, b = {2, 2};
   EXPECT_EQ(paired_interval(a, b, quotient).count, 2);
   EXPECT_EQ(paired_interval(a, b, quotient).mean, 2.5);
 }

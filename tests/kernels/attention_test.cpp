@@ -15,7 +15,7 @@
 namespace unmask {
 namespace {
 
-struct Case {
+struct AttentionCase {
   std::string name;
   AttentionShape shape;
   int32_t queries, keys;
@@ -23,7 +23,7 @@ struct Case {
   AttentionPattern pattern;
 };
 
-std::ostream& operator<<(std::ostream& stream, const Case& c) { return stream << c.name; }
+std::ostream& operator<<(std::ostream& stream, const AttentionCase& c) { return stream << c.name; }
 
 AttentionShape shape_of(int32_t heads, int32_t kv_heads, int32_t head_dim) {
   return {heads, kv_heads, head_dim, 1.0f / std::sqrt(static_cast<float>(head_dim))};
@@ -36,11 +36,11 @@ AttentionPattern built(Build&& build) {
   return pattern;
 }
 
-std::vector<Case> cases() {
+std::vector<AttentionCase> cases() {
   static const std::vector<int32_t> ragged = {0, 1, 34, 34, 100, 157}, real = {1, 30, 0, 66, 13};
   static const std::vector<int32_t> long_one = {0, 1030}, two = {0, 150, 290}, halves = {70, 61};
   static const std::vector<int32_t> documents = {17, 50, 51, 120};
-  std::vector<Case> list;
+  std::vector<AttentionCase> list;
   for (const int32_t d : {16, 20, 32, 64, 96, 128}) {
     list.push_back(
         {"full_d" + std::to_string(d), shape_of(2, 1, d), 157, 157, 66, built([](auto& p) {
@@ -83,7 +83,7 @@ std::vector<Case> cases() {
 
 // q in one table, k and v in another, side by side with what belongs to others, as in a qkv table.
 struct Attention {
-  const Case& c;
+  const AttentionCase& c;
   Precision precision = Precision::f32;
   int64_t q_cols = int64_t{c.shape.heads} * c.shape.head_dim;
   int64_t kv_cols = int64_t{c.shape.kv_heads} * c.shape.head_dim;
@@ -132,16 +132,16 @@ struct Attention {
   }
 };
 
-class AttentionCases : public testing::TestWithParam<Case> {};
+class AttentionCases : public testing::TestWithParam<AttentionCase> {};
 
 // A weight is the exponential of a sum of d products and carries its error as a relative one; the
 // output sums such weights over the keys.
-double forward_tolerance(const Case& c) {
+double forward_tolerance(const AttentionCase& c) {
   return f32_tolerance(c.shape.head_dim) + f32_tolerance(c.most_keys);
 }
 // ds multiplies a weight with the difference of two sums of d products, and is itself summed over
 // keys, or over the queries and heads that share a key.
-double backward_tolerance(const Case& c) {
+double backward_tolerance(const AttentionCase& c) {
   return 3 * f32_tolerance(c.shape.head_dim) +
          f32_tolerance(c.most_keys * (c.shape.heads / c.shape.kv_heads));
 }
@@ -232,9 +232,9 @@ INSTANTIATE_TEST_SUITE_P(All, AttentionCases, testing::ValuesIn(cases()),
 TEST(Attention, GradientsAgreeWithFiniteDifferences) {
   const std::vector<int32_t> begin = {0, 10, 46};
   const std::vector<int32_t> length = {4, 17};
-  Case c{"", shape_of(4, 2, 16),
-         46, 46,
-         34, built([&](auto& p) { block_diffusion_attention({begin, length}, 4, p); })};
+  AttentionCase c{"", shape_of(4, 2, 16),
+                  46, 46,
+                  34, built([&](auto& p) { block_diffusion_attention({begin, length}, 4, p); })};
   Attention attention{c};
   attention.run();
   const auto loss = [&] {
@@ -247,7 +247,7 @@ TEST(Attention, GradientsAgreeWithFiniteDifferences) {
 }
 
 TEST(Attention, ForwardAloneNeedsNoLogSumExp) {
-  const Case c = cases().front();
+  const AttentionCase c = cases().front();
   Attention with{c}, without{c};
   with.forward();
   attention_forward(without.q, without.k(), without.v(), c.pattern, c.shape, without.out, {},
@@ -259,9 +259,9 @@ TEST(Attention, ForwardAloneNeedsNoLogSumExp) {
 // maximum, which must rise from run to run.
 TEST(Attention, SurvivesLargeScores) {
   const std::vector<int32_t> begin = {0, 600};
-  Case c{"",  shape_of(1, 1, 32),
-         600, 600,
-         600, built([&](auto& p) { full_attention({begin, {}}, p); })};
+  AttentionCase c{"",  shape_of(1, 1, 32),
+                  600, 600,
+                  600, built([&](auto& p) { full_attention({begin, {}}, p); })};
   Attention fast{c}, plain{c};
   for (Attention* attention : {&fast, &plain}) {
     for (int64_t i = 0; i < 600; ++i) {
@@ -282,11 +282,11 @@ TEST(Attention, SurvivesLargeScores) {
 // A sequence gives the same rows whatever else is in the batch and however it is padded.
 TEST(Attention, DoesNotSeeOtherSequencesNorPadding) {
   const std::vector<int32_t> alone = {0, 41}, batch = {0, 60, 110}, length = {41, 50};
-  Case small{
+  AttentionCase small{
       "", shape_of(2, 2, 32), 41, 41, 41, built([&](auto& p) { full_attention({alone, {}}, p); })};
-  Case large{"",  shape_of(2, 2, 32),
-             110, 110,
-             50,  built([&](auto& p) { full_attention({batch, length}, p); })};
+  AttentionCase large{"",  shape_of(2, 2, 32),
+                      110, 110,
+                      50,  built([&](auto& p) { full_attention({batch, length}, p); })};
   Attention a{small}, b{large};
   for (int64_t i = 0; i < 41; ++i) {
     for (int64_t j = 0; j < 64; ++j) b.q(i, j) = a.q(i, j);

@@ -16,14 +16,14 @@
 namespace unmask {
 namespace {
 
-struct Shape {
+struct CrossEntropyShape {
   int64_t rows, cols, padding;
   float scale = 2.0f;
 };
 
-class CrossEntropy : public testing::TestWithParam<Shape> {
+class CrossEntropy : public testing::TestWithParam<CrossEntropyShape> {
  protected:
-  const Shape shape = GetParam();
+  const CrossEntropyShape shape = GetParam();
   const int64_t n = shape.rows, vocab = shape.cols;
   TestMatrix logits = random_matrix(n, vocab, 1, shape.scale, vocab + shape.padding);
   const std::vector<int32_t> targets = random_ids(n, static_cast<int32_t>(vocab), 2);
@@ -68,9 +68,11 @@ TEST_P(CrossEntropy, InstructionSetsAgree) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, CrossEntropy,
-                         testing::Values(Shape{3, 1, 0}, Shape{4, 15, 2}, Shape{4, 16, 0},
-                                         Shape{4, 17, 3}, Shape{4, 33, 0}, Shape{70, 257, 7},
-                                         Shape{5, 1000, 0, 20.0f}, Shape{2, 100003, 0}));
+                         testing::Values(CrossEntropyShape{3, 1, 0}, CrossEntropyShape{4, 15, 2},
+                                         CrossEntropyShape{4, 16, 0}, CrossEntropyShape{4, 17, 3},
+                                         CrossEntropyShape{4, 33, 0}, CrossEntropyShape{70, 257, 7},
+                                         CrossEntropyShape{5, 1000, 0, 20.0f},
+                                         CrossEntropyShape{2, 100003, 0}));
 
 TEST(CrossEntropyGradient, AgreesWithFiniteDifferences) {
   const int64_t n = 3, vocab = 21;
@@ -156,9 +158,10 @@ TEST_P(ConfidentCrossEntropy, InstructionSetsAgree) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ConfidentCrossEntropy,
-                         testing::Values(Shape{3, 1, 0}, Shape{4, 15, 2}, Shape{4, 17, 3},
-                                         Shape{70, 257, 7}, Shape{5, 1000, 0, 20.0f},
-                                         Shape{2, 100003, 0}));
+                         testing::Values(CrossEntropyShape{3, 1, 0}, CrossEntropyShape{4, 15, 2},
+                                         CrossEntropyShape{4, 17, 3}, CrossEntropyShape{70, 257, 7},
+                                         CrossEntropyShape{5, 1000, 0, 20.0f},
+                                         CrossEntropyShape{2, 100003, 0}));
 
 TEST(ConfidentCrossEntropyGradient, AgreesWithFiniteDifferences) {
   const int64_t n = 3, vocab = 21;

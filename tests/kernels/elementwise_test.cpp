@@ -11,13 +11,13 @@
 namespace unmask {
 namespace {
 
-struct Shape {
+struct ElementwiseShape {
   int64_t rows, cols, padding;
 };
 
-class Elementwise : public testing::TestWithParam<Shape> {
+class Elementwise : public testing::TestWithParam<ElementwiseShape> {
  protected:
-  const Shape shape = GetParam();
+  const ElementwiseShape shape = GetParam();
   const int64_t n = shape.rows, d = shape.cols, stride = shape.cols + shape.padding;
   static constexpr int32_t kVocab = 19;
   TestMatrix x = random_matrix(n, d, 1, 1.0f, stride);
@@ -80,9 +80,10 @@ TEST_P(Elementwise, GatherScatter) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Elementwise,
-                         testing::Values(Shape{1, 1, 0}, Shape{3, 15, 1}, Shape{2, 16, 0},
-                                         Shape{4, 17, 3}, Shape{5, 33, 0}, Shape{200, 130, 6},
-                                         Shape{9, 1000, 0}, Shape{0, 8, 0}));
+                         testing::Values(ElementwiseShape{1, 1, 0}, ElementwiseShape{3, 15, 1},
+                                         ElementwiseShape{2, 16, 0}, ElementwiseShape{4, 17, 3},
+                                         ElementwiseShape{5, 33, 0}, ElementwiseShape{200, 130, 6},
+                                         ElementwiseShape{9, 1000, 0}, ElementwiseShape{0, 8, 0}));
 
 TEST(BiasBackward, ThreadCountChangesNothing) {
   const TestMatrix dy = random_matrix(1000, 100, 1);

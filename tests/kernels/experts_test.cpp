@@ -14,26 +14,26 @@ namespace {
 
 using test::Skew;
 
-struct Case {
+struct ExpertsCase {
   int32_t tokens, experts, per_token;
   int64_t hidden, ffn;
   Skew skew;
 };
 
-const Case kCases[] = {
+const ExpertsCase kExpertsCases[] = {
     {1, 1, 1, 16, 16, Skew::even},      {17, 4, 2, 33, 21, Skew::even},
     {40, 16, 3, 64, 48, Skew::ragged},  {300, 6, 2, 40, 70, Skew::one_hot},
     {12, 8, 2, 32, 32, Skew::empty},    {1300, 3, 2, 24, 40, Skew::one_hot},
     {30, 3, 2, 301, 345, Skew::ragged},
 };
 
-Assignment make_assignment(const Case& c) {
+Assignment make_assignment(const ExpertsCase& c) {
   return test::skewed_assignment(c.tokens, c.experts, c.per_token, c.skew);
 }
 
-struct Layer {
+struct ExpertsLayer {
   TestMatrix gate, up, down;
-  Layer(const Case& c, bool random)
+  ExpertsLayer(const ExpertsCase& c, bool random)
       : gate(c.experts * c.ffn, c.hidden),
         up(c.experts * c.ffn, c.hidden),
         down(c.experts * c.hidden, c.ffn) {
@@ -50,17 +50,17 @@ struct Layer {
 struct Outcome {
   TestMatrix y, dx;
   TestMatrix d_gate;
-  Layer gradients;
-  Outcome(const Case& c, int64_t slots)
+  ExpertsLayer gradients;
+  Outcome(const ExpertsCase& c, int64_t slots)
       : y(random_matrix(c.tokens, c.hidden, 20)),
         dx(random_matrix(c.tokens, c.hidden, 21)),
         d_gate(1, std::max<int64_t>(slots, 1)),
         gradients(c, false) {}
 };
 
-Outcome run(const Case& c, Precision precision, bool reference) {
+Outcome run(const ExpertsCase& c, Precision precision, bool reference) {
   const Assignment a = make_assignment(c);
-  const Layer layer(c, true);
+  const ExpertsLayer layer(c, true);
   const TestMatrix x = random_matrix(c.tokens, c.hidden, 14);
   const TestMatrix dy = random_matrix(c.tokens, c.hidden, 15);
   Outcome out(c, a.slots());
@@ -82,7 +82,7 @@ Outcome run(const Case& c, Precision precision, bool reference) {
 
 TEST(Experts, AgreeWithTheReferenceUnderAnySkew) {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    for (const Case& c : kCases) {
+    for (const ExpertsCase& c : kExpertsCases) {
       SCOPED_TRACE(testing::Message()
                    << c.tokens << " tokens, " << c.experts << " experts, " << c.hidden << " x "
                    << c.ffn << ", skew " << static_cast<int>(c.skew));
@@ -103,9 +103,9 @@ TEST(Experts, AgreeWithTheReferenceUnderAnySkew) {
 }
 
 TEST(Experts, GradientsAgreeWithFiniteDifferences) {
-  const Case c = {11, 4, 2, 18, 10, Skew::ragged};
+  const ExpertsCase c = {11, 4, 2, 18, 10, Skew::ragged};
   Assignment a = make_assignment(c);
-  Layer layer(c, true), gradients(c, false);
+  ExpertsLayer layer(c, true), gradients(c, false);
   TestMatrix x = random_matrix(c.tokens, c.hidden, 1);
   const TestMatrix dy = random_matrix(c.tokens, c.hidden, 2);
   TestMatrix dx(c.tokens, c.hidden), d_gate(1, a.slots());
@@ -129,27 +129,28 @@ TEST(Experts, GradientsAgreeWithFiniteDifferences) {
 }
 
 TEST(Experts, WriteGradientsOverAnythingOrAddToThem) {
-  for (const Case& c : {kCases[2], kCases[4], kCases[5]}) {
+  for (const ExpertsCase& c : {kExpertsCases[2], kExpertsCases[4], kExpertsCases[5]}) {
     SCOPED_TRACE(testing::Message() << c.tokens << " tokens, " << c.experts << " experts");
     const Assignment a = make_assignment(c);
-    const Layer layer(c, true);
+    const ExpertsLayer layer(c, true);
     const TestMatrix x = random_matrix(c.tokens, c.hidden, 14);
     const TestMatrix dy = random_matrix(c.tokens, c.hidden, 15);
     Arena tape;
     ExpertsSaved saved;
     TestMatrix y(c.tokens, c.hidden), dx = y, d_gate(1, a.slots());
     experts_forward(x, layer.weights(), a, y, &tape, &saved, Precision::f32);
-    const auto add_to = [&](Layer& gradients, bool add) {
+    const auto add_to = [&](ExpertsLayer& gradients, bool add) {
       ExpertGradients into = gradients.gradients();
       into.add = add;
       experts_backward(x, layer.weights(), a, saved, dy, dx, d_gate.flat(), into, Precision::f32);
     };
-    Layer zero(c, false), written(c, true), twice(c, true);
+    ExpertsLayer zero(c, false), written(c, true), twice(c, true);
     add_to(zero, true);
     add_to(written, false);
     add_to(twice, false);
     add_to(twice, true);
-    for (TestMatrix Layer::*m : {&Layer::gate, &Layer::up, &Layer::down}) {
+    for (TestMatrix ExpertsLayer::*m :
+         {&ExpertsLayer::gate, &ExpertsLayer::up, &ExpertsLayer::down}) {
       EXPECT_EQ(zero.*m, written.*m);
       for (float& value : (zero.*m).flat()) value *= 2;
       EXPECT_TRUE(near(twice.*m, zero.*m, f32_tolerance(c.tokens)));
@@ -158,7 +159,7 @@ TEST(Experts, WriteGradientsOverAnythingOrAddToThem) {
 }
 
 TEST(Experts, DoNotDependOnThreadsOrOnKeepingActivations) {
-  const Case c = {700, 5, 2, 64, 48, Skew::one_hot};
+  const ExpertsCase c = {700, 5, 2, 64, 48, Skew::one_hot};
   const auto with = [&](int threads) {
     const ThreadCount scope(threads);
     return run(c, Precision::bf16, false);
@@ -173,16 +174,16 @@ TEST(Experts, DoNotDependOnThreadsOrOnKeepingActivations) {
     EXPECT_EQ(one.gradients.down, many.gradients.down);
   }
   TestMatrix y = random_matrix(c.tokens, c.hidden, 20);
-  const Layer layer(c, true);
+  const ExpertsLayer layer(c, true);
   experts_forward(random_matrix(c.tokens, c.hidden, 14), layer.weights(), make_assignment(c), y,
                   nullptr, nullptr, Precision::bf16);
   EXPECT_EQ(one.y, y);
 }
 
 TEST(Experts, GiveTheSameBitsFromWeightsThatAreRoundedAlready) {
-  for (const Case& c : kCases) {
+  for (const ExpertsCase& c : kExpertsCases) {
     const Assignment a = make_assignment(c);
-    const Layer layer(c, true);
+    const ExpertsLayer layer(c, true);
     std::vector<bf16> rounded;
     const auto round = [&](ConstMatrix m) {
       for (int64_t i = 0; i < m.size(); ++i) rounded.emplace_back(m.data[i]);
@@ -210,11 +211,11 @@ TEST(Experts, GiveTheSameBitsFromWeightsThatAreRoundedAlready) {
 }
 
 TEST(FeedForward, IsOneExpertThatTakesEveryToken) {
-  const Case c = {50, 1, 1, 40, 36, Skew::even};
+  const ExpertsCase c = {50, 1, 1, 40, 36, Skew::even};
   Assignment a = make_assignment(c);
   std::fill(a.gate.begin(), a.gate.end(), 1.0f);
-  const Layer layer(c, true);
-  Layer expected_gradients(c, false), gradients(c, false);
+  const ExpertsLayer layer(c, true);
+  ExpertsLayer expected_gradients(c, false), gradients(c, false);
   const TestMatrix x = random_matrix(c.tokens, c.hidden, 1),
                    dy = random_matrix(c.tokens, c.hidden, 2);
   for (const Precision precision : {Precision::f32, Precision::bf16}) {

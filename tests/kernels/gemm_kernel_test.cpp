@@ -15,14 +15,14 @@
 namespace unmask {
 namespace {
 
-struct Case {
+struct GemmCase {
   const char* name;
   Isa needs;
   const GemmKernel* kernel;
   bool rounds;  // to bf16
 };
 
-const Case kCases[] = {
+const GemmCase kGemmCases[] = {
     {"avx2 f32", Isa::avx2, &avx2::kGemmF32, false},
     {"avx2 bf16", Isa::avx2, &avx2::kGemmBf16, true},
     {"avx2 bf16 pairs", Isa::avx2, &avx2::kGemmBf16Pairs, true},
@@ -34,7 +34,7 @@ const Case kCases[] = {
     {"amx bf16", Isa::amx, &amx::kGemmBf16, true},
 };
 
-class GemmKernelTest : public testing::TestWithParam<Case> {
+class GemmKernelTest : public testing::TestWithParam<GemmCase> {
  protected:
   static float seen(float value) { return GetParam().rounds ? round_to_bf16(value) : value; }
 
@@ -226,7 +226,7 @@ TEST_P(GemmKernelTest, GathersAndScalesWhilePacking) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllInstructionSets, GemmKernelTest,
-                         testing::ValuesIn(of_this_machine(kCases)), [](const auto& info) {
+                         testing::ValuesIn(of_this_machine(kGemmCases)), [](const auto& info) {
                            std::string name = info.param.name;
                            for (char& c : name) {
                              if (c == ' ' || c == '-') c = '_';

@@ -7,16 +7,16 @@
 namespace unmask {
 namespace {
 
-struct Shape {
+struct LinearShape {
   int64_t n, in, out;
 };
 // Ragged tails in every dimension, depths above one block, few rows, one column.
-const Shape kShapes[] = {{1, 1, 1},    {3, 5, 7},      {14, 32, 32}, {33, 17, 65},
-                         {257, 64, 3}, {30, 1100, 40}, {600, 48, 50}};
+const LinearShape kLinearShapes[] = {{1, 1, 1},    {3, 5, 7},      {14, 32, 32}, {33, 17, 65},
+                                     {257, 64, 3}, {30, 1100, 40}, {600, 48, 50}};
 
 TEST(Linear, AgreesWithTheReference) {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
-    for (const auto [n, in, out] : kShapes) {
+    for (const auto [n, in, out] : kLinearShapes) {
       SCOPED_TRACE(testing::Message() << n << " x " << in << " -> " << out);
       const TestMatrix x = random_matrix(n, in, 1, 1, in + 5), w = random_matrix(out, in, 2);
       const TestMatrix bias = random_matrix(1, out, 3), dy = random_matrix(n, out, 4, 1, out + 2);

@@ -11,15 +11,15 @@
 namespace unmask {
 namespace {
 
-constexpr float kEpsilon = 1e-6f;
+constexpr float kNormEpsilon = 1e-6f;
 
-struct Shape {
+struct NormShape {
   int64_t rows, cols, padding;
 };
 
-class RmsNorm : public testing::TestWithParam<Shape> {
+class RmsNorm : public testing::TestWithParam<NormShape> {
  protected:
-  const Shape shape = GetParam();
+  const NormShape shape = GetParam();
   const int64_t n = shape.rows, d = shape.cols, stride = shape.cols + shape.padding;
   TestMatrix x = random_matrix(n, d, 1, 2.0f, stride);
   TestMatrix gain = random_matrix(1, d, 2);
@@ -33,19 +33,19 @@ class RmsNorm : public testing::TestWithParam<Shape> {
 
 TEST_P(RmsNorm, ForwardAgreesWithTwin) {
   TestMatrix expected(n, d), expected_inv(n, 1);
-  rms_norm_forward(x, gain, kEpsilon, y, inv_rms);
-  reference::rms_norm_forward(x, gain, kEpsilon, expected, expected_inv);
+  rms_norm_forward(x, gain, kNormEpsilon, y, inv_rms);
+  reference::rms_norm_forward(x, gain, kNormEpsilon, expected, expected_inv);
   EXPECT_TRUE(near(y, expected, f32_tolerance(d)));
   EXPECT_TRUE(near(inv_rms, expected_inv, f32_tolerance(d)));
   EXPECT_TRUE(y.padding_intact());
 
   TestMatrix without(n, d);
-  rms_norm_forward(x, gain, kEpsilon, without, Matrix());
+  rms_norm_forward(x, gain, kNormEpsilon, without, Matrix());
   EXPECT_TRUE(near(without, y, 0));
 }
 
 TEST_P(RmsNorm, BackwardAgreesWithTwin) {
-  rms_norm_forward(x, gain, kEpsilon, y, inv_rms);
+  rms_norm_forward(x, gain, kNormEpsilon, y, inv_rms);
   TestMatrix expected_dx = dx, expected_dgain = dgain;
   TestMatrix dx_without = dx;
   rms_norm_backward(x, gain, inv_rms, dy, dx, dgain);
@@ -66,7 +66,7 @@ TEST_P(RmsNorm, InstructionSetsAgree) {
     const auto run = [&](const NormKernel& kernel, TestMatrix& out, TestMatrix& out_dx,
                          TestMatrix& out_dgain) {
       const float s =
-          kernel.forward(d, x.view().row(r), gain.flat().data(), kEpsilon, out.view().row(r));
+          kernel.forward(d, x.view().row(r), gain.flat().data(), kNormEpsilon, out.view().row(r));
       kernel.backward(d, x.view().row(r), gain.flat().data(), s, dy.view().row(r),
                       out_dx.view().row(r), out_dgain.flat().data());
     };
@@ -80,7 +80,7 @@ TEST_P(RmsNorm, InstructionSetsAgree) {
 }
 
 TEST_P(RmsNorm, ThreadCountChangesNothing) {
-  rms_norm_forward(x, gain, kEpsilon, y, inv_rms);
+  rms_norm_forward(x, gain, kNormEpsilon, y, inv_rms);
   TestMatrix dx_one = dx, dgain_one = dgain;
   {
     ThreadCount one(1);
@@ -93,9 +93,10 @@ TEST_P(RmsNorm, ThreadCountChangesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, RmsNorm,
-                         testing::Values(Shape{1, 1, 0}, Shape{3, 15, 2}, Shape{2, 16, 0},
-                                         Shape{5, 17, 3}, Shape{4, 33, 0}, Shape{300, 128, 0},
-                                         Shape{33, 1000, 24}, Shape{2, 9000, 0}));
+                         testing::Values(NormShape{1, 1, 0}, NormShape{3, 15, 2},
+                                         NormShape{2, 16, 0}, NormShape{5, 17, 3},
+                                         NormShape{4, 33, 0}, NormShape{300, 128, 0},
+                                         NormShape{33, 1000, 24}, NormShape{2, 9000, 0}));
 
 TEST(RmsNormGradient, AgreesWithFiniteDifferences) {
   const int64_t n = 5, d = 19;
@@ -103,7 +104,7 @@ TEST(RmsNormGradient, AgreesWithFiniteDifferences) {
   const TestMatrix w = random_matrix(n, d, 13);
   TestMatrix y(n, d), inv_rms(n, 1), dx(n, d), dgain(1, d);
   const auto loss = [&] {
-    rms_norm_forward(x, gain, kEpsilon, y, inv_rms);
+    rms_norm_forward(x, gain, kNormEpsilon, y, inv_rms);
     return weighted_loss(w, y);
   };
   loss();

@@ -38,14 +38,14 @@ QuantizedShape shape_of(WeightFormat format, int64_t rows, int64_t cols, int32_t
   return {format, rows, cols, format == WeightFormat::bf16 ? 0 : group};
 }
 
-struct Shape {
+struct PackedShape {
   int64_t n, in, out;
   int32_t group;
 };
 // Ragged tails in every dimension, one row, more rows than any block, depths of several groups.
-const Shape kShapes[] = {{1, 1, 1, 32},     {3, 5, 7, 32},     {12, 64, 32, 64},
-                         {33, 97, 65, 32},  {13, 200, 40, 64}, {30, 1100, 33, 128},
-                         {70, 256, 96, 128}};
+const PackedShape kPackedShapes[] = {{1, 1, 1, 32},     {3, 5, 7, 32},     {12, 64, 32, 64},
+                                     {33, 97, 65, 32},  {13, 200, 40, 64}, {30, 1100, 33, 128},
+                                     {70, 256, 96, 128}};
 
 class Formats : public testing::TestWithParam<WeightFormat> {};
 INSTANTIATE_TEST_SUITE_P(Quantized, Formats, testing::ValuesIn(kWeightFormats),
@@ -82,7 +82,7 @@ TEST_P(Formats, GroupsOfZerosAndOfTinyWeightsAreZeros) {
 }
 
 TEST_P(Formats, LinearAgreesWithTheTwin) {
-  for (const auto [n, in, out, group] : kShapes) {
+  for (const auto [n, in, out, group] : kPackedShapes) {
     SCOPED_TRACE(testing::Message() << n << " x " << in << " -> " << out << ", group " << group);
     const TestMatrix x = random_matrix(n, in, 1, 1, in + 5), bias = random_matrix(1, out, 3);
     const Packed w(shape_of(GetParam(), out, in, group), random_matrix(out, in, 2));
@@ -154,29 +154,29 @@ TEST_P(Formats, RowsThatAreNotFiniteStayVisible) {
 }
 
 using test::Skew;
-struct Case {
+struct PackedCase {
   int32_t tokens, experts, per_token;
   int64_t hidden, ffn;
   int32_t group;
   Skew skew;
 };
-const Case kCases[] = {
+const PackedCase kPackedCases[] = {
     {1, 1, 1, 16, 16, 32, Skew::even},     {17, 4, 2, 33, 21, 32, Skew::even},
     {40, 16, 3, 64, 48, 32, Skew::ragged}, {256, 6, 2, 70, 40, 64, Skew::one_hot},
     {12, 8, 2, 32, 32, 32, Skew::empty},   {32, 40, 8, 256, 128, 128, Skew::even},
     {1, 30, 8, 128, 64, 64, Skew::ragged},
 };
 
-Assignment make_assignment(const Case& c) {
+Assignment make_assignment(const PackedCase& c) {
   return test::skewed_assignment(c.tokens, c.experts, c.per_token, c.skew);
 }
 
-struct Layer {
+struct PackedLayer {
   ExpertForm form;
   Buffer bytes;
   std::vector<const std::byte*> records;
 
-  Layer(const Case& c, WeightFormat format)
+  PackedLayer(const PackedCase& c, WeightFormat format)
       : form{shape_of(format, c.ffn, c.hidden, c.group),
              shape_of(format, c.hidden, c.ffn, c.group)},
         bytes(static_cast<size_t>(c.experts * form.bytes())) {
@@ -203,11 +203,11 @@ double slip(WeightFormat format) {
 }
 
 TEST_P(Formats, ExpertsAgreeWithTheTwinUnderAnySkew) {
-  for (const Case& c : kCases) {
+  for (const PackedCase& c : kPackedCases) {
     SCOPED_TRACE(testing::Message() << c.tokens << " tokens, " << c.experts << " experts, "
                                     << c.hidden << " x " << c.ffn);
     const Assignment a = make_assignment(c);
-    const Layer layer(c, GetParam());
+    const PackedLayer layer(c, GetParam());
     const TestMatrix x = random_matrix(c.tokens, c.hidden, 14);
     TestMatrix y = random_matrix(c.tokens, c.hidden, 20), expected = y;
     experts_forward(x, layer.weights(), a, y);
@@ -225,8 +225,8 @@ TEST_P(Formats, ExpertsAgreeWithTheTwinUnderAnySkew) {
 }
 
 TEST_P(Formats, ExpertsDoNotDependOnThreads) {
-  const Case c = {50, 9, 3, 96, 72, 32, Skew::one_hot};
-  const Layer layer(c, GetParam());
+  const PackedCase c = {50, 9, 3, 96, 72, 32, Skew::one_hot};
+  const PackedLayer layer(c, GetParam());
   const TestMatrix x = random_matrix(c.tokens, c.hidden, 14);
   const auto run = [&](int threads) {
     const ThreadCount scope(threads);
@@ -239,10 +239,10 @@ TEST_P(Formats, ExpertsDoNotDependOnThreads) {
 }
 
 TEST_P(Formats, FeedForwardIsOneExpertThatTakesEveryToken) {
-  const Case c = {50, 1, 1, 40, 36, 32, Skew::even};
+  const PackedCase c = {50, 1, 1, 40, 36, 32, Skew::even};
   Assignment a = make_assignment(c);
   std::fill(a.gate.begin(), a.gate.end(), 1.0f);
-  const Layer layer(c, GetParam());
+  const PackedLayer layer(c, GetParam());
   const TestMatrix x = random_matrix(c.tokens, c.hidden, 1);
   TestMatrix y = random_matrix(c.tokens, c.hidden, 3), expected = y;
   feed_forward_forward(x, {layer.form, layer.records[0]}, y);

@@ -13,7 +13,7 @@
 namespace unmask {
 namespace {
 
-constexpr float kEpsilon = 1e-6f;
+constexpr float kRopeEpsilon = 1e-6f;
 constexpr int32_t kPositions = 50;
 
 struct Case {
@@ -40,14 +40,14 @@ class QkNormRope : public testing::TestWithParam<Case> {
   const Matrix dgain = c.norm ? dgain_values.view() : Matrix();
 
   void forward() {
-    qk_norm_rope_forward(x, gain, kEpsilon, rope, positions, c.head_dim, y, inv_rms);
+    qk_norm_rope_forward(x, gain, kRopeEpsilon, rope, positions, c.head_dim, y, inv_rms);
   }
 };
 
 TEST_P(QkNormRope, ForwardAgreesWithTwin) {
   TestMatrix expected(n, width), expected_inv(n, c.heads);
   forward();
-  reference::qk_norm_rope_forward(x, gain, kEpsilon, rope, positions, c.head_dim, expected,
+  reference::qk_norm_rope_forward(x, gain, kRopeEpsilon, rope, positions, c.head_dim, expected,
                                   expected_inv);
   EXPECT_TRUE(near(y, expected, f32_tolerance(c.head_dim)));
   EXPECT_TRUE(near(inv_rms, expected_inv, f32_tolerance(c.head_dim)));
@@ -78,7 +78,8 @@ TEST_P(QkNormRope, InstructionSetsAgree) {
                                    .gain = gain.data};
     const auto run = [&](const NormKernel& kernel, TestMatrix& out, TestMatrix& inv,
                          TestMatrix& out_dx, TestMatrix& out_dgain) {
-      kernel.rotate_forward(row, x.view().row(r), kEpsilon, out.view().row(r), inv.view().row(r));
+      kernel.rotate_forward(row, x.view().row(r), kRopeEpsilon, out.view().row(r),
+                            inv.view().row(r));
       kernel.rotate_backward(row, x.view().row(r), inv.view().row(r), dy.view().row(r),
                              out_dx.view().row(r), out_dgain.flat().data());
     };
@@ -98,7 +99,7 @@ TEST_P(QkNormRope, MayWriteOverItsInput) {
   qk_norm_rope_backward(x, gain, inv_rms, rope, positions, c.head_dim, dy, dy, Matrix());
   EXPECT_EQ(dy, dx);
   if (!c.norm) {
-    qk_norm_rope_forward(x, gain, kEpsilon, rope, positions, c.head_dim, x, Matrix());
+    qk_norm_rope_forward(x, gain, kRopeEpsilon, rope, positions, c.head_dim, x, Matrix());
     EXPECT_EQ(x, y);
   }
 }
@@ -134,7 +135,7 @@ TEST(QkNormRopeGradient, AgreesWithFiniteDifferences) {
   const TestMatrix w = random_matrix(n, width, 3);
   TestMatrix y(n, width), inv_rms(n, heads), dx(n, width), dgain(1, head_dim);
   const auto loss = [&] {
-    qk_norm_rope_forward(x, gain, kEpsilon, rope, positions, head_dim, y, inv_rms);
+    qk_norm_rope_forward(x, gain, kRopeEpsilon, rope, positions, head_dim, y, inv_rms);
     return weighted_loss(w, y);
   };
   loss();

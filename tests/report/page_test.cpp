@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/report/configuration.h"
 #include "unmask/report/page_data.h"
 
@@ -63,7 +64,7 @@ TEST_F(Page, NothingARunSaysBreaksOut) {
   RunLog run = make({.name = "x<!--<script>&\"'", .steps = 60});
   const std::string evil = "</script><script>alert(1)</script><!-- {{data}} \xff \xe2\x80\xa8";
   run.config.machine.processor = evil;
-  run.config.configuration = nlohmann::json{{"key</script>", "</script><b>"}}.dump();
+  run.config.configuration = to_text(nlohmann::json{{"key</script>", "</script><b>"}});
   run.samples.push_back({60, evil, evil});
   run.end = EndEvent{.step = 60, .tokens = 0, .seconds = 0, .reason = evil};
   const std::vector<RunLog> runs = {run};
@@ -73,7 +74,7 @@ TEST_F(Page, NothingARunSaysBreaksOut) {
   EXPECT_NE(page.find("<title>x&lt;!--&lt;script&gt;&amp;&quot;&#39; ·"), std::string::npos);
   const std::string open = "<script type=\"application/json\" id=\"data\">";
   const size_t begin = page.find(open) + open.size();
-  const auto data = nlohmann::json::parse(page.substr(begin, page.find("</script", begin) - begin));
+  const auto data = json_in(page.substr(begin, page.find("</script", begin) - begin));
   EXPECT_EQ(data["runs"][0]["name"], "x<!--<script>&\"'");
   EXPECT_EQ(data["runs"][0]["samples"].back()["text"],
             "</script><script>alert(1)</script><!-- {{data}} \ufffd \u2028");
@@ -88,7 +89,7 @@ TEST_F(Page, TenLongRunsStaySmallAndKeepTheirExtremes) {
   const std::string text = page_data(runs);
   EXPECT_LT(render_page(runs).size(), 1'000'000u);
 
-  const auto data = nlohmann::json::parse(text)["runs"][0];
+  const auto data = json_in(text)["runs"][0];
   const auto highest = [](const nlohmann::json& column) {
     double most = -INFINITY;
     for (const auto& value : column) most = std::max(most, value.get<double>());
@@ -121,7 +122,7 @@ TEST_F(Page, LoadsSurviveTheirCoding) {
   double total = 0;
   for (const int64_t count : tokens) total += static_cast<double>(count);
   const std::vector<RunLog> runs = {run};
-  const auto heat = nlohmann::json::parse(page_data(runs))["runs"][0]["routing"]["heat"];
+  const auto heat = json_in(page_data(runs))["runs"][0]["routing"]["heat"];
   const std::string loads = heat["maps"][0]["loads"];
   ASSERT_EQ(loads.size(), 2 * tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -138,7 +139,7 @@ TEST_F(Page, RunsWithoutRoutingValidationOrSteps) {
   RunLog only_validation = make({.name = "other", .steps = 20});
   only_validation.train.clear();
   const std::vector<RunLog> runs = {run, only_validation};
-  const auto data = nlohmann::json::parse(page_data(runs));
+  const auto data = json_in(page_data(runs));
   EXPECT_TRUE(data["runs"][0]["routing"].is_null());
   EXPECT_EQ(data["runs"][0]["validation"]["step"].size(), 0u);
   EXPECT_EQ(data["runs"][1]["train"]["step"].size(), 0u);
@@ -154,7 +155,7 @@ TEST_F(Page, BinsBecomeQuartersByTheirCounts) {
   run.validation[0].bin_count[0] = 3;
   run.validation[0].bin_loss[2] = run.validation[0].bin_loss[3] = kNotMeasured;
   const std::vector<RunLog> runs = {run};
-  const auto quarters = nlohmann::json::parse(page_data(runs))["runs"][0]["validation"]["quarters"];
+  const auto quarters = json_in(page_data(runs))["runs"][0]["validation"]["quarters"];
   EXPECT_EQ(quarters[0][0], 3.25);
   EXPECT_TRUE(quarters[1][0].is_null());
   EXPECT_EQ(quarters[2][0], 1);

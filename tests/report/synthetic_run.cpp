@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/base/random.h"
 #include "unmask/report/metrics_writer.h"
 
@@ -56,7 +57,7 @@ ConfigEvent config_of(const SyntheticRun& run) {
       R"("routing":{{"policy":"{}","experts_per_token":4{}}},)"
       R"("train":{{"seed":{},"steps":{},"batch":32,"length":512,"learning_rate":0.001,"warm_up":100,"schedule":"wsd"}},)"
       R"("data":{{"path":"corpus/text.txt","tokenizer":"bytes"}}}})",
-      nlohmann::json(run.name).dump(), run.layers, run.experts,
+      to_text(nlohmann::json(run.name)), run.layers, run.experts,
       run.expert_choice ? "expert-choice" : "token-choice",
       !run.expert_choice   ? R"(,"balance":{"switch_loss":0.01})"
       : run.linear_reverse ? R"(,"capacity":{"schedule":"linear-reverse","min":2,"max":6})"

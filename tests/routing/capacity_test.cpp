@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 #include "unmask/routing/budget.h"
 #include "unmask/routing/policy_json.h"
 
@@ -46,14 +47,14 @@ Capacity of(Capacity::Schedule schedule, int32_t min, int32_t max) {
   return {.schedule = schedule, .min = min, .max = max};
 }
 
-Result<RoutingPolicy> read(const std::string& capacity) {
+Result<RoutingPolicy> policy_with(const std::string& capacity) {
   const auto document = parse_toml("policy = 'expert-choice'\n[capacity]\n" + capacity, "p.toml");
   EXPECT_TRUE(document.ok()) << document.error().message;
   return policy_from_json(*document);
 }
 
-std::string error_of(const std::string& capacity, int32_t experts = 64) {
-  const auto policy = read(capacity);
+std::string capacity_error(const std::string& capacity, int32_t experts = 64) {
+  const auto policy = policy_with(capacity);
   if (!policy.ok()) return policy.error().message;
   const Status status = check_capacity(*policy, experts);
   return status.ok() ? "" : status.error().message;
@@ -259,13 +260,13 @@ TEST(Budget, CostsNeedNotBeLinearInK) {
 
 TEST(Budget, RefusesWhatCannotBeMet) {
   const std::string shape = "schedule = 'linear'\nmin = 8\nmax = 32\n";
-  EXPECT_EQ(error_of(shape + "mean = 20.5"), "");
-  EXPECT_EQ(error_of(shape + "mean = 40"),
+  EXPECT_EQ(capacity_error(shape + "mean = 20.5"), "");
+  EXPECT_EQ(capacity_error(shape + "mean = 40"),
             "routing.capacity.mean: expected a mean between 8 and 32, what scaling the shape "
             "between its min and max can reach, found 40");
-  EXPECT_NE(error_of(shape + "mean = 7.5"), "");
-  EXPECT_NE(error_of("mean = 20").find("static"), std::string::npos);
-  const std::string flat = error_of(
+  EXPECT_NE(capacity_error(shape + "mean = 7.5"), "");
+  EXPECT_NE(capacity_error("mean = 20").find("static"), std::string::npos);
+  const std::string flat = capacity_error(
       "schedule = 'table'\nmax = 32\npoints = [[0, 8], [0.25, 8], [0.250001, 20], [1, 20]]\n"
       "mean = 18.3");
   EXPECT_NE(flat.find("the nearest that can be met"), std::string::npos) << flat;
@@ -280,20 +281,21 @@ TEST(Budget, RefusesWhatCannotBeMet) {
 // Before the mean of so many levels is taken.
 TEST(Budget, RefusesMoreExpertsThanAnyModelHas) {
   const std::string linear = "schedule = 'linear'\nmin = 1\nmean = 5\nmax = ";
-  EXPECT_EQ(error_of(linear + "2000000000"),
+  EXPECT_EQ(capacity_error(linear + "2000000000"),
             "routing.capacity: up to 2000000000 experts per token: expected at most 16384 (the "
             "most that a model can have)");
-  EXPECT_EQ(error_of(linear + "16384", 16384), "");
-  EXPECT_NE(error_of("schedule = 'table'\npoints = [[0, 1], [1, 1e300]]\nmean = 5").find("16384"),
-            std::string::npos);
+  EXPECT_EQ(capacity_error(linear + "16384", 16384), "");
+  EXPECT_NE(
+      capacity_error("schedule = 'table'\npoints = [[0, 1], [1, 1e300]]\nmean = 5").find("16384"),
+      std::string::npos);
 }
 
 TEST(Capacity, RefusesWhatIsNoSchedule) {
   const auto names = [](const std::string& text, const std::string& key, int32_t experts = 64) {
-    const std::string error = error_of(text, experts);
+    const std::string error = capacity_error(text, experts);
     EXPECT_NE(error.find(key), std::string::npos) << text << " -> " << error;
   };
-  EXPECT_EQ(error_of("schedule = 'bell'\nmin = 8\nmax = 64"), "");
+  EXPECT_EQ(capacity_error("schedule = 'bell'\nmin = 8\nmax = 64"), "");
   names("schedule = 'bell'\nmin = 8\nmax = 65", "at most 64");
   names("schedule = 'bell'\nmin = 9\nmax = 8", "min = 9, max = 8");
   names("schedule = 'bell'\nmin = 9", "max = 0");
@@ -301,7 +303,7 @@ TEST(Capacity, RefusesWhatIsNoSchedule) {
   names("schedule = 'bell'\nmin = 1\nmax = 8\ndistribution = [0.5, 0.5]", "distribution");
   names("schedule = 'bell'\nmin = 1\nmax = 8\ndistribution = [0.5]", "distribution");
   names("points = [[0, 3]]", "schedule = \"table\" beside the points");
-  EXPECT_EQ(error_of("schedule = 'bell'\nmin = 1\nmax = 8\npoints = [[0, 3]]"), "")
+  EXPECT_EQ(capacity_error("schedule = 'bell'\nmin = 1\nmax = 8\npoints = [[0, 3]]"), "")
       << "like sigma, kept for another schedule";
   names("schedule = 'table'", "points");
   names("schedule = 'table'\npoints = [[0, 3], [0.5]]", "points");
@@ -313,12 +315,12 @@ TEST(Capacity, RefusesWhatIsNoSchedule) {
 }
 
 TEST(Capacity, FilesRoundTrip) {
-  const auto policy = read(
+  const auto policy = policy_with(
       "schedule = 'table'\nmin = 8\nmax = 32\npoints = [[0.1, 30.5], [0.9, 8]]\nmean = 15.25\n"
       "distribution = [0.2, 0.7]\nsigma = 0.3");
   ASSERT_TRUE(policy.ok()) << policy.error().message;
   EXPECT_NE(policy->capacity->scale, 1);
-  const auto again = policy_from_json(nlohmann::json::parse(to_json(*policy).dump()));
+  const auto again = policy_from_json(json_in(to_text(to_json(*policy))));
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_EQ(*again, *policy);
 }

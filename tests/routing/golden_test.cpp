@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "unmask/base/json_text.h"
 #include "unmask/routing/bias_update.h"
 #include "unmask/routing/capacity.h"
 #include "unmask/routing/router.h"
@@ -92,11 +93,11 @@ Variant token_choice_variant(const GoldenCase& golden, const nlohmann::json& var
     const std::string drop = variant.at("drop");
     result.policy.drop = {.capacity_factor = variant.at("cap"),
                           .policy = drop == "probs" ? Keep::probs : Keep::position};
-    result.name += ".cap" + variant.at("cap").dump() + "." + drop;
+    result.name += ".cap" + to_text(variant.at("cap")) + "." + drop;
   }
   if (variant.contains("rsf")) {
     result.policy.scale = variant.at("rsf");
-    result.name += ".rsf" + variant.at("rsf").dump();
+    result.name += ".rsf" + to_text(variant.at("rsf"));
   }
   if (flag(variant, "scaled")) result.name += ".scaled";
   result.factors = recorded_factors(golden, variant, false, golden.config().at("num_experts"));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 #include "unmask/routing/registry.h"
 #include "unmask/routing/router.h"
 
@@ -122,13 +123,13 @@ TEST(PolicyFile, RoundTrips) {
         }
         const nlohmann::json json = to_json(policy);
         // Through text, as in a config.json.
-        const auto again = policy_from_json(nlohmann::json::parse(json.dump()));
+        const auto again = policy_from_json(json_in(to_text(json)));
         ASSERT_TRUE(again.ok()) << again.error().message;
         EXPECT_EQ(*again, policy);
       }
     }
   }
-  EXPECT_EQ(to_json(RoutingPolicy{.scale = 0.1f}).at("scale").dump(), "0.1");
+  EXPECT_EQ(to_text(to_json(RoutingPolicy{.scale = 0.1f}).at("scale")), "0.1");
 }
 
 TEST(PolicyFile, ErrorsNameTheKey) {

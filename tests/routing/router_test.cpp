@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "unmask/base/arena.h"
+#include "unmask/base/json_text.h"
 #include "unmask/routing/capacity.h"
 #include "unmask/routing/policy_json.h"
 #include "unmask/routing/scaling.h"
@@ -26,7 +27,7 @@ using test::Weights;
 TEST(Router, AgreesWithPlainTwin) {
   for (uint64_t seed = 0; seed < 1400; ++seed) {
     const Case c = random_case(seed);
-    SCOPED_TRACE("seed " + std::to_string(seed) + " " + to_json(c.policy).dump());
+    SCOPED_TRACE("seed " + std::to_string(seed) + " " + to_text(to_json(c.policy)));
     const auto router = test::router_for(c.policy, c.experts);
     ASSERT_TRUE(router);
     const auto assignment = route(*router, c.logits, c.batch);

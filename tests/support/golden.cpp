@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 
 namespace unmask::test {
 namespace {
@@ -19,7 +20,7 @@ T value_or_throw(Result<T> result) {
 }
 
 nlohmann::json read_json(const std::string& path) {
-  return nlohmann::json::parse(value_or_throw(read_file(path)));
+  return json_in(value_or_throw(read_file(path)));
 }
 
 std::string path_of(const std::string& name) { return golden_directory() + "/" + name; }

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/text/tokenizer.h"
 
 namespace unmask {
@@ -37,7 +38,7 @@ int check_recording(const fs::path& recording) {
   for (std::string line; std::getline(file, line);) {
     if (line.empty()) continue;
     ++lines;
-    const auto expected = nlohmann::json::parse(line);
+    const auto expected = json_in(line);
     const auto text = expected.at("text").get<std::string>();
     const auto ids = expected.at("ids").get<std::vector<int32_t>>();
     const auto encoded = tokenizer.value()->encode(text);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/text/byte_level.h"
 
 namespace unmask {
@@ -38,7 +39,7 @@ json small_description() {
 
 Result<std::unique_ptr<Tokenizer>> parse(const json& description,
                                          const SpecialTokens& special = {}) {
-  return HuggingFaceTokenizer::parse(description.dump(), "tokenizer.json", special);
+  return HuggingFaceTokenizer::parse(to_text(description), "tokenizer.json", special);
 }
 
 Ids encode(const Tokenizer& tokenizer, const std::string& text) {
@@ -132,7 +133,7 @@ TEST(HuggingFaceTokenizer, AddedTokensMayBeAbsent) {
 }
 
 TEST(HuggingFaceTokenizer, TruncatedFilesAreErrors) {
-  const std::string text = small_description().dump();
+  const std::string text = to_text(small_description());
   for (size_t size = 0; size < text.size(); size += 7) {
     EXPECT_FALSE(HuggingFaceTokenizer::parse(text.substr(0, size), "tokenizer.json", {})) << size;
   }
@@ -169,7 +170,7 @@ TEST(HuggingFaceTokenizer, AnExplicitMaskTokenIsAddedAndSaved) {
 
 TEST(HuggingFaceTokenizer, DirectoriesSayWhichTokensAreSpecial) {
   const TemporaryDirectory directory;
-  directory.write("tokenizer.json", small_description().dump());
+  directory.write("tokenizer.json", to_text(small_description()));
   directory.write("tokenizer_config.json",
                   R"({"mask_token": {"content": "ab"}, "eos_token": "<E>"})");
   const auto tokenizer = Tokenizer::load(directory.path());

@@ -13,7 +13,7 @@
 namespace unmask {
 namespace {
 
-TrainConfig tiny_config(bool expert_choice, Precision precision = Precision::bf16) {
+TrainConfig learner_config(bool expert_choice, Precision precision = Precision::bf16) {
   TrainConfig config;
   ModelConfig& model = config.model;
   model.vocab_size = 40;
@@ -44,14 +44,14 @@ TrainConfig tiny_config(bool expert_choice, Precision precision = Precision::bf1
 
 // Token choice with drops, loss-free; and block experts, with the confidence term.
 TrainConfig dropping_config() {
-  TrainConfig config = tiny_config(false);
+  TrainConfig config = learner_config(false);
   config.model.expert_bias = true;
   config.model.routing.balance = {.bias_rate = 0.01f};
   config.model.routing.drop = {.capacity_factor = 1.0};
   return config;
 }
 TrainConfig block_config() {
-  TrainConfig config = tiny_config(false);
+  TrainConfig config = learner_config(false);
   config.objective.confidence = 2;
   config.model.routing.policy = RoutingPolicy::Selection::block_experts;
   config.model.routing.block = {.size = 16, .p = 0.5, .coreset_min = 3};
@@ -89,7 +89,7 @@ std::vector<float> parameters_after(const TrainConfig& config, int64_t steps) {
 
 TEST(Learner, LearnsToCount) {
   for (const bool expert_choice : {false, true}) {
-    const TrainConfig config = tiny_config(expert_choice);
+    const TrainConfig config = learner_config(expert_choice);
     Learner learner = make_learner(config);
     double first = 0, last = 0;
     for (int64_t step = 1; step <= config.steps; ++step) {
@@ -108,7 +108,7 @@ TEST(Learner, GivesTheSameBitsWithOneAndTwoThreads) {
     for (const Precision precision : {Precision::f32, Precision::bf16}) {
       const auto run = [&](int threads) {
         const ThreadCount scope(threads);
-        return parameters_after(tiny_config(expert_choice, precision), 4);
+        return parameters_after(learner_config(expert_choice, precision), 4);
       };
       EXPECT_EQ(run(1), run(2));
     }
@@ -116,7 +116,7 @@ TEST(Learner, GivesTheSameBitsWithOneAndTwoThreads) {
 }
 
 TEST(Learner, AccumulationEqualsOneBigBatch) {
-  TrainConfig whole = tiny_config(true, Precision::f32);
+  TrainConfig whole = learner_config(true, Precision::f32);
   TrainConfig parts = whole;
   parts.batch = 1;
   parts.accumulation = 4;
@@ -134,7 +134,7 @@ TEST(Learner, AccumulationEqualsOneBigBatch) {
 
 TEST(Learner, AllocatesNothingInTheSteadyState) {
   for (const TrainConfig& config :
-       {tiny_config(false), tiny_config(true), dropping_config(), block_config()}) {
+       {learner_config(false), learner_config(true), dropping_config(), block_config()}) {
     Learner learner = make_learner(config);
     std::vector<SequenceBatch> data;
     for (int64_t step = 1; step <= 8; ++step) data.push_back(make_data(config, step));
@@ -196,7 +196,7 @@ TEST(Learner, LeavesWhatIsNotTrainedUntouchedBitForBit) {
   };
   for (const Trainable trainable :
        {Trainable::router, Trainable::router_and_experts, Trainable::all}) {
-    for (TrainConfig config : {tiny_config(true), dropping_config()}) {
+    for (TrainConfig config : {learner_config(true), dropping_config()}) {
       config.trainable = trainable;
       Learner learner = make_learner(config);
       const auto flat = learner.model().parameters().flat();
@@ -230,7 +230,7 @@ TEST(Learner, LeavesWhatIsNotTrainedUntouchedBitForBit) {
 // What clipping sees is the gradient of what is trained.
 TEST(Learner, MeasuresTheGradientOfWhatIsTrained) {
   const auto norm = [](Trainable trainable) {
-    TrainConfig config = tiny_config(true, Precision::f32);
+    TrainConfig config = learner_config(true, Precision::f32);
     config.trainable = trainable;
     Learner learner = make_learner(config);
     return learner.step(1, make_data(config, 1))->gradient_norm;
@@ -243,7 +243,7 @@ TEST(Learner, MeasuresTheGradientOfWhatIsTrained) {
 
 TEST(Learner, HoldsAsMuchMemoryAsPlanned) {
   for (const bool recompute : {false, true}) {
-    TrainConfig config = tiny_config(true);
+    TrainConfig config = learner_config(true);
     config.options.recompute = recompute;
     config.batch = 256;
     Learner learner = make_learner(config);
@@ -261,7 +261,7 @@ TEST(Learner, HoldsAsMuchMemoryAsPlanned) {
 }
 
 TEST(Learner, SaysWhereItDivergedAndAppliesNothing) {
-  const TrainConfig config = tiny_config(false);
+  const TrainConfig config = learner_config(false);
   Learner learner = make_learner(config);
   ASSERT_TRUE(learner.step(1, make_data(config, 1)).ok());
   const int down = learner.model().layout().layers[1].expert_down;

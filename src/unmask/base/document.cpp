@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 
 namespace unmask {
 namespace {
@@ -13,7 +14,7 @@ constexpr size_t kLongestQuote = 60;
 
 std::string describe(const nlohmann::json& value) {
   if (value.is_null()) return "null";
-  std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::string text = to_text(value);
   if (value.is_number_float() && !std::isfinite(value.get<double>())) {
     text = fmt::format("{}", value.get<double>());
   }

@@ -9,6 +9,7 @@
 #include "unmask/base/arena.h"
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/parallel.h"
 #include "unmask/checkpoint/model_config_json.h"
 #include "unmask/checkpoint/tensor_form.h"
@@ -30,7 +31,7 @@ bool has_weights(const std::string& directory) {
 }
 
 // Elements read at a time: per task into memory, and at once on the way to a file.
-constexpr int64_t kGrain = 1 << 18;
+constexpr int64_t kRead = 1 << 18;
 constexpr int64_t kWritten = 1 << 22;
 
 // What one file of the checkpoint holds.
@@ -152,11 +153,11 @@ Status load_parameters(const CheckpointSource& source, const Parameters& paramet
   std::vector<Piece> pieces;
   const auto& table = parameters.layout().table;
   for (size_t i = 0; i < table.size(); ++i) {
-    for (int64_t first = 0; first < table[i].size(); first += kGrain) {
+    for (int64_t first = 0; first < table[i].size(); first += kRead) {
       pieces.push_back({static_cast<int>(i), first,
                         parameters.flat().subspan(
                             static_cast<size_t>(table[i].offset + first),
-                            static_cast<size_t>(std::min(kGrain, table[i].size() - first)))});
+                            static_cast<size_t>(std::min(kRead, table[i].size() - first)))});
     }
   }
   std::vector<Status> read(pieces.size());
@@ -183,9 +184,9 @@ Status save_model(const std::string& directory, const ParameterSource& source,
   for (const Shard& shard : shards) UNMASK_TRY_STATUS(writer.write(shard));
   if (shards.size() > 1) {
     UNMASK_TRY_STATUS(write_file_atomically(join(directory, "model.safetensors.index.json"),
-                                            shard_index(shards).dump(1) + "\n"));
+                                            to_text(shard_index(shards), 1) + "\n"));
   }
-  const std::string text = model_config_to_json(source.config(), options.dtype).dump(2) + "\n";
+  const std::string text = to_text(model_config_to_json(source.config(), options.dtype), 2) + "\n";
   return write_file_atomically(join(directory, "config.json"), text);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 #include "unmask/routing/policy_json.h"
 
 namespace unmask {
@@ -395,7 +396,7 @@ Result<ModelConfig> model_config_from_json(const json& document, const std::stri
         "found {}",
         where,
         document.is_object() && document.contains("architectures")
-            ? document["architectures"].dump()
+            ? to_text(document["architectures"])
             : "none");
   }
   json present = json::object();  // null means the default

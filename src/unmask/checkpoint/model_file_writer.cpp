@@ -13,6 +13,7 @@
 #include "unmask/base/arena.h"
 #include "unmask/base/bf16.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/parallel.h"
 #include "unmask/checkpoint/model_config_json.h"
 
@@ -237,7 +238,7 @@ Status write_model_file(const std::string& directory, const ParameterSource& sou
   FileStream stream(source, std::move(writer), batch_bytes(tensors), report);
   for (const PackedTensor& tensor : tensors) UNMASK_TRY_STATUS(stream.append(tensor));
   UNMASK_TRY_STATUS(stream.finish());
-  const std::string text = model_config_to_json(source.config(), DType::bf16).dump(2) + "\n";
+  const std::string text = to_text(model_config_to_json(source.config(), DType::bf16), 2) + "\n";
   return write_file_atomically((folder / "config.json").string(), text);
 }
 

@@ -4,6 +4,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_config_json.h"
 
@@ -58,8 +59,8 @@ Status retrofit(const std::string& from, const std::string& out, const RoutingPo
 
   UNMASK_TRY(auto staged, StagedDirectory::create(out));
   UNMASK_TRY_STATUS(carry_files(from, staged.path()));
-  UNMASK_TRY_STATUS(
-      write_file_atomically((fs::path(staged.path()) / kConfig).string(), document.dump(2) + "\n"));
+  UNMASK_TRY_STATUS(write_file_atomically((fs::path(staged.path()) / kConfig).string(),
+                                          to_text(document, 2) + "\n"));
   return staged.commit();
 }
 

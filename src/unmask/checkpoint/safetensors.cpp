@@ -17,6 +17,7 @@
 
 #include "unmask/base/bf16.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/parallel.h"
 
 namespace unmask {
@@ -30,7 +31,7 @@ static_assert(std::endian::native == std::endian::little);
 constexpr uint64_t kMaxHeader = 100'000'000;
 // {name: {field: [number]}}: nothing in a header lies deeper.
 constexpr int kMaxDepth = 3;
-constexpr int64_t kGrain = 1 << 16;
+constexpr int64_t kDecodedValues = 1 << 16;
 
 struct DTypeEntry {
   DType dtype;
@@ -179,13 +180,14 @@ Status check_coverage(const std::vector<Tensor>& tensors, std::span<const std::b
 
 template <class From, class To, class Convert>
 void convert_all(std::span<const std::byte> bytes, std::span<To> out, Convert convert) {
-  parallel_pieces(static_cast<int64_t>(out.size()), kGrain, [&](int64_t begin, int64_t end) {
-    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-      From value;
-      std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
-      out[i] = convert(value);
-    }
-  });
+  parallel_pieces(static_cast<int64_t>(out.size()), kDecodedValues,
+                  [&](int64_t begin, int64_t end) {
+                    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+                      From value;
+                      std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
+                      out[i] = convert(value);
+                    }
+                  });
 }
 
 template <class From, class To>
@@ -272,7 +274,7 @@ Result<Safetensors> Safetensors::open_directory(const std::string& directory) {
   }
 
   UNMASK_TRY(const std::string text, read_file(index_path));
-  const json index = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const json index = json_in(text);
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
     return failure("{}: expected a JSON object with a weight_map of tensor names to files",
                    index_path);

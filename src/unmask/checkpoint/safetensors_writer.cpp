@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/bf16.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/safetensors.h"
 
 namespace unmask {
@@ -30,7 +31,7 @@ std::string make_header(const std::vector<TensorSpec>& specs,
                          {"data_offsets", {offset, offset + spec.bytes()}}};
     offset += spec.bytes();
   }
-  const std::string text = header.dump();
+  const std::string text = to_text(header);
   const uint64_t length = (8 + text.size() + kAlignment - 1) / kAlignment * kAlignment - 8;
   std::string bytes(8 + length, ' ');
   std::memcpy(bytes.data(), &length, 8);

@@ -13,6 +13,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/safetensors.h"
 
 namespace unmask {
@@ -178,7 +179,7 @@ Status save_training_state(const std::string& checkpoint, const TrainingState& s
   ToJson numbers;
   TrainingState::visit(state, numbers);
   UNMASK_TRY_STATUS(
-      write_file_atomically(numbers_path(checkpoint), numbers.document.dump(2) + "\n"));
+      write_file_atomically(numbers_path(checkpoint), to_text(numbers.document, 2) + "\n"));
   return write_tensors(tensors_path(checkpoint), state);
 }
 

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include "unmask/base/json_text.h"
 #include "unmask/cli/bench.h"
 #include "unmask/kernels/measure_experts.h"
 #include "unmask/model/published_models.h"
@@ -44,7 +45,7 @@ Status bench_moe(const BenchMoeArguments& a) {
                 {"group", format.experts.group},
                 {"tokens", flags.tokens},
                 {"unique", unique}});
-    fmt::print("{}\n", out.dump(2));
+    fmt::print("{}\n", to_text(out, 2));
     return {};
   }
   fmt::print("{} {}, {} tokens, {} experts: {}", flags.shape, name_of(flags.format), flags.tokens,

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/random_weights.h"
 #include "unmask/cli/bench.h"
@@ -76,7 +77,7 @@ void print(const BenchStepArguments& a, const std::string& what, const StepMeasu
                   {"head", 1e3 * p.head},
                   {"other", 1e3 * p.other()}}}});
     if (m.experts) out["expert_cache"] = expert_cache_json(*m.experts);
-    fmt::print("{}\n", out.dump(2));
+    fmt::print("{}\n", to_text(out, 2));
     return;
   }
   fmt::print("{}, {} tokens behind {}, {:.1f} unique experts: {}", what, a.flags.tokens,

@@ -13,6 +13,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/base/log.h"
 #include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/retention.h"
@@ -139,7 +140,7 @@ void print_json(const Answer& answer, const ModelConfig& config) {
                               {"cancelled", g.cancelled},
                               {"prompt_tokens", prompt_length(g.canvas)},
                               {"report", report_json(answer.report, std::span(&g, 1), config)}};
-  fmt::print("{}\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  fmt::print("{}\n", to_text(out));
 }
 
 Status answer_one(Chat& chat, const ChatArguments& a, const std::string& message,

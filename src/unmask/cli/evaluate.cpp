@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/decoding_flags.h"
@@ -159,7 +160,7 @@ Status evaluate_text(const EvaluateArguments& a) {
   if (a.task.json) {
     json out = to_json(evaluation);
     if (difference) out["logits"] = to_json(*difference);
-    fmt::print("{}\n", out.dump());
+    fmt::print("{}\n", to_text(out));
   } else {
     print(evaluation);
     if (difference) print(*difference);

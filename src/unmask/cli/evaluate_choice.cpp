@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/cli/accuracy_report.h"
 #include "unmask/cli/evaluate_task.h"
 #include "unmask/evaluate/model_tokenizer.h"
@@ -88,8 +89,7 @@ Status evaluate_choice_task(const std::string& checkpoint, const TaskFlags& flag
   UNMASK_TRY(const ChoiceEvaluation evaluation,
              evaluate_choices(model, *tokenizer, task, data, options, tape));
   if (flags.json) {
-    fmt::print("{}\n", to_json(data, evaluation, shots, flags)
-                           .dump(-1, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", to_text(to_json(data, evaluation, shots, flags)));
   } else {
     print(data, evaluation, shots, flags);
   }

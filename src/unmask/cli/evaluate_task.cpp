@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/cli/accuracy_report.h"
 #include "unmask/cli/task_settings.h"
 #include "unmask/diffusion/generation_report.h"
@@ -101,7 +102,7 @@ Status evaluate_generated_task(const std::string& checkpoint, const TaskFlags& f
 
   const Evaluated evaluated = {examples, evaluation, model.config(), flags};
   if (flags.json) {
-    fmt::print("{}\n", to_json(evaluated).dump(-1, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", to_text(to_json(evaluated)));
   } else {
     print(evaluated);
   }

@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/log.h"
 #include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/retention.h"
@@ -192,7 +193,7 @@ Status generate(const GenerateArguments& a) {
       out["generations"].push_back(to_json(g, tokenizer.get(), stops));
     }
     // Sampled bytes need not be UTF-8.
-    fmt::print("{}\n", out.dump(-1, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", to_text(out));
   } else {
     print(*generations, tokenizer.get(), stops);
     std::fflush(stdout);

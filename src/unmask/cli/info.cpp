@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/base/parallel.h"
 #include "unmask/cli/commands.h"
 #include "unmask/kernels/isa/isa.h"
@@ -18,7 +19,7 @@ Status print_info(bool as_json) {
         {"threads", thread_count()},    {"read_bytes_per_second", peaks.read_bytes_per_second},
         {"f32_flops", peaks.f32_flops}, {"bf16_flops", peaks.bf16_flops},
         {"int8_ops", peaks.int8_ops}};
-    fmt::print("{}\n", info.dump(2));
+    fmt::print("{}\n", to_text(info, 2));
     return {};
   }
   fmt::print("kernels         {}{}\n", name_of(isa_in_use()),

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_config_json.h"
 #include "unmask/cli/commands.h"
@@ -109,7 +110,7 @@ Status expect_effect(const std::string& setting, const nlohmann::json& shape,
     return usage_error(
         "--set {}: expected a key that decides something, found that a model of type {} does not "
         "depend on {}; leave it out",
-        setting, document.at("model_type").dump(), key);
+        setting, to_text(document.at("model_type")), key);
   }
   return usage_error(
       "--set {}: expected a key that decides something, found that {} does instead of {}; set that",

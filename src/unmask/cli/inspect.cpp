@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/base/readable.h"
 #include "unmask/checkpoint/inventory.h"
 #include "unmask/checkpoint/model_config_json.h"
@@ -86,11 +87,11 @@ Status inspect_file(const InspectArguments& arguments) {
   int64_t bytes = 0;
   for (const Tensor& tensor : archive.tensors()) bytes += std::ssize(tensor.bytes);
   if (arguments.json) {
-    fmt::print("{}\n", json{{"file", arguments.path},
-                            {"bytes", bytes},
-                            {"metadata", archive.metadata()},
-                            {"tensors", tensor_list(archive.tensors())}}
-                           .dump(2));
+    fmt::print("{}\n", to_text(json{{"file", arguments.path},
+                                    {"bytes", bytes},
+                                    {"metadata", archive.metadata()},
+                                    {"tensors", tensor_list(archive.tensors())}},
+                               2));
     return {};
   }
   line("file", fmt::format("{} tensors, {}", archive.tensors().size(), readable_bytes(bytes)));
@@ -122,7 +123,7 @@ void print_model(const Inventory& model, const json& tokenizer) {
                               c.expert_ffn, c.routing.experts_per_token, c.shared_ffn));
   line("vocabulary", fmt::format("{}{}", c.vocab_size, c.tied_head ? ", tied head" : ""));
   line("positions", fmt::format("{}", c.max_positions));
-  line("routing", document["unmask"]["routing"].dump());
+  line("routing", to_text(document["unmask"]["routing"]));
   if (tokenizer.is_null()) {
     line("tokenizer", fmt::format("none; mask {}, end {}", c.mask_token, c.end_token));
   } else if (tokenizer.contains("error")) {
@@ -131,7 +132,7 @@ void print_model(const Inventory& model, const json& tokenizer) {
     const auto special = [](const json& token) {
       return token.is_null()
                  ? std::string("none")
-                 : fmt::format("{} {}", token["id"].get<int32_t>(), token["text"].dump());
+                 : fmt::format("{} {}", token["id"].get<int32_t>(), to_text(token["text"]));
     };
     line("tokenizer", fmt::format("{} ids, mask {}, end {}", tokenizer["ids"].get<int32_t>(),
                                   special(tokenizer["mask"]), special(tokenizer["end"])));
@@ -174,7 +175,7 @@ Status inspect_directory(const InspectArguments& arguments) {
   UNMASK_TRY(const Inventory model, take_inventory(directory));
   const json tokenizer = tokenizer_summary(directory);
   if (arguments.json) {
-    fmt::print("{}\n", to_json(model, tokenizer, arguments.tensors).dump(2));
+    fmt::print("{}\n", to_text(to_json(model, tokenizer, arguments.tensors), 2));
   } else {
     print_model(model, tokenizer);
     if (arguments.tensors) print_tensors(model.tensors);

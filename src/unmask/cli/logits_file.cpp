@@ -33,7 +33,7 @@ Status expect_shape(const Safetensors& file, const Tensor& tensor,
                      shape_text(tensor.shape));
 }
 
-Result<std::vector<float>> read_finite(const Safetensors& file, const Tensor& tensor) {
+Result<std::vector<float>> finite_values(const Safetensors& file, const Tensor& tensor) {
   UNMASK_TRY_STATUS(expect_dtype(file, tensor, DType::f32));
   std::vector<float> values(tensor.elements());
   UNMASK_TRY_STATUS(file.read(tensor, values));
@@ -103,7 +103,7 @@ Result<std::vector<float>> read_finite(const Safetensors& file, std::string_view
                                        const std::vector<int64_t>& shape) {
   const Tensor& tensor = *file.find(name);
   UNMASK_TRY_STATUS(expect_shape(file, tensor, shape));
-  return read_finite(file, tensor);
+  return finite_values(file, tensor);
 }
 
 Result<LogitsFile> read_logits_file(const std::string& path) {
@@ -111,7 +111,7 @@ Result<LogitsFile> read_logits_file(const std::string& path) {
   UNMASK_TRY(const Tensor* logits, find_tensor(file, path, "logits"));
   LogitsFile result;
   UNMASK_TRY_STATUS(read_shape(file, *logits, result));
-  UNMASK_TRY(result.logits, read_finite(file, *logits));
+  UNMASK_TRY(result.logits, finite_values(file, *logits));
   if (file.find("expert_bias") != nullptr) {
     UNMASK_TRY(result.expert_bias, read_finite(file, "expert_bias", {result.experts}));
   }

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/safetensors.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/logits_file.h"
@@ -240,7 +241,7 @@ Status sweep(const RouteArguments& arguments, const LogitsFile& input) {
     }
     all.push_back({{"setting", settings.back()}, {"statistics", statistics}});
   }
-  fmt::print("{}\n", all.dump());
+  fmt::print("{}\n", to_text(all));
   if (arguments.plot.empty()) return {};
   const Plot plot = {
       .title = arguments.title.empty() ? "Statistics against " + key : arguments.title,
@@ -283,7 +284,7 @@ Status route_command(const RouteArguments& arguments) {
     UNMASK_TRY_STATUS(
         write_file_atomically(arguments.plot, render_svg(load_plot(arguments, routed))));
   }
-  fmt::print("{}\n", statistics.dump());
+  fmt::print("{}\n", to_text(statistics));
   return {};
 }
 

@@ -12,6 +12,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/policy_file.h"
 #include "unmask/report/svg_plot.h"
@@ -240,7 +241,7 @@ Status schedule_command(const ScheduleArguments& arguments) {
   if (arguments.json) {
     json all = json::array();
     for (const Schedule& schedule : schedules) all.push_back(described(schedule, arguments.rows));
-    fmt::print("{}\n", all.dump());
+    fmt::print("{}\n", to_text(all));
     return {};
   }
   for (const Schedule& schedule : schedules) print(schedule, arguments.rows);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kAbout = "The following is a multiple choice question about {}.";
 
-constexpr ChoiceTask kTasks[] = {
+constexpr ChoiceTask kChoiceTasks[] = {
     {"mmlu", "mmlu", kAbout, 5, true},
     {"arc-easy", "arc_easy", kAbout, 5},
     {"arc-challenge", "arc_challenge", kAbout, 25},
@@ -75,16 +75,16 @@ std::optional<std::string> find_split(const ChoiceTask& task, const std::string&
 
 }  // namespace
 
-std::span<const ChoiceTask> choice_tasks() { return kTasks; }
+std::span<const ChoiceTask> choice_tasks() { return kChoiceTasks; }
 
 std::vector<std::string> choice_task_names() {
   std::vector<std::string> names;
-  for (const ChoiceTask& task : kTasks) names.emplace_back(task.name);
+  for (const ChoiceTask& task : kChoiceTasks) names.emplace_back(task.name);
   return names;
 }
 
 const ChoiceTask* find_choice_task(std::string_view name) {
-  for (const ChoiceTask& task : kTasks) {
+  for (const ChoiceTask& task : kChoiceTasks) {
     if (task.name == name) return &task;
   }
   return nullptr;

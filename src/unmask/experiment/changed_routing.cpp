@@ -1,5 +1,6 @@
 #include "unmask/experiment/changed_routing.h"
 
+#include "unmask/base/json_text.h"
 #include "unmask/routing/policy_json.h"
 #include "unmask/routing/registry.h"
 
@@ -7,7 +8,7 @@ namespace unmask {
 
 Status change_routing(const nlohmann::json& changes, const std::string& file, ModelConfig& config) {
   if (!changes.is_object()) {
-    return usage_error("{}: routing: expected a table, found {}", file, changes.dump());
+    return usage_error("{}: routing: expected a table, found {}", file, to_text(changes));
   }
   nlohmann::json table = to_json(config.routing);
   table.erase("balance");

@@ -4,6 +4,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 
 namespace unmask {
 namespace {
@@ -28,7 +29,7 @@ Status write_stage_record(const std::string& directory, const StageRecord& recor
   json document = {{"description", record.description}, {"core_seconds", record.core_seconds}};
   visit_measured(record.measured,
                  [&](const char* key, const json& member) { document[key] = member; });
-  return write_file_atomically(path_of(directory), document.dump(1) + "\n");
+  return write_file_atomically(path_of(directory), to_text(document, 1) + "\n");
 }
 
 bool has_stage_record(const std::string& directory) {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/version.h"
 #include "unmask/experiment/record.h"
 #include "unmask/experiment/runner.h"
@@ -173,7 +174,7 @@ Result<Results> Results::read(const std::string& path) {
   return results;
 }
 
-std::string Results::text() const { return document_.dump() + "\n"; }
+std::string Results::text() const { return to_text(document_) + "\n"; }
 
 Results Results::brief() const {
   Results results = *this;

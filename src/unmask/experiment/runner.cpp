@@ -9,6 +9,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/log.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/progress.h"
@@ -48,13 +49,13 @@ Status write_data(const DataSpec& data, const std::string& directory) {
     return usage_error(
         "{}: was made of {}, expected {}; remove {} to begin anew, or give another "
         "--out",
-        path, before.dump(), description.dump(), directory);
+        path, to_text(before), to_text(description), directory);
   }
   log_info("{}: {} examples of {}", path, data.count, data.task);
   UNMASK_TRY(const auto task, make_task(data.task, data.settings));
   UNMASK_TRY(const auto examples, draw_examples(*task, Split::train, data.count, data.seed));
   UNMASK_TRY_STATUS(write_file_atomically(path, conversation_lines(examples)));
-  return write_file_atomically(record, description.dump(1) + "\n");
+  return write_file_atomically(record, to_text(description, 1) + "\n");
 }
 
 // Kernels use `threads` threads for as long as this lives.

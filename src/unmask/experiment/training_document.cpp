@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 
 namespace unmask {
 namespace {
@@ -25,7 +26,7 @@ Result<std::string> data_file(const StagePlace& place, const std::string& name) 
 Status check_tables(const json& document, const std::string& file) {
   for (const char* key : {"data", "distill", "training"}) {
     if (!document.contains(key) || document[key].is_object()) continue;
-    return usage_error("{}: '{}': expected a table, found {}", file, key, document[key].dump());
+    return usage_error("{}: '{}': expected a table, found {}", file, key, to_text(document[key]));
   }
   return {};
 }

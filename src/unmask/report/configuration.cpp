@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask {
 namespace {
 
@@ -32,8 +34,7 @@ std::vector<ConfigurationRow> compare_configurations(std::span<const RunLog> run
     visit_leaves("", configuration, [&](const std::string& key, const json& value) {
       auto& values = by_key[key];
       values.resize(runs.size());
-      values[i] = value.is_string() ? value.get<std::string>()
-                                    : value.dump(-1, ' ', false, json::error_handler_t::replace);
+      values[i] = value.is_string() ? value.get<std::string>() : to_text(value);
     });
   }
   std::vector<ConfigurationRow> rows;

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/log.h"
 #include "unmask/report/metrics_fields.h"
 
@@ -50,9 +51,7 @@ class LineWriter {
     }
   }
   // Strings are rare (once per run or checkpoint); the library knows about bad UTF-8.
-  void put(const std::string& value) {
-    append(nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  }
+  void put(const std::string& value) { append(to_text(nlohmann::json(value))); }
   template <class T>
   void put(const std::vector<T>& values) {
     line_.push_back('[');
@@ -80,7 +79,7 @@ std::string lines_up_to(int64_t step, int64_t measured, std::string_view text) {
   std::string kept;
   for (size_t end; (end = text.find('\n')) != text.npos; text.remove_prefix(end + 1)) {
     const std::string_view line = text.substr(0, end);
-    const auto event = nlohmann::json::parse(line, nullptr, false);
+    const auto event = json_in(line);
     const bool has_step = event.is_object() && event.contains("step") && event["step"].is_number();
     const bool validation =
         has_step && event.contains("kind") && event["kind"] == kKind<ValidationEvent>;
@@ -148,10 +147,10 @@ void MetricsWriter::write_event(const Event& event) {
   fmt::format_to(std::back_inserter(line_), "{{\"kind\":\"{}\"", kKind<Event>);
   visit_fields(event, writer);
   if constexpr (std::is_same_v<Event, ConfigEvent>) {
-    const auto configuration = nlohmann::json::parse(event.configuration, nullptr, false);
+    const auto configuration = json_in(event.configuration);
     UNMASK_CHECK(configuration.is_object());
     writer.begin("configuration");
-    writer.append(configuration.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    writer.append(to_text(configuration));
   }
   writer.append("}\n");
   append_line();

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/report/configuration.h"
 #include "unmask/report/decimate.h"
 #include "unmask/report/summary.h"
@@ -327,7 +328,7 @@ std::string page_data(std::span<const RunLog> runs) {
                             {"routing", routing_data(run.routing, kHeatCharacters / runs.size())},
                             {"samples", samples_data(run.samples)}});
   }
-  return safe_in_script(data.dump(-1, ' ', false, json::error_handler_t::replace));
+  return safe_in_script(to_text(data));
 }
 
 }  // namespace unmask

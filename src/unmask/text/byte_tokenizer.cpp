@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/text/byte_level.h"
 #include "unmask/text/special_tokens.h"
 
@@ -83,7 +84,7 @@ Status ByteTokenizer::save(const std::string& directory) const {
         {"vocab", byte_vocabulary()},
         {"merges", nlohmann::json::array()}}}};
   const std::string path = (std::filesystem::path(directory) / "tokenizer.json").string();
-  UNMASK_TRY_STATUS(write_file_atomically(path, description.dump(1) + "\n"));
+  UNMASK_TRY_STATUS(write_file_atomically(path, to_text(description, 1) + "\n"));
   return write_tokenizer_config(directory, "PreTrainedTokenizerFast", mask_name_, end_name_);
 }
 

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask {
 namespace {
 
@@ -42,7 +44,7 @@ Result<Conversation> parse_conversation(std::string_view text) {
 }
 
 Result<Conversation> parse_prompt(std::string_view text) {
-  const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto line = json_in(text);
   Conversation conversation;
   if (line.is_object() && line.contains("prompt") && line["prompt"].is_string()) {
     conversation.push_back({"user", line["prompt"].get<std::string>()});

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
 #include "unmask/base/mapped_file.h"
 #include "unmask/base/parallel.h"
 #include "unmask/text/utf8.h"
@@ -90,7 +91,7 @@ Status for_lines(const MappedFile& file, Handle&& handle) {
 }
 
 Result<std::string> text_in(std::string_view line) {
-  const auto document = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const auto document = json_in(line);
   if (document.is_discarded()) {
     UNMASK_TRY_STATUS(check_utf8(line));  // which JSON has to be
     return failure("expected {{\"text\": …}}, found no JSON");
@@ -172,7 +173,7 @@ Result<TextForm> text_form(const std::string& path) {
   if (const Status utf8 = check_utf8(line->text); !utf8) {
     return failure("{}:{}: {}", path, line->number, utf8.error().message);
   }
-  const auto first = nlohmann::json::parse(line->text, nullptr, /*allow_exceptions=*/false);
+  const auto first = json_in(line->text);
   if (first.is_object() && first.contains("messages")) return TextForm::conversations;
   if (first.is_object() && first.contains("text")) return TextForm::lines_of_text;
   return failure("{}:{}: expected a JSON object with \"text\" or \"messages\"", path, line->number);

@@ -8,6 +8,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/text/byte_level.h"
 #include "unmask/text/byte_tokenizer.h"
 #include "unmask/text/special_tokens.h"
@@ -36,7 +37,7 @@ Result<std::pair<std::string, std::string>> merge_parts(const json& merge) {
     const size_t space = text.find(' ');
     if (space != std::string::npos) return std::pair(text.substr(0, space), text.substr(space + 1));
   }
-  return failure("merge {}: expected \"a b\" or [\"a\", \"b\"]", merge.dump());
+  return failure("merge {}: expected \"a b\" or [\"a\", \"b\"]", to_text(merge));
 }
 
 }  // namespace
@@ -91,7 +92,7 @@ Status HuggingFaceTokenizer::read(const json& description, const SpecialTokens& 
   }
   for (const char* feature : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     if (is_set(model, feature)) {
-      return failure("model with {} = {} is not supported", feature, model.at(feature).dump());
+      return failure("model with {} = {} is not supported", feature, to_text(model.at(feature)));
     }
   }
   if (description.contains("decoder") && description["decoder"].is_object() &&
@@ -157,7 +158,7 @@ Status HuggingFaceTokenizer::read_merges(const json& model) {
     const auto right = ids_.find(parts.second);
     const auto joined = ids_.find(parts.first + parts.second);
     if (left == ids_.end() || right == ids_.end() || joined == ids_.end()) {
-      return failure("merge {}: not all of its tokens are in the vocabulary", entry.dump());
+      return failure("merge {}: not all of its tokens are in the vocabulary", to_text(entry));
     }
     merges.push_back({left->second, right->second, joined->second});
   }
@@ -310,7 +311,7 @@ Status HuggingFaceTokenizer::save(const std::string& directory) const {
   const auto name_of = [&](std::optional<int32_t> id) { return id ? token_text(*id) : ""; };
   std::string text = json_;
   if (!declared_.empty()) {
-    json description = json::parse(json_);
+    json description = json_in(json_);
     for (const std::string& name : declared_) {
       description["added_tokens"].push_back({{"id", ids_.at(name)},
                                              {"content", name},
@@ -320,7 +321,7 @@ Status HuggingFaceTokenizer::save(const std::string& directory) const {
                                              {"normalized", false},
                                              {"special", true}});
     }
-    text = description.dump(1);
+    text = to_text(description, 1);
   }
   const std::string path = (std::filesystem::path(directory) / "tokenizer.json").string();
   UNMASK_TRY_STATUS(write_file_atomically(path, text));

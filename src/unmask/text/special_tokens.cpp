@@ -6,6 +6,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 
 namespace unmask {
 namespace {
@@ -44,7 +45,7 @@ Status write_tokenizer_config(const std::string& directory, const std::string& t
   if (!mask.empty()) config["mask_token"] = mask;
   if (!end.empty()) config["eos_token"] = config["pad_token"] = end;
   return write_file_atomically((std::filesystem::path(directory) / kFileName).string(),
-                               config.dump(2) + "\n");
+                               to_text(config, 2) + "\n");
 }
 
 }  // namespace unmask

@@ -4,6 +4,7 @@
 #include <string>
 #include <unistd.h>
 
+#include "unmask/base/json_text.h"
 #include "unmask/base/memory.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/version.h"
@@ -58,7 +59,7 @@ Machine this_machine() {
 ConfigEvent config_event(const TrainConfig& config, const nlohmann::json& document) {
   const int32_t length = config.data.sequence_length;
   return {.version = std::string(version()),
-          .configuration = document.dump(),
+          .configuration = to_text(document),
           .parameters = ParameterLayout(config.model).size,
           .active_parameters = static_cast<int64_t>(active_parameters(config.model, length)),
           .flops_per_token = flops_per_token(config.model, length),

@@ -6,6 +6,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 
 namespace unmask {
 namespace fs = std::filesystem;
@@ -25,7 +26,7 @@ std::string dotted(std::string path) {
 
 std::string value_at(const nlohmann::json& document, const std::string& path) {
   const nlohmann::json::json_pointer pointer(path);
-  return document.contains(pointer) ? document.at(pointer).dump() : "not given";
+  return document.contains(pointer) ? to_text(document.at(pointer)) : "not given";
 }
 
 Status check_same_run(const nlohmann::json& before, const nlohmann::json& now,
@@ -73,7 +74,7 @@ Result<DirectoryLock> lock_run(const std::string& run_directory) {
 }
 
 Status write_record(const std::string& run_directory, const nlohmann::json& document) {
-  return write_file_atomically(record_path(run_directory), document.dump(2) + "\n");
+  return write_file_atomically(record_path(run_directory), to_text(document, 2) + "\n");
 }
 
 }  // namespace unmask

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/log.h"
 #include "unmask/diffusion/generate.h"
 
@@ -34,7 +35,7 @@ Result<bool> append_sample(const std::string& run_directory, int64_t step, Learn
       {"step", step}, {"prompt", ""}, {"text", tokenizer.decode(generations[0].tokens)}};
   std::ofstream file(samples_path(run_directory), std::ios::app);
   // Half characters of an early byte model are no UTF-8.
-  file << sample.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  file << to_text(sample) << '\n';
   if (!file) log_warning("{}: cannot write the sample", samples_path(run_directory));
   return true;
 }
@@ -45,7 +46,7 @@ void drop_samples_after(const std::string& run_directory, int64_t step) {
   if (!file) return;
   std::string kept;
   for (std::string line; std::getline(file, line);) {
-    const auto sample = nlohmann::json::parse(line, nullptr, false);
+    const auto sample = json_in(line);
     const bool has_step =
         sample.is_object() && sample.contains("step") && sample["step"].is_number();
     if (has_step && sample["step"].get<double>() <= static_cast<double>(step)) kept += line + '\n';

@@ -9,6 +9,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/base/progress.h"
 #include "unmask/evaluate/written_text.h"
 #include "unmask/text/stop_strings.h"
@@ -34,7 +35,7 @@ std::string line_of(const Conversation& prompt, const std::string& answer) {
   }
   messages.push_back({{"role", "assistant"}, {"content", answer}});
   const ordered_json line = {{"messages", messages}};
-  return line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return to_text(line) + "\n";
 }
 
 // Tells prompts from others.
@@ -60,7 +61,7 @@ Status write_counts(const std::string& path, const Written& written, const Promp
                                {"kept", written.counts.kept},
                                {"unfinished", written.counts.unfinished},
                                {"bytes", written.bytes}};
-  return write_file_atomically(counts_path(path), counts.dump(2) + "\n");
+  return write_file_atomically(counts_path(path), to_text(counts, 2) + "\n");
 }
 
 // Nothing, where no answers have been written yet.

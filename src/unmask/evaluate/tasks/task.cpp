@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/json_text.h"
+
 namespace unmask {
 namespace {
 
@@ -68,7 +70,7 @@ std::string conversation_lines(std::span<const TaskExample> examples) {
     const nlohmann::ordered_json line = {{"messages",
                                           {{{"role", "user"}, {"content", example.prompt}},
                                            {{"role", "assistant"}, {"content", example.answer}}}}};
-    lines += line.dump() + "\n";
+    lines += to_text(line) + "\n";
   }
   return lines;
 }
