@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "unmask/base/log.h"
-#include "unmask/base/task_shares.h"
 
 namespace unmask {
 namespace {
@@ -85,9 +84,8 @@ class Pool {
 
   void work(int64_t share) {
     inside = true;
-    for (TaskShares::Taken t = tasks_.take(share); t.task >= 0; t = tasks_.take(share)) {
-      body_(context_, t.task, t.next);
-    }
+    ThreadTasks mine(tasks_, share);
+    body_(context_, mine);
     inside = false;
   }
 
@@ -129,7 +127,8 @@ void run_parallel(int64_t count, Body body, void* context) {
   static Pool pool;
   const auto workers = static_cast<int>(std::min<int64_t>(count, threads()));
   if (workers > 1 && !inside && pool.run(count, body, context, workers)) return;
-  for (int64_t i = 0; i < count; ++i) body(context, i, i + 1 < count ? i + 1 : -1);
+  ThreadTasks all(count);
+  body(context, all);
 }
 
 }  // namespace detail

@@ -61,41 +61,65 @@ std::span<const Block> row_blocks(std::span<const Active> active, int64_t slots,
   return {all, count};
 }
 
-// The rows of every slot's token, interleaved. A token is converted once for all of its experts.
-InterleavedBlocks gather_tokens(ConstMatrix x, const QuantizedShape& shape, const Slots& slots,
-                                std::span<const Block> blocks) {
-  Arena& scratch = thread_scratch();
-  const QuantizedKernel& kernel = quantized_kernel(shape);
-  const InterleavedBlocks gathered(scratch, kernel, shape, slots.count());
-  ArenaScope scope(scratch);
-  const ActivationRows rows(scratch, shape, x.rows);
-  parallel_for(x.rows, [&](int64_t t) { convert_row(shape, x.row(t), rows[t]); });
-  parallel_for(std::ssize(blocks), [&](int64_t b) {
-    gathered.fill(blocks[b].slot, blocks[b].rows,
-                  [&](int64_t i) { return rows[slots.token[blocks[b].slot + i]]; });
-  });
-  return gathered;
+// The rows of one expert's tokens at a time, converted and interleaved by the thread that
+// multiplies them: that takes less time than to fetch what another core has converted.
+class TokenRows {
+ public:
+  TokenRows(ConstMatrix x, const QuantizedShape& shape, int64_t most_rows)
+      : tokens_(thread_scratch(), shape, x.rows),
+        rows_(thread_scratch(), quantized_kernel(shape), shape, most_rows) {
+    for (int64_t t = 0; t < x.rows; ++t) convert_row(shape, x.row(t), tokens_[t]);
+  }
+
+  const InterleavedBlocks& of(const Active& a, const Slots& slots) {
+    if (a.expert == expert_) return rows_;
+    expert_ = a.expert;
+    const RowBlocks blocks(a.rows, rows_.kernel());
+    for (int64_t b = 0; b < blocks.count; ++b) {
+      const int64_t first = blocks.first(b);
+      rows_.fill(first, blocks.height(b),
+                 [&](int64_t i) { return tokens_[slots.token[a.slot + first + i]]; });
+    }
+    return rows_;
+  }
+
+ private:
+  ActivationRows tokens_;
+  InterleavedBlocks rows_;
+  int32_t expert_ = -1;
+};
+
+int64_t most_rows(std::span<const Active> active) {
+  int64_t most = 0;
+  for (const Active& a : active) most = std::max(most, a.rows);
+  return most;
 }
 
 // h [slots, ffn] = gate[s] * silu(gate_e · x) * (up_e · x). Tasks are tiles of one expert.
-void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
-                 std::span<const Active> active, const Slots& slots, Matrix h) {
+void gate_and_up(ConstMatrix x, const QuantizedExperts& weights, std::span<const Active> active,
+                 const Slots& slots, Matrix h) {
   const QuantizedShape& shape = weights.form.up;
-  const int64_t tiles = shape.tiles();
-  parallel_for_ahead(std::ssize(active) * tiles, [&](int64_t task, int64_t following) {
-    const Active& a = active[task / tiles];
-    const int64_t i = task % tiles, after = following < 0 ? task : following;
-    const QuantizedMatrix gate = weights.gate(a.expert), up = weights.up(a.expert);
-    const QuantizedMatrix next = weights.gate(active[after / tiles].expert);
+  const int64_t tiles = shape.tiles(), most = most_rows(active);
+  parallel_tasks(std::ssize(active) * tiles, [&](ThreadTasks& tasks) {
+    auto taken = tasks.take();
+    if (taken.task < 0) return;
     ArenaScope scope(thread_scratch());
-    float* const gate_out = thread_scratch().take<float>(a.rows * kTile);
-    float* const up_out = thread_scratch().take<float>(a.rows * kTile);
-    multiply_tile({gate, i}, x, a.slot, a.rows, {up, i}, gate_out);
-    multiply_tile({up, i}, x, a.slot, a.rows, {next, after % tiles}, up_out);
-    const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
-    for (int64_t r = 0; r < a.rows; ++r) {
-      swiglu_kernel().forward(width, gate_out + r * kTile, up_out + r * kTile,
-                              slots.gate[a.slot + r], h.row(a.slot + r) + column);
+    TokenRows tokens(x, shape, most);
+    float* const gate_out = thread_scratch().take<float>(most * kTile);
+    float* const up_out = thread_scratch().take<float>(most * kTile);
+    for (; taken.task >= 0; taken = tasks.take()) {
+      const Active& a = active[taken.task / tiles];
+      const int64_t i = taken.task % tiles, after = taken.next < 0 ? taken.task : taken.next;
+      const QuantizedMatrix gate = weights.gate(a.expert), up = weights.up(a.expert);
+      const QuantizedMatrix next = weights.gate(active[after / tiles].expert);
+      const InterleavedBlocks& rows = tokens.of(a, slots);
+      multiply_tile({gate, i}, rows, 0, a.rows, {up, i}, gate_out);
+      multiply_tile({up, i}, rows, 0, a.rows, {next, after % tiles}, up_out);
+      const int64_t column = i * kTile, width = std::min(kTile, shape.rows - column);
+      for (int64_t r = 0; r < a.rows; ++r) {
+        swiglu_kernel().forward(width, gate_out + r * kTile, up_out + r * kTile,
+                                slots.gate[a.slot + r], h.row(a.slot + r) + column);
+      }
     }
   });
 }
@@ -105,10 +129,7 @@ void gate_and_up(const InterleavedBlocks& x, const QuantizedExperts& weights,
 void down_and_combine(const InterleavedBlocks& h, const QuantizedExperts& weights,
                       std::span<const Active> active, const Slots& slots, Matrix y) {
   constexpr int64_t kMostTiles = 4, kTasksPerThread = 4;
-  const int64_t most_rows =
-      std::max_element(active.begin(), active.end(), [](const Active& a, const Active& b) {
-        return a.rows < b.rows;
-      })->rows;
+  const int64_t most = most_rows(active);
   const QuantizedShape& shape = weights.form.down;
   // Neighbours, but none so many that a thread is left without work.
   const int64_t tiles_of_task =
@@ -116,7 +137,7 @@ void down_and_combine(const InterleavedBlocks& h, const QuantizedExperts& weight
   const int64_t tasks = (shape.tiles() + tiles_of_task - 1) / tiles_of_task;
   parallel_for_ahead(tasks, [&](int64_t task, int64_t following) {
     ArenaScope scope(thread_scratch());
-    float* const out = thread_scratch().take<float>(most_rows * kTile);
+    float* const out = thread_scratch().take<float>(most * kTile);
     const int64_t begin = task * tiles_of_task;
     const int64_t end = std::min(begin + tiles_of_task, shape.tiles());
     const int64_t after = (following < 0 ? task : following) * tiles_of_task;
@@ -146,16 +167,14 @@ void forward(ConstMatrix x, const QuantizedExperts& weights, const Slots& slots,
   const QuantizedShape& in = weights.form.up;
   const QuantizedShape& out = weights.form.down;
 
-  const auto up_blocks = row_blocks(active, slots.count(), quantized_kernel(in));
-  const InterleavedBlocks tokens = gather_tokens(x, in, slots, up_blocks);
   const Matrix h = thread_scratch().matrix(slots.count(), in.rows);
-  gate_and_up(tokens, weights, active, slots, h);
+  gate_and_up(x, weights, active, slots, h);
 
   const QuantizedKernel& kernel = quantized_kernel(out);
-  const auto down_blocks = row_blocks(active, slots.count(), kernel);
+  const auto blocks = row_blocks(active, slots.count(), kernel);
   const InterleavedBlocks hidden(thread_scratch(), kernel, out, slots.count());
-  parallel_for(std::ssize(down_blocks), [&](int64_t b) {
-    const Block& block = down_blocks[b];
+  parallel_for(std::ssize(blocks), [&](int64_t b) {
+    const Block& block = blocks[b];
     ArenaScope block_scope(thread_scratch());
     const ActivationRows rows(thread_scratch(), out, block.rows);
     hidden.fill(block.slot, block.rows, [&](int64_t i) {

@@ -26,7 +26,7 @@ struct ByteDotPeak {
 }  // namespace
 
 const PeakKernel kPeakInt8 = peak_of<ByteDotPeak>();
-const QuantizedKernel kInt8 = QuantizedTiles<ByteDot, WholeWords, 12>::kernel();
-const QuantizedKernel kInt4 = QuantizedTiles<ByteDot, HalfBytes, 12>::kernel();
+const QuantizedKernel kInt8 = QuantizedTiles<ByteDot, WholeWords, 9>::kernel();
+const QuantizedKernel kInt4 = QuantizedTiles<ByteDot, HalfBytes, 9>::kernel();
 
 }  // namespace unmask::avx512_vnni

@@ -126,6 +126,12 @@ inline Bits start_of(const int32_t* p) {
   return start;
 }
 
+// A loaded vector that stays in its register: GCC 12 would load it again for every use.
+inline Bits held(Bits v) {
+  asm("" : "+v"(v));
+  return v;
+}
+
 // How weights meet activations. A word of a row is kept as `kRowWords` words; in each step `kWords`
 // of those meet a word of weights, `kAtOnce` at a time: `split` gives what of the weights meets
 // words i … i + kAtOnce - 1. Sums are added to in place: from intrinsics GCC 12 copies every
@@ -244,13 +250,6 @@ class Fetch {
   int64_t left_ = 0;  // before `next_`
 };
 
-// Some groups of a tile; of floats, one "group" of some steps.
-struct PartOfTile {
-  const std::byte* weights;
-  const bf16* scales;
-  int64_t groups, steps;
-};
-
 template <class Dot, class Parts, int kMaxRows>
 struct QuantizedTiles {
   static constexpr int kMostRows = kMaxRows;
@@ -258,10 +257,9 @@ struct QuantizedTiles {
   static constexpr int64_t kTile = QuantizedShape::kTile;
   static constexpr int64_t kStepBytes = QuantizedShape::kStepBytes;
   static constexpr bool kIntegers = __is_same(typename Dot::Sum, Bits);
-  // Steps of a part that several blocks of rows go through: 8 KB, which stay in the first level.
-  static constexpr int64_t kPartSteps = 64;
-  // Steps of floats between decisions what to fetch; of integers, those of a group.
-  static constexpr int64_t kChunk = 16;
+  // Steps of floats between decisions what to fetch, and between turns at a group: what is read in
+  // both turns stays in the first level.
+  static constexpr int64_t kChunk = kLanes == 16 ? 16 : 64;
 
   static void interleave(const uint32_t* const* rows, int64_t count, int64_t words,
                          uint32_t* interleaved) {
@@ -310,36 +308,59 @@ struct QuantizedTiles {
     }
   }
 
-  // out [kRows][32] += the rows times a part of the tile.
+  // out [kRows][32] = the rows times the tile, which is gone through once for each block of rows.
   template <int kRows, bool kOnce>
-  static void rows_of_part(const PartOfTile& p, const InterleavedRows& x, Fetch& fetch,
+  static void rows_of_tile(const QuantizedTile& t, const InterleavedRows& x, Fetch& fetch,
                            float* out) {
     // Vectors of outputs at a time: narrow ones take two turns at a group, unless rows are so few
     // that the sums of all outputs fit the registers.
     constexpr int kVectors = kLanes == 8 && kRows <= 2 ? 4 : 2;
-    constexpr int64_t kTurns = kTile / (kVectors * kLanes);
+    constexpr int kTurns = kTile / (kVectors * kLanes);
+    // Few rows have a second set of (exact) sums, for the odd words: a dot instruction takes four
+    // cycles, of which two begin in each.
+    constexpr int kSets = kIntegers && kTurns == 1 && kRows <= 4 ? 2 : 1;
+    constexpr int kStepsAtOnce = kSets > Parts::kParts ? kSets / Parts::kParts : 1;
     [[maybe_unused]] constexpr _mm_hint kHint = kOnce ? _MM_HINT_NTA : _MM_HINT_T1;
+    using Sum = typename Dot::Sum;
+    using Sums = Sum[kRows][kVectors];
+
     const int64_t stride = fetch.stride(kTurns);
-    const std::byte* group = p.weights;
+    const std::byte* group = t.weights;
     const uint32_t* group_words = x.words;
-    for (int64_t g = 0; g < p.groups; ++g) {
+    [[maybe_unused]] const int32_t* start = x.start;
+    [[maybe_unused]] const bf16* scales = t.scales;
+    const auto for_all = [](auto body) UNMASK_INLINE {
+      unrolled<kRows>([&](auto r) UNMASK_INLINE {
+        unrolled<kVectors>([&](auto v) UNMASK_INLINE { body(r, v); });
+      });
+    };
+    Vec total[kTurns][kRows][kVectors];
 #pragma GCC unroll 2
-      for (int64_t column = 0; column < kTile; column += kVectors * kLanes) {
+    for (int turn = 0; turn < kTurns; ++turn) {
+      for_all([&](auto r, auto v) UNMASK_INLINE { total[turn][r][v] = zero(); });
+    }
+
+    // Of floats the steps that are left, of integers the groups.
+    for (int64_t left = kIntegers ? t.groups : t.steps; left > 0; left -= kIntegers ? 1 : kChunk) {
+      const int64_t steps = kIntegers ? t.steps : left < kChunk ? left : kChunk;
+#pragma GCC unroll 2
+      for (int turn = 0; turn < kTurns; ++turn) {
+        const int64_t column = turn * kVectors * kLanes;
         const std::byte* w = group + column * 4;
         const uint32_t* words = group_words;
-        typename Dot::Sum sum[kRows][kVectors];
-        unrolled<kRows>([&](auto r) UNMASK_INLINE {
-          unrolled<kVectors>([&](auto v) UNMASK_INLINE {
-            if constexpr (kIntegers) {
-              sum[r][v] = start_of(x.start + g * kRows + r);
-            } else {
-              sum[r][v] = load(out + r * kTile + column + v * kLanes);
-            }
-          });
+        Sums sums[kSets];
+        for_all([&](auto r, auto v) UNMASK_INLINE {
+          if constexpr (kIntegers) {
+            sums[0][r][v] = start_of(start + r);
+            if constexpr (kSets == 2) sums[1][r][v] = word(0);
+          } else {
+            sums[0][r][v] = total[turn][r][v];
+          }
         });
-        const auto add_steps = [&](int64_t count) UNMASK_INLINE {
-          const char* far = fetch.take(count * stride);
-          for (int64_t s = 0; s < count; ++s, w += kStepBytes, far += stride) {
+        const char* far = fetch.take(steps * stride);
+        for (int64_t s = 0; s < steps; s += kStepsAtOnce) {
+#pragma GCC unroll 2
+          for (int i = 0; i < kStepsAtOnce; ++i, w += kStepBytes, far += stride) {
             if constexpr (kTurns == 1) {
               _mm_prefetch(far, kHint);  // a line; two where the tile is gone through once
               if constexpr (kOnce) _mm_prefetch(far + stride / 2, kHint);
@@ -347,97 +368,62 @@ struct QuantizedTiles {
               _mm_prefetch(far, _MM_HINT_T1);  // NTA: up to 1.25 times as slow (AVX2, Zen 5)
             }
             Bits weights[kVectors];
-            for (int v = 0; v < kVectors; ++v) weights[v] = load_bits(w + 4 * kLanes * v);
+            for (int v = 0; v < kVectors; ++v) weights[v] = held(load_bits(w + 4 * kLanes * v));
 #pragma GCC unroll 2
             for (int part = 0; part < Parts::kParts; ++part, words += kWords * kRows) {
-              add_step<kRows, kVectors>(sum, weights, part, words);
+              add_step<kRows, kVectors>(sums[(i * Parts::kParts + part) % kSets], weights, part,
+                                        words);
             }
-          }
-        };
-        if constexpr (kIntegers) {
-          add_steps(p.steps);
-        } else {
-          for (int64_t s = 0; s < p.steps; s += kChunk) {
-            add_steps(p.steps - s < kChunk ? p.steps - s : kChunk);
           }
         }
         unrolled<kVectors>([&](auto v) UNMASK_INLINE {
-          float* const to = out + column + v * kLanes;
           if constexpr (kIntegers) {
-            const Vec scale = load_scales(p.scales + g * kTile + column + v * kLanes);
+            const Vec scale = load_scales(scales + column + v * kLanes);
             unrolled<kRows>([&](auto r) UNMASK_INLINE {
-              store(to + r * kTile, load(to + r * kTile) + to_floats(sum[r][v]) * scale);
+              Bits sum = sums[0][r][v];
+              if constexpr (kSets == 2) sum = add_32(sum, sums[1][r][v]);
+              total[turn][r][v] = total[turn][r][v] + to_floats(sum) * scale;
             });
           } else {
-            unrolled<kRows>([&](auto r) UNMASK_INLINE { store(to + r * kTile, sum[r][v]); });
+            unrolled<kRows>([&](auto r) UNMASK_INLINE { total[turn][r][v] = sums[0][r][v]; });
           }
         });
+        if (turn + 1 == kTurns) {
+          group = w - column * 4;
+          group_words = words;
+        }
       }
-      group += p.steps * kStepBytes;
-      group_words += p.steps * Parts::kParts * kWords * kRows;
+      if constexpr (kIntegers) {
+        start += kRows;
+        scales += kTile;
+      }
+    }
+
+#pragma GCC unroll 2
+    for (int turn = 0; turn < kTurns; ++turn) {
+      for_all([&](auto r, auto v) UNMASK_INLINE {
+        Vec all = total[turn][r][v];
+        if constexpr (kIntegers) all = all * broadcast(x.scale + r);
+        store(out + r * kTile + (turn * kVectors + v) * kLanes, all);
+      });
     }
   }
 
   template <bool kOnce, int kRows = kMaxRows>
-  static void add_part(const PartOfTile& part, const InterleavedRows& x, Fetch& fetch, float* out) {
+  static void multiply(const QuantizedTile& t, const InterleavedRows& x, Fetch& fetch, float* out) {
     if (x.count == kRows) {
-      rows_of_part<kRows, kOnce>(part, x, fetch, out);
+      rows_of_tile<kRows, kOnce>(t, x, fetch, out);
     } else if constexpr (kRows > 1) {
-      add_part<kOnce, kRows - 1>(part, x, fetch, out);
-    }
-  }
-
-  // `done` steps and groups of the tile have been multiplied before.
-  static void add_part(const PartOfTile& part, int64_t done_steps, int64_t done_groups,
-                       const InterleavedRows* blocks, int64_t count, Fetch& fetch, float* out) {
-    for (int64_t b = 0; b < count; ++b) {
-      InterleavedRows x = blocks[b];
-      x.words += done_steps * Parts::kParts * kWords * x.count;
-      x.start += done_groups * x.count;
-      if (count == 1) {
-        add_part<true>(part, x, fetch, out);
-      } else {
-        add_part<false>(part, x, fetch, out);
-      }
-      out += x.count * kTile;
-    }
-  }
-
-  static void clear(const InterleavedRows* blocks, int64_t count, float* out) {
-    for (int64_t b = 0; b < count; ++b) {
-      for (int64_t i = 0; i < blocks[b].count * kTile; i += kLanes, out += kLanes) {
-        store(out, zero());
-      }
-    }
-  }
-  static void scale_rows(const InterleavedRows* blocks, int64_t count, float* out) {
-    for (int64_t b = 0; b < count; ++b) {
-      for (int64_t r = 0; r < blocks[b].count; ++r) {
-        const Vec scale = broadcast(blocks[b].scale + r);
-        for (int64_t i = 0; i < kTile; i += kLanes, out += kLanes) store(out, load(out) * scale);
-      }
+      multiply<kOnce, kRows - 1>(t, x, fetch, out);
     }
   }
 
   static void tile(const QuantizedTile& t, const InterleavedRows* blocks, int64_t count,
                    float* out) {
     Fetch fetch(t, count);
-    clear(blocks, count, out);
-    if constexpr (kIntegers) {
-      const int64_t fitting = kPartSteps / t.steps > 0 ? kPartSteps / t.steps : 1;
-      const int64_t at_once = count == 1 ? t.groups : fitting;
-      for (int64_t g = 0; g < t.groups; g += at_once) {
-        const int64_t left = t.groups - g, groups = left < at_once ? left : at_once;
-        add_part({t.weights + g * t.steps * kStepBytes, t.scales + g * kTile, groups, t.steps},
-                 g * t.steps, g, blocks, count, fetch, out);
-      }
-      scale_rows(blocks, count, out);
-    } else {
-      const int64_t at_once = count == 1 && kLanes == 16 ? t.steps : kPartSteps;
-      for (int64_t s = 0; s < t.steps; s += at_once) {
-        const int64_t left = t.steps - s, steps = left < at_once ? left : at_once;
-        add_part({t.weights + s * kStepBytes, nullptr, 1, steps}, s, 0, blocks, count, fetch, out);
-      }
+    if (count == 1) return multiply<true>(t, *blocks, fetch, out);
+    for (int64_t b = 0; b < count; out += blocks[b].count * kTile, ++b) {
+      multiply<false>(t, blocks[b], fetch, out);
     }
   }
 
