@@ -1,8 +1,10 @@
 #include "unmask/base/parallel.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <numeric>
 #include <set>
 #include <utility>
 #include <vector>
@@ -39,6 +41,26 @@ TEST_P(ParallelTest, SaysWhatComesNext) {
   });
   for (const auto& n : visits) EXPECT_EQ(n, 1);
   EXPECT_GE(foreseen, kCount / 2);
+}
+
+TEST_P(ParallelTest, ThreadsKeepWhatTheyLikeBetweenTasks) {
+  constexpr int64_t kCount = 1000;
+  std::mutex mutex;
+  std::vector<int64_t> taken;
+  int threads = 0;
+  parallel_tasks(kCount, [&](ThreadTasks& tasks) {
+    std::vector<int64_t> mine;
+    for (auto t = tasks.take(); t.task >= 0; t = tasks.take()) mine.push_back(t.task);
+    EXPECT_EQ(tasks.take().task, -1);
+    const std::scoped_lock lock(mutex);
+    taken.insert(taken.end(), mine.begin(), mine.end());
+    ++threads;
+  });
+  std::sort(taken.begin(), taken.end());
+  std::vector<int64_t> all(kCount);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(taken, all);
+  EXPECT_TRUE(threads >= 1 && threads <= GetParam());
 }
 
 TEST_P(ParallelTest, NestedCallsRunToTheEnd) {
