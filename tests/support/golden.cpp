@@ -7,8 +7,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "unmask/base/files.h"
-#include "unmask/base/json_text.h"
+#include "unmask/base/document.h"
 
 namespace unmask::test {
 namespace {
@@ -19,9 +18,7 @@ T value_or_throw(Result<T> result) {
   return std::move(result).value();
 }
 
-nlohmann::json read_json(const std::string& path) {
-  return json_in(value_or_throw(read_file(path)));
-}
+nlohmann::json read_json(const std::string& path) { return value_or_throw(read_json_file(path)); }
 
 std::string path_of(const std::string& name) { return golden_directory() + "/" + name; }
 
