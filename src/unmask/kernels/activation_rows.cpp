@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "unmask/base/check.h"
+#include "unmask/base/prefetch.h"
 
 namespace unmask {
 namespace {
@@ -96,10 +97,11 @@ void multiply_tile(const TileOf& tile, const InterleavedBlocks& x, int64_t first
   const QuantizedShape& s = w.shape;
   if (s.integers()) {
     const auto* const scales = reinterpret_cast<const char*>(next.matrix.tile_scales(next.index));
-    for (int64_t i = 0; i < s.tile_scales() * int64_t{sizeof(bf16)}; i += 64) {
+    for (int64_t i = 0; i < s.tile_scales() * int64_t{sizeof(bf16)}; i += kLineBytes) {
       _mm_prefetch(scales + i, _MM_HINT_T1);
     }
   }
+  find_pages(next.matrix.tile(next.index), s.tile_bytes());
   const RowBlocks blocks(count, x.kernel());
   ArenaScope scope(thread_scratch());
   auto* const rows = thread_scratch().take<InterleavedRows>(blocks.count);

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "unmask/base/arena.h"
+#include "unmask/base/prefetch.h"
 #include "unmask/base/view.h"
 #include "unmask/kernels/isa/quantized_kernel.h"
 #include "unmask/kernels/quantized_matrix.h"
@@ -100,8 +101,7 @@ struct TileOf {
 // Fetches `width` values that results of the next product will be written over: stores to lines
 // that are in no cache wait for them.
 inline void bring_results(const float* to, int64_t width) {
-  constexpr int64_t kLineValues = 16;
-  for (int64_t i = 0; i < width; i += kLineValues) __builtin_prefetch(to + i, 1);
+  for (int64_t i = 0; i < width; i += kLineFloats) __builtin_prefetch(to + i, 1);
 }
 
 // out [count][32] = the rows [first, first + count) of x times the tile. `next` is the tile of the

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "unmask/base/prefetch.h"
 #include "unmask/base/view.h"
-#include "unmask/kernels/isa/gemm_kernel.h"
 
 namespace unmask {
 
@@ -17,7 +17,11 @@ class Coming {
   Coming(View<const T> part, int64_t shares)
       : part_(part),
         lines_in_row_((part.cols + kLineValues - 1) / kLineValues),
-        share_((part.rows * lines_in_row_ + shares - 1) / std::max<int64_t>(shares, 1)) {}
+        share_((part.rows * lines_in_row_ + shares - 1) / std::max<int64_t>(shares, 1)) {
+    for (int64_t i = 0; i < part.rows; ++i) {
+      find_pages(part.row(i), part.cols * int64_t{sizeof(T)});
+    }
+  }
 
   void bring_share() {
     for (int64_t i = 0; i < share_ && row_ < part_.rows; ++i) {

@@ -7,6 +7,7 @@
 
 #include "unmask/base/arena.h"
 #include "unmask/base/parallel.h"
+#include "unmask/base/prefetch.h"
 #include "unmask/kernels/isa/peak_kernel.h"
 
 namespace unmask {
@@ -55,12 +56,17 @@ double arithmetic_rate(const PeakKernel& kernel) {
 }
 
 double read_rate(std::span<const std::byte> memory) {
-  const auto* const words = reinterpret_cast<const uint64_t*>(memory.data());
-  const auto count = static_cast<int64_t>(memory.size() / sizeof(uint64_t));
-  return rate_of(static_cast<double>(memory.size()), [&] {
-    parallel_pieces(count, int64_t{1} << 18, [&](int64_t begin, int64_t end) {
+  constexpr int64_t kPiece = int64_t{2} << 20, kAhead = 32768;  // bytes: what reads fastest
+  const auto bytes = static_cast<int64_t>(memory.size()) / kAhead * kAhead;
+  return rate_of(static_cast<double>(bytes), [&] {
+    parallel_pieces(bytes, kPiece, [&](int64_t begin, int64_t end) {
       uint64_t sum = 0;
-      for (int64_t i = begin; i < end; ++i) sum += words[i];
+      for (int64_t i = begin; i < end; i += kAhead) {
+        const std::byte* const here = memory.data() + i;
+        if (i + kAhead < end) find_pages(here + kAhead, kAhead);
+        const auto* const words = reinterpret_cast<const uint64_t*>(here);
+        for (int64_t w = 0; w < kAhead / int64_t{sizeof(uint64_t)}; ++w) sum += words[w];
+      }
       volatile uint64_t sink = sum;
       static_cast<void>(sink);
     });

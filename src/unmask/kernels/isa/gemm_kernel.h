@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "unmask/base/bf16.h"
+#include "unmask/base/prefetch.h"
 #include "unmask/kernels/precision.h"
 
 namespace unmask {
@@ -19,9 +20,6 @@ namespace unmask {
 //   packed B panel  [words][cols]                  always `cols` wide, zero-filled
 //   words = ceil(k / depth), up to a multiple of word_step; those past k are zero
 inline constexpr int64_t kPackSlack = 256;
-
-inline constexpr int64_t kLineBytes = 64;  // of the caches
-inline constexpr int64_t kLineFloats = kLineBytes / int64_t{sizeof(float)};
 
 // What becomes of results. As wide as an int: a byte among a tile's arguments on the stack is read
 // wider than it was written, for which processors wait (4 % of the time of experts).
