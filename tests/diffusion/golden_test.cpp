@@ -120,7 +120,7 @@ TEST(GoldenGenerate, ForwardByForward) {
     const auto unique = golden.i64("step_unique_experts").values;
     const int32_t layers = config->layers - config->dense_layers;
     const BatchLayout layout = decoding_layout(*config);
-    KvCache cache(*config, static_cast<int32_t>(start.back()) + length);
+    KvCache cache(*config, static_cast<int32_t>(start.back()) + length, Precision::f32);
     ForwardBatch forward;
     Tape tape;
     tape.mode = Tape::Mode::inference;

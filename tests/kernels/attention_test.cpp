@@ -208,6 +208,45 @@ TEST_P(AttentionCases, AgreesWithReferenceInBf16) {
   expect_near(fast.dv(), plain.dv(), unrounded.dv(), tolerance);
 }
 
+// Heads one after the other, with room between them and between rows.
+template <class T>
+struct SeparateHeads {
+  int64_t heads, rows, head_dim, row_stride = head_dim + 3, head_stride = rows * row_stride + 5;
+  std::vector<T> values = std::vector<T>(heads * head_stride);
+
+  SeparateHeads(ConstMatrix table, const AttentionShape& shape)
+      : heads(shape.kv_heads), rows(table.rows), head_dim(shape.head_dim) {
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t j = 0; j < head_dim; ++j) {
+          values[h * head_stride + i * row_stride + j] = static_cast<T>(table(i, h * head_dim + j));
+        }
+      }
+    }
+  }
+  HeadTable<const T> view() const {
+    return {values.data(), heads, rows, head_dim, head_stride, row_stride};
+  }
+};
+
+template <class T>
+void expect_bits_of_one_table(const AttentionCase& c, Precision precision) {
+  Attention table{c, precision}, separate{c, precision};
+  table.spoil();
+  separate.spoil();
+  table.forward();
+  const SeparateHeads<T> k(separate.k(), c.shape), v(separate.v(), c.shape);
+  attention_forward(separate.q, k.view(), v.view(), c.pattern, c.shape, separate.out, precision);
+  EXPECT_EQ(separate.out, table.out);
+  EXPECT_TRUE(separate.padding_intact());
+}
+
+TEST_P(AttentionCases, KeysAndValuesOfACacheGiveTheBitsOfOneTable) {
+  expect_bits_of_one_table<float>(GetParam(), Precision::f32);
+  expect_bits_of_one_table<float>(GetParam(), Precision::bf16);
+  expect_bits_of_one_table<bf16>(GetParam(), Precision::bf16);
+}
+
 TEST_P(AttentionCases, DoesNotDependOnThreads) {
   for (const Precision precision : {Precision::f32, Precision::bf16}) {
     Attention one{GetParam(), precision}, three{GetParam(), precision};

@@ -125,18 +125,26 @@ TEST_P(GemmKernelTest, PacksBf16AsItPacksWhatRoundsToIt) {
         }
         rounded.resize((rows - 1) * stride + cols);  // nothing behind the last value is read
         rounded.shrink_to_fit();
-        const int64_t panels = (count + g.cols - 1) / g.cols;
-        auto expected = room(panels * g.panel_stride(k, g.cols), 1), packed = expected;
-        if (along_k) {
-          g.b.rows(source.view().data, stride, nullptr, count, g.cols, k, expected.data());
-          g.b_of_bf16.rows(rounded.data(), stride, nullptr, count, g.cols, k, packed.data());
-        } else {
-          g.b.columns(source.view().data, stride, nullptr, nullptr, count, g.cols, k,
-                      expected.data());
-          g.b_of_bf16.columns(rounded.data(), stride, nullptr, nullptr, count, g.cols, k,
-                              packed.data());
-        }
-        EXPECT_TRUE(same_words(packed, expected)) << "k " << k << ", " << count << " entries";
+        const auto expect_same = [&](const Packing& of_f32, const PackingOf<bf16>& of_bf16,
+                                     int64_t width) {
+          const int64_t entries = along_k ? std::min(count, width) : count;
+          const int64_t pieces = (entries + width - 1) / width;
+          auto expected = room(pieces * g.panel_stride(k, width), 1), packed = expected;
+          if (along_k) {
+            of_f32.rows(source.view().data, stride, nullptr, entries, width, k, expected.data());
+            of_bf16.rows(rounded.data(), stride, nullptr, entries, width, k, packed.data());
+          } else {
+            of_f32.columns(source.view().data, stride, nullptr, nullptr, entries, width, k,
+                           expected.data());
+            of_bf16.columns(rounded.data(), stride, nullptr, nullptr, entries, width, k,
+                            packed.data());
+          }
+          EXPECT_TRUE(same_words(packed, expected))
+              << "k " << k << ", " << entries << " entries, width " << width;
+        };
+        expect_same(g.b, g.b_of_bf16, g.cols);
+        expect_same(g.a, g.a_of_bf16, g.max_rows);
+        expect_same(g.a, g.a_of_bf16, g.max_rows - 1);
       }
     }
   }

@@ -106,13 +106,16 @@ bool same_bits(ConstMatrix a, ConstMatrix b) {
 
 // Long enough that the attention goes over the keys in several runs.
 TEST(KvCache, ABlockAgainstTheCacheHasTheBitsOfTheWholeSequence) {
-  for (const int32_t kv_heads : {1, 4}) {
-    Result<Model> model = Model::create(config_of(kv_heads));
+  for (const auto& [kv_heads, precision] : {std::pair{1, Precision::f32},
+                                            {4, Precision::f32},
+                                            {1, Precision::bf16},
+                                            {4, Precision::bf16}}) {
+    Result<Model> model = Model::create(config_of(kv_heads), {.precision = precision});
     ASSERT_TRUE(model.ok());
     initialize(model->parameters(), 3);
     const std::vector<int32_t> tokens = tokens_of(330);
     Pass whole(*model), part(*model);
-    KvCache cache(model->config(), 330);
+    KvCache cache(model->config(), 330, precision);
     for (const int32_t begin : {0, 96, 256, 288, 320}) {
       if (begin > 0) {  // the blocks before, several at once or one
         part.run(tokens, cache.length(), begin, &cache);
@@ -136,7 +139,7 @@ TEST(KvCache, RowsInTheMiddleAttendToWhatEarlierPassesLeft) {
   initialize(model->parameters(), 3);
   const std::vector<int32_t> tokens = tokens_of(300);
   Pass whole(*model), part(*model);
-  KvCache cache(model->config(), 300);
+  KvCache cache(model->config(), 300, Precision::f32);
   const Matrix expected = whole.run(tokens, 0, 300, nullptr);
   EXPECT_TRUE(same_bits(part.run(tokens, 0, 300, &cache), expected));
   for (const auto& [begin, end] : {std::pair{64, 96}, {260, 300}, {0, 16}}) {
@@ -159,7 +162,7 @@ TEST(KvCache, WhatIsNotKeptLeavesNoTrace) {
   std::vector<int32_t> noisy = tokens;
   for (int32_t i = 32; i < 96; i += 2) noisy[i] = 60;
   Pass a(*model), b(*model);
-  KvCache clean(model->config(), 96), used(model->config(), 96);
+  KvCache clean(model->config(), 96, Precision::f32), used(model->config(), 96, Precision::f32);
   for (const int32_t begin : {0, 32, 64}) {
     b.run(noisy, begin, begin + kBlock, &used);  // denoised first
     const Matrix expected = a.run(tokens, begin, begin + kBlock, &clean);
@@ -170,6 +173,7 @@ TEST(KvCache, WhatIsNotKeptLeavesNoTrace) {
   }
   EXPECT_EQ(used.length(), 96);
   EXPECT_EQ(used.bytes(), int64_t{3} * 2 * 96 * 2 * 16 * 4);
+  EXPECT_EQ(KvCache(model->config(), 96, Precision::bf16).bytes(), used.bytes() / 2);
 }
 
 }  // namespace

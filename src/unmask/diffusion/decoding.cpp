@@ -25,7 +25,8 @@ Matrix guide(Matrix logits, float w) {
 }  // namespace
 
 Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr<Sampler> sampler,
-                   bool cached, const GenerateOptions& options, const ModelConfig& config)
+                   std::optional<Precision> cache, const GenerateOptions& options,
+                   const ModelConfig& config)
     : index_(index),
       seed_(request.seed),
       sampler_(std::move(sampler)),
@@ -36,12 +37,12 @@ Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr
       block_length_(options.block_length     ? options.block_length
                     : config.attention_block ? config.attention_block
                                              : request.canvas.size()),
-      cached_(cached) {
+      cached_(cache.has_value()) {
   result_.canvas = request.canvas;
   result_.confidence.assign(static_cast<size_t>(request.canvas.size()), 1.0f);
   result_.unique_experts.assign(static_cast<size_t>(config.layers), 0.0);
   enter_next_block();
-  if (cached_ && !done_) cache_ = KvCache(config, request.canvas.size());
+  if (cache && !done_) cache_ = KvCache(config, request.canvas.size(), *cache);
 }
 
 // Moves to the first block from block_end_ on that has anything masked; none: done.

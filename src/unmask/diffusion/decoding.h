@@ -17,7 +17,8 @@ class Decoding {
  public:
   // `options` and `config` outlive it.
   Decoding(size_t index, const GenerateRequest& request, std::unique_ptr<Sampler> sampler,
-           bool cached, const GenerateOptions& options, const ModelConfig& config);
+           std::optional<Precision> cache, const GenerateOptions& options,
+           const ModelConfig& config);
 
   bool done() const { return done_; }
   int64_t cache_bytes() const { return cache_.bytes(); }

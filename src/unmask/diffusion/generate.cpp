@@ -126,13 +126,14 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
                                          GenerateReport* report) {
   const ModelConfig& config = model.config();
   UNMASK_TRY_STATUS(check_options(options, config));
-  const bool cached = uses_cache(options, config);
+  std::optional<Precision> cache;
+  if (uses_cache(options, config)) cache = model.options().precision;
   std::vector<Decoding> decodings;
   GenerateReport totals;
   for (size_t i = 0; i < requests.size(); ++i) {
     UNMASK_TRY_STATUS(check_canvas(requests[i].canvas, config));
     UNMASK_TRY(auto sampler, make_sampler(options.sampler));
-    decodings.emplace_back(i, requests[i], std::move(sampler), cached, options, config);
+    decodings.emplace_back(i, requests[i], std::move(sampler), cache, options, config);
     totals.cache_bytes += decodings.back().cache_bytes();
   }
 

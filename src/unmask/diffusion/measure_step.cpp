@@ -122,7 +122,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
   Tape tape;
   tape.mode = Tape::Mode::inference;
   ForwardBatch batch;
-  KvCache cache(config, b.context + b.tokens);
+  KvCache cache(config, b.context + b.tokens, model.options().precision);
   UNMASK_TRY_STATUS(prefill(model, layout, b, tape, cache));
 
   // Masked positions of a random model would all be the same row, which chooses the same experts

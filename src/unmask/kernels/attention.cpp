@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
+#include "unmask/base/arena.h"
 #include "unmask/base/check.h"
 #include "unmask/kernels/attention_passes.h"
 #include "unmask/kernels/isa/isa.h"
@@ -11,14 +13,17 @@
 namespace unmask {
 namespace {
 
-void check_shapes(const AttentionInputs& in) {
+template <class T>
+void check_shapes(const AttentionInputs<T>& in) {
   const AttentionShape& shape = in.shape;
   UNMASK_CHECK(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && shape.head_dim > 0);
   // A running maximum of scores is one of scaled scores only so.
   UNMASK_CHECK(shape.scale > 0);
   UNMASK_CHECK(in.q.cols == int64_t{shape.heads} * shape.head_dim);
-  UNMASK_CHECK(in.k.cols == int64_t{shape.kv_heads} * shape.head_dim);
-  UNMASK_CHECK(in.v.cols == in.k.cols && in.v.rows == in.k.rows);
+  for (const HeadTable<const T>& table : {in.k, in.v}) {
+    UNMASK_CHECK(table.heads == shape.kv_heads && table.head_dim == shape.head_dim);
+    UNMASK_CHECK(table.rows == in.k.rows);
+  }
   int64_t query = 0;
   for (const auto& group : in.pattern.groups) {
     UNMASK_CHECK(group.first_span < group.last_span && in.query_begin(group) >= query);
@@ -30,8 +35,8 @@ void check_shapes(const AttentionInputs& in) {
 }
 
 // fill(begin, end) for the stretches of queries that lie in no group.
-template <class F>
-void for_each_gap(const AttentionInputs& in, F&& fill) {
+template <class T, class F>
+void for_each_gap(const AttentionInputs<T>& in, F&& fill) {
   int64_t query = 0;
   for (const auto& group : in.pattern.groups) {
     fill(query, in.query_begin(group));
@@ -44,15 +49,29 @@ void fill_rows(Matrix matrix, int64_t begin, int64_t end, float value) {
   for (int64_t i = begin; i < end; ++i) std::fill_n(matrix.row(i), matrix.cols, value);
 }
 
-}  // namespace
+// The heads of a table [rows, kv_heads * d].
+HeadTable<const float> heads_of(ConstMatrix table, const AttentionShape& shape) {
+  UNMASK_CHECK(table.cols == int64_t{shape.kv_heads} * shape.head_dim);
+  return {table.data, shape.kv_heads, table.rows, shape.head_dim, shape.head_dim, table.stride};
+}
 
-void attention_forward(ConstMatrix q, ConstMatrix k, ConstMatrix v, const AttentionPattern& pattern,
-                       const AttentionShape& shape, Matrix out, Matrix log_sum_exp,
-                       Precision precision) {
-  if (use_reference_kernels()) {
-    return reference::attention_forward(q, k, v, pattern, shape, out, log_sum_exp, precision);
+// The table of these heads, from the calling thread's scratch.
+template <class T>
+Matrix table_of(const HeadTable<const T>& heads) {
+  const Matrix table = thread_scratch().matrix(heads.rows, heads.heads * heads.head_dim);
+  for (int64_t h = 0; h < heads.heads; ++h) {
+    const View<const T> head = heads.head(h);
+    for (int64_t i = 0; i < head.rows; ++i) {
+      for (int64_t j = 0; j < head.cols; ++j) {
+        table(i, h * head.cols + j) = static_cast<float>(head(i, j));
+      }
+    }
   }
-  const AttentionInputs in{q, k, v, pattern, shape, precision};
+  return table;
+}
+
+template <class T>
+void attend(const AttentionInputs<T>& in, Matrix out, Matrix log_sum_exp) {
   check_shapes(in);
   for_each_gap(in, [&](int64_t begin, int64_t end) {
     fill_rows(out, begin, end, 0.0f);
@@ -63,6 +82,38 @@ void attention_forward(ConstMatrix q, ConstMatrix k, ConstMatrix v, const Attent
   tiled_attention_forward(in, out, log_sum_exp);
 }
 
+}  // namespace
+
+void attention_forward(ConstMatrix q, ConstMatrix k, ConstMatrix v, const AttentionPattern& pattern,
+                       const AttentionShape& shape, Matrix out, Matrix log_sum_exp,
+                       Precision precision) {
+  if (use_reference_kernels()) {
+    return reference::attention_forward(q, k, v, pattern, shape, out, log_sum_exp, precision);
+  }
+  attend<float>({q, heads_of(k, shape), heads_of(v, shape), pattern, shape, precision}, out,
+                log_sum_exp);
+}
+
+template <class T>
+void attention_forward(ConstMatrix q, const HeadTable<const T>& k, const HeadTable<const T>& v,
+                       const AttentionPattern& pattern, const AttentionShape& shape, Matrix out,
+                       Precision precision) {
+  UNMASK_CHECK((std::is_same_v<T, float>) || precision == Precision::bf16);
+  if (use_reference_kernels()) {
+    const ArenaScope scope(thread_scratch());
+    return reference::attention_forward(q, table_of(k), table_of(v), pattern, shape, out, {},
+                                        precision);
+  }
+  attend<T>({q, k, v, pattern, shape, precision}, out, {});
+}
+
+template void attention_forward(ConstMatrix, const HeadTable<const float>&,
+                                const HeadTable<const float>&, const AttentionPattern&,
+                                const AttentionShape&, Matrix, Precision);
+template void attention_forward(ConstMatrix, const HeadTable<const bf16>&,
+                                const HeadTable<const bf16>&, const AttentionPattern&,
+                                const AttentionShape&, Matrix, Precision);
+
 void attention_backward(ConstMatrix q, ConstMatrix k, ConstMatrix v, ConstMatrix out,
                         ConstMatrix log_sum_exp, ConstMatrix d_out, const AttentionPattern& pattern,
                         const AttentionShape& shape, Matrix dq, Matrix dk, Matrix dv,
@@ -71,7 +122,8 @@ void attention_backward(ConstMatrix q, ConstMatrix k, ConstMatrix v, ConstMatrix
     return reference::attention_backward(q, k, v, out, log_sum_exp, d_out, pattern, shape, dq, dk,
                                          dv, precision);
   }
-  const AttentionInputs in{q, k, v, pattern, shape, precision};
+  const AttentionInputs<float> in{q,     heads_of(k, shape), heads_of(v, shape), pattern,
+                                  shape, precision};
   check_shapes(in);
   for_each_gap(in, [&](int64_t begin, int64_t end) { fill_rows(dq, begin, end, 0.0f); });
   tiled_attention_backward(in, out, log_sum_exp, d_out, dq, dk, dv);

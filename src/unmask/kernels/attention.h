@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "unmask/base/bf16.h"
+#include "unmask/base/check.h"
 #include "unmask/base/view.h"
 #include "unmask/kernels/precision.h"
 
@@ -47,10 +49,30 @@ struct AttentionShape {
   float scale = 1.0f;
 };
 
+// Keys or values of every kv head, however heads and rows follow each other.
+template <class T>
+struct HeadTable {
+  T* data = nullptr;
+  int64_t heads = 0, rows = 0, head_dim = 0;
+  int64_t head_stride = 0, row_stride = 0;  // in values
+
+  View<T> head(int64_t i) const {
+    UNMASK_CHECK(i >= 0 && i < heads);
+    return View<T>(data + i * head_stride, rows, head_dim, row_stride);
+  }
+};
+
 // out =, log_sum_exp [queries, heads] = (natural log of the softmax denominator; may be empty when
 // nothing will be propagated back): all that is kept for the backward pass besides the inputs.
 void attention_forward(ConstMatrix q, ConstMatrix k, ConstMatrix v, const AttentionPattern& pattern,
                        const AttentionShape& shape, Matrix out, Matrix log_sum_exp,
+                       Precision precision);
+
+// The same against keys and values that a cache keeps. T is float, or bf16 where the precision is:
+// what would have been rounded is.
+template <class T>
+void attention_forward(ConstMatrix q, const HeadTable<const T>& k, const HeadTable<const T>& v,
+                       const AttentionPattern& pattern, const AttentionShape& shape, Matrix out,
                        Precision precision);
 
 // dq =, dk =, dv = (every row, also those without any attention: zero).

@@ -50,7 +50,7 @@ struct Outputs {
 // by side, as in the forward pass: the packed factors of one fill the second-level cache already.
 class BackwardTask {
  public:
-  BackwardTask(const AttentionInputs& in, const Outputs& outputs,
+  BackwardTask(const AttentionInputs<float>& in, const Outputs& outputs,
                const AttentionPattern::Group& group, int64_t key_begin, int64_t key_end,
                int64_t kv_head, Arena& arena)
       : in_(in),
@@ -115,9 +115,7 @@ class BackwardTask {
     const ConstMatrix out = in_.head(outputs_.out, head, begin, end);
     const ConstMatrix d_out = in_.head(outputs_.d_out, head, begin, end);
     const SequenceTiles& tiles = *queries.q_rows.tiles;
-    for (int64_t tile = 0; tile < tiles.count; ++tile) {
-      queries.pack(kernel_, in_.head(in_.q, head, begin, end), d_out, tile);
-    }
+    queries.pack(kernel_, in_.head(in_.q, head, begin, end), d_out);
     for (int64_t i = 0; i < tiles.rows; ++i) {
       const float log_sum_exp = outputs_.log_sum_exp(begin + i, head);
       // A query without keys: its scores are all masked and weigh 0 against any finite offset.
@@ -182,7 +180,7 @@ class BackwardTask {
     }
   }
 
-  const AttentionInputs& in_;
+  const AttentionInputs<float>& in_;
   const Outputs& outputs_;
   const AttentionPattern::Group& group_;
   const GemmKernel& kernel_;
@@ -212,7 +210,7 @@ std::span<int32_t> owners(const AttentionPattern& pattern, int64_t keys, Arena& 
 }
 
 // Depends on the shape alone, not on threads: it decides in which order dq is summed.
-int64_t parts_of_keys(const AttentionInputs& in) {
+int64_t parts_of_keys(const AttentionInputs<float>& in) {
   int64_t longest = 0;
   for (const auto& group : in.pattern.groups) {
     longest = std::max<int64_t>(longest, group.key_end - group.key_begin);
@@ -223,8 +221,9 @@ int64_t parts_of_keys(const AttentionInputs& in) {
 
 }  // namespace
 
-void tiled_attention_backward(const AttentionInputs& in, ConstMatrix out, ConstMatrix log_sum_exp,
-                              ConstMatrix d_out, Matrix dq, Matrix dk, Matrix dv) {
+void tiled_attention_backward(const AttentionInputs<float>& in, ConstMatrix out,
+                              ConstMatrix log_sum_exp, ConstMatrix d_out, Matrix dq, Matrix dk,
+                              Matrix dv) {
   const Outputs outputs{out, log_sum_exp, d_out};
   Arena& arena = thread_scratch();
   ArenaScope scope(arena);

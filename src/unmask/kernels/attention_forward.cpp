@@ -25,9 +25,10 @@ constexpr int64_t kKeysPerRun = 256;
 constexpr int64_t kPanelsPerSweep = 4;
 
 // Kv heads [first, last) of a group against a stretch of its queries.
+template <class T>
 class ForwardTask {
  public:
-  ForwardTask(const AttentionInputs& in, const AttentionPattern::Group& group,
+  ForwardTask(const AttentionInputs<T>& in, const AttentionPattern::Group& group,
               int64_t first_kv_head, int64_t last_kv_head, Arena& arena)
       : in_(in),
         group_(group),
@@ -52,9 +53,7 @@ class ForwardTask {
       std::construct_at(keys_ + i, RowFactor(kernel_, key_tiles_, d_, arena),
                         ColumnFactor(kernel_, key_tiles_.rows, d_, arena));
     }
-    for (int64_t tile = 0; tile < key_tiles_.count; ++tile) {
-      for (int64_t head = first_; head < last_; ++head) pack(head, tile);
-    }
+    for (int64_t head = first_; head < last_; ++head) pack(head);
   }
 
   void attend(int64_t begin, int64_t end, Matrix out, Matrix log_sum_exp) {
@@ -75,12 +74,11 @@ class ForwardTask {
     ColumnFactor v;  // [d, keys]
   };
 
-  void pack(int64_t kv_head, int64_t tile) {
+  void pack(int64_t kv_head) {
     Keys& keys = keys_[kv_head - first_];
     const int64_t begin = group_.key_begin, end = group_.key_end;
-    keys.k.pack(kernel_, in_.head(in_.k, kv_head, begin, end), tile);
-    keys.v.pack(kernel_, in_.head(in_.v, kv_head, begin, end), key_tiles_.first(tile),
-                key_tiles_.first(tile + 1));
+    keys.k.pack(kernel_, in_.head(in_.k, kv_head, begin, end));
+    keys.v.pack(kernel_, in_.head(in_.v, kv_head, begin, end));
   }
 
   // Queries [begin, end), at most a panel of them.
@@ -150,7 +148,7 @@ class ForwardTask {
     return std::numbers::ln2_v<float> * offset_[column] + std::log(sum_[column]);
   }
 
-  const AttentionInputs& in_;
+  const AttentionInputs<T>& in_;
   const AttentionPattern::Group& group_;
   int64_t first_, last_;  // kv heads
   const GemmKernel& kernel_;
@@ -172,22 +170,23 @@ class ForwardTask {
 // How many kv heads of a group one task takes. A row of one head is a short piece of a page: heads
 // packed and stored together until their pieces fill a quarter page gave 8 % at head_dim 64. Fewer
 // when there are few tasks, so that no thread is left without work.
-int64_t kv_heads_per_task(const AttentionInputs& in, int64_t tasks_per_head) {
+int64_t kv_heads_per_task(const AttentionShape& shape, int64_t tasks_per_head) {
   constexpr int64_t kTasksPerThread = 8, kPieceOfRow = 256;
-  const int64_t sharing = tasks_per_head * in.shape.kv_heads / (kTasksPerThread * thread_count());
-  const int64_t filling = kPieceOfRow / (in.heads_per_kv_head() * in.shape.head_dim);
-  return std::clamp<int64_t>(std::min(sharing, filling), 1, in.shape.kv_heads);
+  const int64_t sharing = tasks_per_head * shape.kv_heads / (kTasksPerThread * thread_count());
+  const int64_t filling = kPieceOfRow * shape.kv_heads / (int64_t{shape.heads} * shape.head_dim);
+  return std::clamp<int64_t>(std::min(sharing, filling), 1, shape.kv_heads);
 }
 
 }  // namespace
 
-void tiled_attention_forward(const AttentionInputs& in, Matrix out, Matrix log_sum_exp) {
+template <class T>
+void tiled_attention_forward(const AttentionInputs<T>& in, Matrix out, Matrix log_sum_exp) {
   int64_t longest = 0;
   for (const auto& group : in.pattern.groups) {
     longest = std::max(longest, in.query_end(group) - in.query_begin(group));
   }
   const int64_t stretches = (longest + kQueriesPerTask - 1) / kQueriesPerTask;
-  const int64_t heads = kv_heads_per_task(in, std::ssize(in.pattern.groups) * stretches);
+  const int64_t heads = kv_heads_per_task(in.shape, std::ssize(in.pattern.groups) * stretches);
   const int64_t runs = (in.shape.kv_heads + heads - 1) / heads;
   parallel_for(std::ssize(in.pattern.groups) * runs * stretches, [&](int64_t task) {
     const auto& group = in.pattern.groups[task / (runs * stretches)];
@@ -201,5 +200,8 @@ void tiled_attention_forward(const AttentionInputs& in, Matrix out, Matrix log_s
         .attend(begin, end, out, log_sum_exp);
   });
 }
+
+template void tiled_attention_forward(const AttentionInputs<float>&, Matrix, Matrix);
+template void tiled_attention_forward(const AttentionInputs<bf16>&, Matrix, Matrix);
 
 }  // namespace unmask

@@ -70,12 +70,11 @@ struct QueryGradients {
     std::fill_n(dq, tiles.rows * stride, 0.0f);
   }
 
-  void pack(const GemmKernel& kernel, ConstMatrix q, ConstMatrix d_out, int64_t tile) {
-    const SequenceTiles& tiles = *q_rows.tiles;
-    q_rows.pack(kernel, q, tile);
-    d_out_rows.pack(kernel, d_out, tile);
-    q_columns.pack(kernel, q, tiles.first(tile), tiles.first(tile + 1));
-    d_out_columns.pack(kernel, d_out, tiles.first(tile), tiles.first(tile + 1));
+  void pack(const GemmKernel& kernel, ConstMatrix q, ConstMatrix d_out) const {
+    q_rows.pack(kernel, q);
+    q_columns.pack(kernel, q);
+    d_out_rows.pack(kernel, d_out);
+    d_out_columns.pack(kernel, d_out);
   }
 };
 

@@ -8,13 +8,19 @@
 // others.
 namespace unmask {
 
+template <class T>
 struct AttentionInputs {
-  ConstMatrix q, k, v;
+  ConstMatrix q;
+  HeadTable<const T> k, v;
   const AttentionPattern& pattern;
   AttentionShape shape;
   Precision precision;
 
   int64_t heads_per_kv_head() const { return shape.heads / shape.kv_heads; }
+  View<const T> head(const HeadTable<const T>& table, int64_t head, int64_t begin,
+                     int64_t end) const {
+    return table.head(head).row_range(begin, end - begin);
+  }
   ConstMatrix head(ConstMatrix table, int64_t head, int64_t begin, int64_t end) const {
     return table.col_range(head * shape.head_dim, shape.head_dim).row_range(begin, end - begin);
   }
@@ -29,9 +35,12 @@ struct AttentionInputs {
   }
 };
 
-void tiled_attention_forward(const AttentionInputs& in, Matrix out, Matrix log_sum_exp);
+// T is float or bf16.
+template <class T>
+void tiled_attention_forward(const AttentionInputs<T>& in, Matrix out, Matrix log_sum_exp);
 
-void tiled_attention_backward(const AttentionInputs& in, ConstMatrix out, ConstMatrix log_sum_exp,
-                              ConstMatrix d_out, Matrix dq, Matrix dk, Matrix dv);
+void tiled_attention_backward(const AttentionInputs<float>& in, ConstMatrix out,
+                              ConstMatrix log_sum_exp, ConstMatrix d_out, Matrix dq, Matrix dk,
+                              Matrix dv);
 
 }  // namespace unmask

@@ -35,44 +35,55 @@ struct RowFactor {
         words(kernel.words(cols)),
         data(arena.take<float>(tiles.rows * words + kPackSlack)) {}
 
-  // In ascending order: a tile spills into the next.
-  void pack(const GemmKernel& kernel, ConstMatrix source, int64_t i) {
-    const int64_t rows = tiles->height_of(i);
-    kernel.a.rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows, source.cols,
-                  data + tiles->first(i) * words);
+  template <class T>
+  void pack(const GemmKernel& kernel, View<const T> source) const {
+    for (int64_t i = 0; i < tiles->count; ++i) {  // ascending: a tile spills into the next
+      const int64_t rows = tiles->height_of(i);
+      packing_of_a<T>(kernel).rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows,
+                                   source.cols, data + tiles->first(i) * words);
+    }
   }
   const float* tile(int64_t i) const { return data + tiles->first(i) * words; }
 };
 
-// Tiles of A whose products sum over the rows: tile j is [words of rows][its columns].
+// Tiles of A whose products sum over the rows: tile j is [words of rows][its columns]. The first
+// tiles have one column more than the others, so that each kind is packed at once.
 struct ColumnFactor {
-  RowTiles tiles;
-  int64_t words, depth;
+  int64_t rows, cols, words, depth;
+  int64_t count, width, wide;  // tiles, columns of the first ones, how many those are
   float* data;
 
   ColumnFactor(const GemmKernel& kernel, int64_t rows, int64_t cols, Arena& arena)
-      : tiles(kernel, cols),
+      : rows(rows),
+        cols(cols),
         words(kernel.words(rows)),
         depth(kernel.depth),
-        data(arena.take<float>(words * cols + tiles.count * kPackSlack)) {}
+        count((cols + kernel.max_rows - 1) / kernel.max_rows),
+        width((cols + count - 1) / count),
+        wide(count - (count * width - cols)),
+        data(arena.take<float>(words * cols + count * kPackSlack)) {}
 
-  // Rows [first, last), `first` a whole number of words; in ascending order.
-  void pack(const GemmKernel& kernel, ConstMatrix source, int64_t first, int64_t last) {
-    for (int64_t j = 0; j < tiles.count; ++j) {
-      const int64_t width = tiles.height(j);
-      kernel.a.columns(source.row(first) + tiles.first(j), source.stride, nullptr, nullptr, width,
-                       width, last - first, at(j, first));
-    }
+  template <class T>
+  void pack(const GemmKernel& kernel, View<const T> source) const {
+    const auto pack_tiles = [&](int64_t tile, int64_t columns, int64_t tile_width) {
+      packing_of_a<T>(kernel).columns(source.data + first(tile), source.stride, nullptr, nullptr,
+                                      columns, tile_width, rows, at(tile, 0));
+    };
+    pack_tiles(0, first(wide), width);
+    if (wide < count) pack_tiles(wide, cols - first(wide), width - 1);
   }
+  int64_t first(int64_t tile) const { return tile * width - std::max<int64_t>(tile - wide, 0); }
+  int64_t width_of(int64_t tile) const { return tile < wide ? width : width - 1; }
   float* at(int64_t tile, int64_t row) const {
-    return data + tiles.first(tile) * words + tile * kPackSlack + row / depth * tiles.height(tile);
+    return data + first(tile) * words + tile * kPackSlack + row / depth * width_of(tile);
   }
-  // c [columns][panel] += (or =) the sum over `rows` rows from `first_row` on of column x panel.
+  // c [columns][panel] += (or =) the sum over `rows` rows from `first_row` on of column x panel;
+  // `first_row` is a whole number of words.
   void multiply(const GemmKernel& kernel, int64_t first_row, int64_t rows, const float* panel,
                 float* c, bool accumulate) const {
-    for (int64_t j = 0; j < tiles.count; ++j) {
-      kernel.tile(tiles.height(j), kernel.words(rows), at(j, first_row), panel,
-                  c + tiles.first(j) * kernel.cols, kernel.cols, set_or_add(accumulate));
+    for (int64_t j = 0; j < count; ++j) {
+      kernel.tile(width_of(j), kernel.words(rows), at(j, first_row), panel,
+                  c + first(j) * kernel.cols, kernel.cols, set_or_add(accumulate));
     }
   }
 };

@@ -11,6 +11,24 @@
 // The loops around a GemmKernel that dense layers and experts share: tiles of A, panels of B.
 namespace unmask {
 
+// How sources of T are packed.
+template <class T>
+const PackingOf<T>& packing_of_a(const GemmKernel& kernel) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return kernel.a_of_bf16;
+  } else {
+    return kernel.a;
+  }
+}
+template <class T>
+const PackingOf<T>& packing_of_b(const GemmKernel& kernel) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return kernel.b_of_bf16;
+  } else {
+    return kernel.b;
+  }
+}
+
 // One factor of a product as it lies in memory.
 template <class T>
 struct OperandOf {
@@ -40,11 +58,7 @@ struct OperandOf {
 
   void pack_panels(const GemmKernel& kernel, int64_t first, int64_t count, int64_t k_begin,
                    int64_t k, float* packed) const {
-    if constexpr (std::is_same_v<T, bf16>) {
-      pack(kernel, kernel.b_of_bf16, first, count, kernel.cols, k_begin, k, packed);
-    } else {
-      pack(kernel, kernel.b, first, count, kernel.cols, k_begin, k, packed);
-    }
+    pack(kernel, packing_of_b<T>(kernel), first, count, kernel.cols, k_begin, k, packed);
   }
 };
 using Operand = OperandOf<float>;

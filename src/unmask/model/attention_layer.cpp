@@ -52,12 +52,13 @@ void attend_to_caches(const LayerContext& context, int32_t layer, ConstMatrix q,
                       ConstMatrix v, Matrix out) {
   for (const CachedRows& rows : context.batch.cached) {
     const int64_t count = rows.row_end - rows.row_begin;
-    const Matrix keys = rows.cache->keys(layer), values = rows.cache->values(layer);
-    copy(k.row_range(rows.row_begin, count), keys.row_range(rows.first, count));
-    copy(v.row_range(rows.row_begin, count), values.row_range(rows.first, count));
-    attention_forward(q.row_range(rows.row_begin, count), keys, values, rows.attention,
-                      attention_shape(context.config), out.row_range(rows.row_begin, count), {},
-                      context.precision);
+    rows.cache->write(layer, rows.first, k.row_range(rows.row_begin, count),
+                      v.row_range(rows.row_begin, count));
+    rows.cache->with_heads(layer, [&](const auto& keys, const auto& values) {
+      attention_forward(q.row_range(rows.row_begin, count), keys, values, rows.attention,
+                        attention_shape(context.config), out.row_range(rows.row_begin, count),
+                        context.precision);
+    });
   }
 }
 

@@ -2,17 +2,51 @@
 
 #include <algorithm>
 
-namespace unmask {
+#include "unmask/base/parallel.h"
 
-KvCache::KvCache(const ModelConfig& config, int32_t capacity)
-    : columns_(int64_t{config.kv_heads} * config.head_dim), capacity_(capacity) {
-  UNMASK_CHECK(capacity > 0);
-  const int64_t tables = int64_t{2} * config.layers;
-  memory_ = Buffer(static_cast<size_t>(tables * capacity * columns_) * sizeof(float));
+namespace unmask {
+namespace {
+
+template <class T>
+void convert(ConstMatrix from, View<T> to) {
+  for (int64_t i = 0; i < from.rows; ++i) {
+    for (int64_t j = 0; j < from.cols; ++j) to(i, j) = static_cast<T>(from(i, j));
+  }
 }
 
-Matrix KvCache::table(int64_t index) const {
-  return Matrix(memory_.as<float>() + index * capacity_ * columns_, capacity_, columns_);
+}  // namespace
+
+KvCache::KvCache(const ModelConfig& config, int32_t capacity, Precision precision)
+    : precision_(precision),
+      kv_heads_(config.kv_heads),
+      head_dim_(config.head_dim),
+      capacity_(capacity) {
+  UNMASK_CHECK(capacity > 0);
+  const int64_t values = int64_t{2} * config.layers * kv_heads_ * capacity * head_dim_;
+  const size_t width = precision == Precision::bf16 ? sizeof(bf16) : sizeof(float);
+  memory_ = Buffer(static_cast<size_t>(values) * width);
+}
+
+void KvCache::write(int32_t layer, int32_t first, ConstMatrix k, ConstMatrix v) {
+  UNMASK_CHECK(first >= 0 && first + k.rows <= capacity_ && v.rows == k.rows);
+  precision_ == Precision::bf16 ? write_as<bf16>(layer, first, k, v)
+                                : write_as<float>(layer, first, k, v);
+}
+
+// A task for each head, as attention has: the same threads then find the rows in their caches.
+template <class T>
+void KvCache::write_as(int32_t layer, int32_t first, ConstMatrix k, ConstMatrix v) {
+  const HeadTable<T> keys = table<T>(2 * layer), values = table<T>(2 * layer + 1);
+  parallel_for(kv_heads_, [&](int64_t head) {
+    const auto rows_of = [&](const HeadTable<T>& to) {
+      return to.head(head).row_range(first, k.rows);
+    };
+    const auto head_of = [&](ConstMatrix from) {
+      return from.col_range(head * head_dim_, head_dim_);
+    };
+    convert(head_of(k), rows_of(keys));
+    convert(head_of(v), rows_of(values));
+  });
 }
 
 void KvCache::keep(int32_t rows) {

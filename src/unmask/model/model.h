@@ -51,6 +51,7 @@ class Model {
   void round_experts() { rounded_.round(parameters_); }
   const RoundedExperts& rounded_experts() const { return rounded_; }
   ModelOptions& options() { return options_; }
+  const ModelOptions& options() const { return options_; }
   const ModelWeights& weights() const { return weights_; }
   // Whether the weights lay still during the passes so far (WeightStore).
   Status intact() const { return store_ ? store_->intact() : Status(); }

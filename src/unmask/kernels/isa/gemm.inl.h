@@ -26,13 +26,6 @@ struct RoundedWords : F32Words {
   static Vec across(Vec v, Vec /*next*/) { return round_bf16(v); }
 };
 
-// The first `n` of a vector's values, zeros behind them.
-inline Vec load_partial(const bf16* p, int64_t n) {
-  alignas(kLineBytes) bf16 values[kLanes] = {};
-  for (int64_t i = 0; i < n; ++i) values[i].bits = p[i].bits;
-  return load(values);
-}
-
 // T is what packing reads: float, or bf16, whose values are what rounding would make of them.
 template <class Format>
 struct Gemm {
@@ -218,9 +211,9 @@ struct Gemm {
 
   static constexpr GemmKernel kernel() {
     constexpr Packing packing = {&pack_rows<float>, &pack_columns<float>};
-    return {kTileRows,       kCols,   kDepth,  Format::kWordStep,
-            kWordsAtOnce,    packing, packing, {&pack_rows<bf16>, &pack_columns<bf16>},
-            &tile<kTileRows>};
+    constexpr PackingOf<bf16> of_bf16 = {&pack_rows<bf16>, &pack_columns<bf16>};
+    return {kTileRows, kCols,   kDepth,  Format::kWordStep, kWordsAtOnce,
+            packing,   packing, of_bf16, of_bf16,           &tile<kTileRows>};
   }
 };
 

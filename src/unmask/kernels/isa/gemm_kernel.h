@@ -60,7 +60,8 @@ struct GemmKernel {
   int32_t words_at_once;
 
   Packing a, b;
-  PackingOf<bf16> b_of_bf16;  // of a kernel for Precision::bf16: what `b` makes of the same values
+  PackingOf<bf16> a_of_bf16, b_of_bf16;  // of a kernel for Precision::bf16: the same words from
+                                         // values that are rounded already
 
   // c[r][n] = or += sum_k a[k][r] b[k][n] for r < rows and all n < cols. c must have room for
   // `cols` columns in each row.

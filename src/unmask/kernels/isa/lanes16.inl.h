@@ -15,6 +15,10 @@ inline Vec load(const bf16* p) {
   const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
+inline Vec load_partial(const bf16* p, int64_t n) {
+  const __m256i halves = _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1u), p);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
 inline void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 inline void stream(float* p, Vec v) { _mm512_stream_ps(p, v); }
 inline void store_partial(float* p, Vec v, int64_t n) {

@@ -17,6 +17,11 @@ inline Vec load(const bf16* p) {
   const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
+inline Vec load_partial(const bf16* p, int64_t n) {
+  bf16 values[kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) values[i].bits = p[i].bits;
+  return load(values);
+}
 inline void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 inline void stream(float* p, Vec v) { _mm256_stream_ps(p, v); }
 inline void store_partial(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, lane_mask(n), v); }

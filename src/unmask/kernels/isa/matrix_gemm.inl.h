@@ -15,11 +15,12 @@ struct MatrixGemm {
   using Panels = Gemm<SteppedPairs<Pairs>>;
   static constexpr int kDepth = 2;
 
-  static void pack_rows(const float* source, int64_t stride, const int32_t* index, int64_t count,
+  template <class T>
+  static void pack_rows(const T* source, int64_t stride, const int32_t* index, int64_t count,
                         int64_t width, int64_t k, float* packed) {
     const int64_t words = Panels::kernel().words(k);
     for (int64_t i = 0; i < width; ++i) {
-      const float* const row = source + (index && i < count ? index[i] : i) * stride;
+      const T* const row = source + (index && i < count ? index[i] : i) * stride;
       float* to = packed + i * kRegisterWords;
       for (int64_t first = 0; first < words;
            first += kRegisterWords, to += width * kRegisterWords) {
@@ -31,7 +32,8 @@ struct MatrixGemm {
     }
   }
 
-  static void pack_columns(const float* source, int64_t stride, const int32_t* index,
+  template <class T>
+  static void pack_columns(const T* source, int64_t stride, const int32_t* index,
                            const float* scale, int64_t count, int64_t width, int64_t k,
                            float* packed) {
     const int64_t words = Panels::kernel().words(k);
@@ -93,8 +95,9 @@ struct MatrixGemm {
             kDepth,
             kRegisterWords,
             2 * kWordsAtOnce,
-            {&pack_rows, &pack_columns},
+            {&pack_rows<float>, &pack_columns<float>},
             {&Panels::template pack_rows<float>, &Panels::template pack_columns<float>},
+            {&pack_rows<bf16>, &pack_columns<bf16>},
             {&Panels::template pack_rows<bf16>, &Panels::template pack_columns<bf16>},
             &tile};
   }
