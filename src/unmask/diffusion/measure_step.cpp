@@ -135,6 +135,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
   StepMeasurement result;
   result.cache_bytes = cache.bytes();
   result.unique_experts.resize(static_cast<size_t>(config.layers));
+  const Buffer memory = memory_beyond_caches();
   std::vector<double> seconds, read_rates, peaks, bf16_peaks, f32_peaks;
   Work work;
   const ExpertCache* const experts = expert_cache_of(model.weights());
@@ -167,7 +168,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
           share * static_cast<double>(unique_experts(tape.layers[i].routing.assignment));
     }
     work.add(work_of(model, tape, b.tokens, b.context + b.tokens, std::ssize(rows)), share);
-    read_rates.push_back(measure_read_bandwidth());
+    read_rates.push_back(read_rate({memory.data(), memory.size()}));
     peaks.push_back(arithmetic_rate(peak_kernel_of(model.weights())));
     bf16_peaks.push_back(arithmetic_rate(peak_kernel(Precision::bf16)));
     f32_peaks.push_back(arithmetic_rate(peak_kernel(Precision::f32)));

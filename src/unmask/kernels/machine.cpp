@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include "unmask/base/arena.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/prefetch.h"
 #include "unmask/kernels/isa/peak_kernel.h"
@@ -34,10 +33,14 @@ double measure_f32_flops() { return measure_peak(peak_kernel(Precision::f32)); }
 double measure_bf16_flops() { return measure_peak(peak_kernel(Precision::bf16)); }
 double measure_int8_ops() { return measure_peak(int8_peak_kernel()); }
 
-double measure_read_bandwidth() {
-  constexpr int64_t kWords = int64_t{64} << 20;  // 512 MiB: beyond any last-level cache
-  const Buffer buffer(static_cast<size_t>(kWords) * sizeof(uint64_t));
+Buffer memory_beyond_caches() {
+  Buffer buffer(size_t{512} << 20);
   std::memset(buffer.data(), 1, buffer.size());
+  return buffer;
+}
+
+double measure_read_bandwidth() {
+  const Buffer buffer = memory_beyond_caches();
   double best = 0;
   for (int i = 0; i < 5; ++i) best = std::max(best, read_rate({buffer.data(), buffer.size()}));
   return best;

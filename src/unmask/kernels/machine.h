@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <span>
 
+#include "unmask/base/arena.h"
 #include "unmask/kernels/isa/peak_kernel.h"
 
 namespace unmask {
@@ -29,5 +30,7 @@ double arithmetic_rate(const PeakKernel& kernel);
 
 // Bytes per second of reading this memory once, in order, by all threads.
 double read_rate(std::span<const std::byte> memory);
+// 512 MiB to read: more than any last-level cache holds.
+Buffer memory_beyond_caches();
 
 }  // namespace unmask
