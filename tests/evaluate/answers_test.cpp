@@ -66,7 +66,7 @@ TEST_F(EvaluateTask, AsksInConversationsAndGrades) {
     EXPECT_EQ(evaluation.answers[i].right, examples_[i].answer == "xxx");
     const Message question = {"user", examples_[i].prompt};
     EXPECT_EQ(tokenizer_->decode(evaluation.generations[i].tokens),
-              *render_prompt(std::span(&question, 1)) + "xxx");
+              *ChatTemplate::of(*tokenizer_).prompt(std::span(&question, 1)) + "xxx");
   }
   EXPECT_EQ(evaluation.accuracy.count, 9);
   EXPECT_DOUBLE_EQ(evaluation.accuracy.share, static_cast<double>(threes()) / 9);
@@ -78,7 +78,8 @@ TEST_F(EvaluateTask, GivesAnswersTheRoomOfTheRightOne) {
   const TaskEvaluation evaluation = evaluate();
   for (size_t i = 0; i < examples_.size(); ++i) {
     // With <|role_end|> and the end token.
-    EXPECT_EQ(evaluation.answers[i].text.size(), examples_[i].answer.size() + kRoleEnd.size() + 1);
+    EXPECT_EQ(evaluation.answers[i].text.size(),
+              examples_[i].answer.size() + ChatTemplate::of(*tokenizer_).end.size() + 1);
   }
 }
 

@@ -208,7 +208,7 @@ TEST(Conversations, BadOnesAreErrors) {
   EXPECT_FALSE(parse_conversation(R"({"messages": []})"));
   EXPECT_FALSE(parse_conversation(R"({"messages": [{"role": "user"}]})"));
   const Conversation unknown = {{"robot", "x"}, {"assistant", "y"}};
-  EXPECT_FALSE(render_prompt(unknown));
+  EXPECT_FALSE(ChatTemplate::of(ByteTokenizer()).prompt(unknown));
 
   const TemporaryDirectory directory;
   const std::string chat = directory.write("chat.jsonl", kConversations);

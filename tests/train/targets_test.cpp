@@ -66,7 +66,7 @@ TEST_F(WriteTargets, KeepsTheAnswersThatEnd) {
   Tape tape;
   std::vector<std::pair<std::string, std::string>> expected;
   for (size_t i = 0; i < prompts_.size(); ++i) {
-    const std::string text = *render_prompt(prompts_[i]);
+    const std::string text = *ChatTemplate::of(*tokenizer_).prompt(prompts_[i]);
     const GenerateRequest request = {Canvas::continuation(*tokenizer_->encode(text), 6, 256),
                                      options_.seed + i};
     const auto generations = generate(model_, std::span(&request, 1), alone, tape);

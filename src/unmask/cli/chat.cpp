@@ -25,7 +25,7 @@
 #include "unmask/diffusion/generation_report.h"
 #include "unmask/evaluate/model_tokenizer.h"
 #include "unmask/evaluate/written_text.h"
-#include "unmask/text/conversations.h"
+#include "unmask/text/chat_template.h"
 #include "unmask/text/stop_strings.h"
 #include "unmask/text/utf8.h"
 
@@ -85,7 +85,7 @@ class Chat {
  private:
   Result<Answer> complete(TextStream* stream) {
     const ModelConfig& config = model_.config();
-    UNMASK_TRY(const std::string text, render_prompt(conversation_));
+    UNMASK_TRY(const std::string text, ChatTemplate::of(tokenizer_).prompt(conversation_));
     UNMASK_TRY(const auto prompt, tokenizer_.encode(text));
     const int64_t room = config.max_positions - std::ssize(prompt);
     if (room < 1) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "unmask/text/conversations.h"
+#include "unmask/text/chat_template.h"
 
 namespace unmask {
 namespace {
@@ -10,10 +10,11 @@ namespace {
 Result<Canvas> canvas_of(const TaskExample& example, const Tokenizer& tokenizer, int32_t length,
                          int32_t mask_token) {
   const Message question = {"user", example.prompt};
-  UNMASK_TRY(const std::string text, render_prompt(std::span(&question, 1)));
+  const ChatTemplate& chat = ChatTemplate::of(tokenizer);
+  UNMASK_TRY(const std::string text, chat.prompt(std::span(&question, 1)));
   UNMASK_TRY(const auto prompt, tokenizer.encode(text));
   if (length == 0) {
-    UNMASK_TRY(const auto answer, tokenizer.encode(example.answer + std::string(kRoleEnd)));
+    UNMASK_TRY(const auto answer, tokenizer.encode(example.answer + std::string(chat.end)));
     length = static_cast<int32_t>(answer.size()) + 1;  // the end token
   }
   return Canvas::continuation(prompt, length, mask_token);

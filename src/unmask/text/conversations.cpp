@@ -7,25 +7,6 @@
 #include "unmask/base/json_text.h"
 
 namespace unmask {
-namespace {
-
-Result<std::string> header(const Message& message) {
-  if (message.role == "system") return std::string("<role>SYSTEM</role>");
-  if (message.role == "user") return std::string("<role>HUMAN</role>");
-  if (message.role == "assistant") return std::string("<role>ASSISTANT</role>");
-  return failure("role: expected system, user or assistant, found \"{}\"", message.role);
-}
-
-}  // namespace
-
-Result<std::string> render_prompt(std::span<const Message> messages) {
-  std::string text;
-  for (const Message& message : messages) {
-    UNMASK_TRY(const std::string role, header(message));
-    text.append(role).append(message.content).append(kRoleEnd);
-  }
-  return text + "<role>ASSISTANT</role>";
-}
 
 Result<Conversation> parse_conversation(std::string_view text) {
   Conversation conversation;
@@ -55,15 +36,16 @@ Result<Conversation> parse_prompt(std::string_view text) {
     return failure("expected {{\"prompt\": text}} or {{\"messages\": [{{\"role\": …, …}}]}}");
   }
   if (conversation.empty()) return failure("expected a message to answer, found only an answer");
-  if (const auto rendered = render_prompt(conversation); !rendered) return rendered.error();
+  UNMASK_TRY_STATUS(check_roles(conversation));
   return conversation;
 }
 
 Status ConversationSequences::add(const Conversation& conversation, const Tokenizer& tokenizer) {
   const auto room = static_cast<size_t>(length_);
+  const ChatTemplate& chat = ChatTemplate::of(tokenizer);
   for (size_t turn = 0; turn < conversation.size(); ++turn) {
     if (conversation[turn].role != "assistant" || conversation[turn].given) continue;
-    UNMASK_TRY(const std::string prompt, render_prompt(std::span(conversation).first(turn)));
+    UNMASK_TRY(const std::string prompt, chat.prompt(std::span(conversation).first(turn)));
     UNMASK_TRY(auto tokens, tokenizer.encode(prompt));
     if (tokens.size() >= room) {
       ++left_out_;
@@ -71,7 +53,7 @@ Status ConversationSequences::add(const Conversation& conversation, const Tokeni
     }
     const auto prompt_length = static_cast<int32_t>(tokens.size());
     UNMASK_TRY(const auto answer,
-               tokenizer.encode(conversation[turn].content + std::string(kRoleEnd)));
+               tokenizer.encode(conversation[turn].content + std::string(chat.end)));
     tokens.insert(tokens.end(), answer.begin(), answer.end());
     tokens.push_back(end_token_);
     tokens.resize(std::min(tokens.size(), room));

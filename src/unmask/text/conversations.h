@@ -8,24 +8,11 @@
 #include <vector>
 
 #include "unmask/base/result.h"
+#include "unmask/text/chat_template.h"
 #include "unmask/text/sequences.h"
 #include "unmask/text/tokenizer.h"
 
 namespace unmask {
-
-struct Message {
-  std::string role;  // "system", "user" or "assistant"
-  std::string content;
-  bool given = false;  // an answer that is not to be learned, part of later prompts only
-};
-using Conversation = std::vector<Message>;
-
-// The chat template of LLaDA2: <role>SYSTEM</role>…<|role_end|><role>HUMAN</role>…<|role_end|>
-// <role>ASSISTANT</role>…<|role_end|>. An answer ends at <|role_end|> or at the end token.
-inline constexpr std::string_view kRoleEnd = "<|role_end|>";
-
-// The text a model is given to answer: all messages and the beginning of the next answer.
-Result<std::string> render_prompt(std::span<const Message> messages);
 
 // {"messages": [{"role": …, "content": …}, …]}, as the text of one line; a message may say
 // "given": true.
@@ -36,8 +23,8 @@ Result<Conversation> parse_conversation(std::string_view json);
 Result<Conversation> parse_prompt(std::string_view json);
 
 // One sequence for each answer of the conversations that is not `given`: what precedes it is the
-// prompt, the answer with its <|role_end|> and end token the response, filled up with end tokens.
-// An answer that does not fit is cut; one whose prompt fills the sequence is left out.
+// prompt, the answer with its end (ChatTemplate) and the end token the response, filled up with end
+// tokens. An answer that does not fit is cut; one whose prompt fills the sequence is left out.
 class ConversationSequences final : public SequenceSource {
  public:
   ConversationSequences(int32_t length, int32_t end_token)

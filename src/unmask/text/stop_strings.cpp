@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "unmask/text/conversations.h"
+#include "unmask/text/chat_template.h"
 
 namespace unmask {
 
@@ -40,10 +40,11 @@ int32_t StopStrings::tokens_before(std::span<const int32_t> written,
 
 AnswerEnds::AnswerEnds(const Tokenizer& tokenizer, std::vector<std::string> stop)
     : strings(std::move(stop)) {
-  if (const auto id = tokenizer.token_id(kRoleEnd)) {
+  const std::string_view end = ChatTemplate::of(tokenizer).end;
+  if (const auto id = tokenizer.token_id(end)) {
     tokens.push_back(*id);
   } else {
-    strings.emplace_back(kRoleEnd);
+    strings.emplace_back(end);
   }
 }
 

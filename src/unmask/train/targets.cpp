@@ -107,7 +107,7 @@ Result<std::vector<std::vector<int32_t>>> encode_prompts(std::span<const Convers
                                                          int32_t limit) {
   std::vector<std::vector<int32_t>> encoded;
   for (const Conversation& prompt : prompts) {
-    UNMASK_TRY(const std::string text, render_prompt(prompt));
+    UNMASK_TRY(const std::string text, ChatTemplate::of(tokenizer).prompt(prompt));
     UNMASK_TRY(auto tokens, tokenizer.encode(text));
     if (std::ssize(tokens) >= limit) {
       return failure(

@@ -34,7 +34,7 @@ struct TargetOptions {
 
 struct TargetCounts {
   int64_t prompts = 0;     // answered so far
-  int64_t kept = 0;        // answers that ended: at <|role_end|> or the end token
+  int64_t kept = 0;        // answers that ended, as the chat template or the end token has it
   int64_t unfinished = 0;  // answers that did not, removed
 
   // Answers that ended, removed for their least confidence.

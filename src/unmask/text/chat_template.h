@@ -1,0 +1,40 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "unmask/base/result.h"
+#include "unmask/text/tokenizer.h"
+
+namespace unmask {
+
+struct Message {
+  std::string role;  // "system", "user" or "assistant"
+  std::string content;
+  bool given = false;  // an answer that is not to be learned, part of later prompts only
+};
+using Conversation = std::vector<Message>;
+
+// How the messages of a conversation become one text.
+struct ChatTemplate {
+  std::string_view system, user, assistant;  // what a message of the role begins with
+  std::string_view end;                      // of a message, and so of an answer
+  std::string_view between;                  // messages, behind `end`
+
+  // The one that the tokenizer has tokens for: LLaDA2's,
+  //   <role>SYSTEM</role>…<|role_end|><role>HUMAN</role>…<|role_end|><role>ASSISTANT</role>…
+  // or ChatML, of models that were adapted from Qwen (SDAR),
+  //   <|im_start|>system⏎…<|im_end|>⏎<|im_start|>user⏎…<|im_end|>⏎<|im_start|>assistant⏎…
+  // With tokens for neither, LLaDA2's as plain text.
+  static const ChatTemplate& of(const Tokenizer& tokenizer);
+
+  // The text a model is given to answer: all messages and the beginning of the next answer.
+  Result<std::string> prompt(std::span<const Message> messages) const;
+};
+
+// Whether every role is known.
+Status check_roles(std::span<const Message> messages);
+
+}  // namespace unmask

@@ -1,0 +1,81 @@
+#include "unmask/text/chat_template.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "unmask/text/byte_tokenizer.h"
+#include "unmask/text/stop_strings.h"
+
+namespace unmask {
+namespace {
+
+// Bytes, and some names that are tokens of their own.
+class NamedTokens final : public Tokenizer {
+ public:
+  explicit NamedTokens(std::vector<std::string> names) : names_(std::move(names)) {}
+
+  Result<std::vector<int32_t>> encode(std::string_view text) const override {
+    return bytes_.encode(text);
+  }
+  int32_t vocab_size() const override { return kFirst + static_cast<int32_t>(names_.size()); }
+  std::optional<int32_t> token_id(std::string_view name) const override {
+    const auto found = std::ranges::find(names_, name);
+    if (found == names_.end()) return std::nullopt;
+    return kFirst + static_cast<int32_t>(found - names_.begin());
+  }
+  std::string token_text(int32_t id) const override { return bytes_.token_text(id); }
+  Status save(const std::string&) const override { return {}; }
+  bool separates_lines() const override { return true; }
+
+  static constexpr int32_t kFirst = 300;
+
+ private:
+  ByteTokenizer bytes_;
+  std::vector<std::string> names_;
+};
+
+const Conversation kConversation = {
+    {"system", "S"}, {"user", "Q"}, {"assistant", "A"}, {"user", "R"}};
+
+std::string prompt_of(const Tokenizer& tokenizer) {
+  return ChatTemplate::of(tokenizer).prompt(kConversation).value();
+}
+
+constexpr const char* kInLlada2 =
+    "<role>SYSTEM</role>S<|role_end|><role>HUMAN</role>Q<|role_end|><role>ASSISTANT</role>A"
+    "<|role_end|><role>HUMAN</role>R<|role_end|><role>ASSISTANT</role>";
+constexpr const char* kInChatMl =
+    "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nA"
+    "<|im_end|>\n<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n";
+
+TEST(ChatTemplate, IsTheOneThatTheTokenizerHasTokensFor) {
+  EXPECT_EQ(prompt_of(NamedTokens({"<|role_end|>"})), kInLlada2);
+  EXPECT_EQ(prompt_of(NamedTokens({"<|im_start|>", "<|im_end|>"})), kInChatMl);
+  EXPECT_EQ(prompt_of(NamedTokens({"<|im_start|>", "<|im_end|>", "<|role_end|>"})), kInLlada2);
+  EXPECT_EQ(prompt_of(NamedTokens({"<|im_end|>"})), kInLlada2);
+  EXPECT_EQ(prompt_of(ByteTokenizer()), kInLlada2);
+}
+
+TEST(ChatTemplate, SaysWhereAnAnswerEnds) {
+  const AnswerEnds chat_ml(NamedTokens({"<|im_start|>", "<|im_end|>"}), {"x"});
+  EXPECT_EQ(chat_ml.tokens, (std::vector<int32_t>{NamedTokens::kFirst + 1}));
+  EXPECT_EQ(chat_ml.strings, (std::vector<std::string>{"x"}));
+  const AnswerEnds plain(ByteTokenizer(), {"x"});
+  EXPECT_TRUE(plain.tokens.empty());
+  EXPECT_EQ(plain.strings, (std::vector<std::string>{"x", "<|role_end|>"}));
+}
+
+TEST(ChatTemplate, RefusesUnknownRoles) {
+  const Conversation unknown = {{"user", "Q"}, {"robot", "A"}};
+  for (const NamedTokens& tokenizer :
+       {NamedTokens({}), NamedTokens({"<|im_start|>", "<|im_end|>"})}) {
+    const auto prompt = ChatTemplate::of(tokenizer).prompt(unknown);
+    ASSERT_FALSE(prompt.ok());
+    EXPECT_NE(prompt.error().message.find("found \"robot\""), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace unmask
