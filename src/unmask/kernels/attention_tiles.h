@@ -39,8 +39,9 @@ struct RowFactor {
   void pack(const GemmKernel& kernel, View<const T> source) const {
     for (int64_t i = 0; i < tiles->count; ++i) {  // ascending: a tile spills into the next
       const int64_t rows = tiles->height_of(i);
-      packing_of_a<T>(kernel).rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows,
-                                   source.cols, data + tiles->first(i) * words);
+      packing_of<T>(kernel.a, kernel.a_of_bf16)
+          .rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows, source.cols,
+                data + tiles->first(i) * words);
     }
   }
   const float* tile(int64_t i) const { return data + tiles->first(i) * words; }
@@ -66,8 +67,9 @@ struct ColumnFactor {
   template <class T>
   void pack(const GemmKernel& kernel, View<const T> source) const {
     const auto pack_tiles = [&](int64_t tile, int64_t columns, int64_t tile_width) {
-      packing_of_a<T>(kernel).columns(source.data + first(tile), source.stride, nullptr, nullptr,
-                                      columns, tile_width, rows, at(tile, 0));
+      packing_of<T>(kernel.a, kernel.a_of_bf16)
+          .columns(source.data + first(tile), source.stride, nullptr, nullptr, columns, tile_width,
+                   rows, at(tile, 0));
     };
     pack_tiles(0, first(wide), width);
     if (wide < count) pack_tiles(wide, cols - first(wide), width - 1);

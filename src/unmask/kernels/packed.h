@@ -11,21 +11,13 @@
 // The loops around a GemmKernel that dense layers and experts share: tiles of A, panels of B.
 namespace unmask {
 
-// How sources of T are packed.
+// The one of a factor's two packings that reads T.
 template <class T>
-const PackingOf<T>& packing_of_a(const GemmKernel& kernel) {
+const PackingOf<T>& packing_of(const Packing& of_f32, const PackingOf<bf16>& of_bf16) {
   if constexpr (std::is_same_v<T, bf16>) {
-    return kernel.a_of_bf16;
+    return of_bf16;
   } else {
-    return kernel.a;
-  }
-}
-template <class T>
-const PackingOf<T>& packing_of_b(const GemmKernel& kernel) {
-  if constexpr (std::is_same_v<T, bf16>) {
-    return kernel.b_of_bf16;
-  } else {
-    return kernel.b;
+    return of_f32;
   }
 }
 
@@ -58,7 +50,8 @@ struct OperandOf {
 
   void pack_panels(const GemmKernel& kernel, int64_t first, int64_t count, int64_t k_begin,
                    int64_t k, float* packed) const {
-    pack(kernel, packing_of_b<T>(kernel), first, count, kernel.cols, k_begin, k, packed);
+    pack(kernel, packing_of<T>(kernel.b, kernel.b_of_bf16), first, count, kernel.cols, k_begin, k,
+         packed);
   }
 };
 using Operand = OperandOf<float>;
