@@ -7,6 +7,7 @@
 #include "unmask/base/arena.h"
 #include "unmask/base/check.h"
 #include "unmask/kernels/attention_passes.h"
+#include "unmask/kernels/elementwise.h"
 #include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/reference/attention.h"
 
@@ -60,12 +61,7 @@ template <class T>
 Matrix table_of(const HeadTable<const T>& heads) {
   const Matrix table = thread_scratch().matrix(heads.rows, heads.heads * heads.head_dim);
   for (int64_t h = 0; h < heads.heads; ++h) {
-    const View<const T> head = heads.head(h);
-    for (int64_t i = 0; i < head.rows; ++i) {
-      for (int64_t j = 0; j < head.cols; ++j) {
-        table(i, h * head.cols + j) = static_cast<float>(head(i, j));
-      }
-    }
+    convert(heads.head(h), table.col_range(h * heads.head_dim, heads.head_dim));
   }
   return table;
 }

@@ -167,9 +167,9 @@ class ForwardTask {
   float* shrink_;
 };
 
-// How many kv heads of a group one task takes. A row of one head is a short piece of a page: heads
-// packed and stored together until their pieces fill a quarter page gave 8 % at head_dim 64. Fewer
-// when there are few tasks, so that no thread is left without work.
+// How many kv heads of a group one task takes. A row of one head is a short piece of a page: as
+// many heads as fill a quarter page with their pieces gave 8 % at head_dim 64. Fewer when there are
+// few tasks, so that no thread is left without work.
 int64_t kv_heads_per_task(const AttentionShape& shape, int64_t tasks_per_head) {
   constexpr int64_t kTasksPerThread = 8, kPieceOfRow = 256;
   const int64_t sharing = tasks_per_head * shape.kv_heads / (kTasksPerThread * thread_count());

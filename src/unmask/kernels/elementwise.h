@@ -19,6 +19,14 @@ void add(ConstMatrix x, Matrix y);
 void copy(ConstMatrix x, Matrix y);
 void fill(float value, Matrix y);
 
+// to = from between f32 and bf16, on the calling thread.
+template <class From, class To>
+void convert(View<const From> from, View<To> to) {
+  for (int64_t i = 0; i < from.rows; ++i) {
+    for (int64_t j = 0; j < from.cols; ++j) to(i, j) = static_cast<To>(from(i, j));
+  }
+}
+
 // rounded[i] = x[i] to the nearest bf16; `rounded` begins with a cache line.
 void copy_as_bf16(std::span<const float> x, std::span<bf16> rounded);
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 
 #include "unmask/base/parallel.h"
 #include "unmask/base/prefetch.h"
@@ -59,16 +60,17 @@ double arithmetic_rate(const PeakKernel& kernel) {
 }
 
 double read_rate(std::span<const std::byte> memory) {
-  constexpr int64_t kPiece = int64_t{2} << 20, kAhead = 32768;  // bytes: what reads fastest
-  const auto bytes = static_cast<int64_t>(memory.size()) / kAhead * kAhead;
-  return rate_of(static_cast<double>(bytes), [&] {
-    parallel_pieces(bytes, kPiece, [&](int64_t begin, int64_t end) {
+  constexpr int64_t kPiece = 1 << 18, kAhead = 1 << 12;  // words: what reads fastest
+  const auto* const words = reinterpret_cast<const uint64_t*>(memory.data());
+  const auto count = static_cast<int64_t>(memory.size() / sizeof(uint64_t));
+  return rate_of(static_cast<double>(memory.size()), [&] {
+    parallel_pieces(count, kPiece, [&](int64_t begin, int64_t end) {
       uint64_t sum = 0;
       for (int64_t i = begin; i < end; i += kAhead) {
-        const std::byte* const here = memory.data() + i;
-        if (i + kAhead < end) find_pages(here + kAhead, kAhead);
-        const auto* const words = reinterpret_cast<const uint64_t*>(here);
-        for (int64_t w = 0; w < kAhead / int64_t{sizeof(uint64_t)}; ++w) sum += words[w];
+        const uint64_t* const here = words + i;
+        const int64_t left = end - i, ahead = std::min(left - kAhead, kAhead);
+        if (ahead > 0) find_pages(here + kAhead, ahead * int64_t{sizeof(uint64_t)});
+        sum += std::accumulate(here, here + std::min(left, kAhead), uint64_t{0});
       }
       volatile uint64_t sink = sum;
       static_cast<void>(sink);

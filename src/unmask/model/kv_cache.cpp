@@ -3,18 +3,9 @@
 #include <algorithm>
 
 #include "unmask/base/parallel.h"
+#include "unmask/kernels/elementwise.h"
 
 namespace unmask {
-namespace {
-
-template <class T>
-void convert(ConstMatrix from, View<T> to) {
-  for (int64_t i = 0; i < from.rows; ++i) {
-    for (int64_t j = 0; j < from.cols; ++j) to(i, j) = static_cast<T>(from(i, j));
-  }
-}
-
-}  // namespace
 
 KvCache::KvCache(const ModelConfig& config, int32_t capacity, Precision precision)
     : precision_(precision),
