@@ -10,6 +10,8 @@ namespace unmask::avx512 {
 #include "unmask/kernels/isa/unrolled.inl.h"
 #include "unmask/kernels/isa/gemm.inl.h"
 #include "unmask/kernels/isa/peak.inl.h"
+#include "unmask/kernels/isa/bits.inl.h"
+#include "unmask/kernels/isa/word_dots.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"
 #include "unmask/kernels/isa/pairs.inl.h"
 #include "unmask/kernels/isa/vector_exp.inl.h"
