@@ -19,7 +19,7 @@ const std::vector<StageEntry>& entries() {
       {"train", make_train_stage, {"set", "data"}},
       {"distill", make_distill_stage, {"set", "data"}},
       {"retrofit", make_retrofit_stage, {}},
-      {"loss", make_loss_stage, {"set", "data", "draws", "sequences", "routing"}},
+      {"loss", make_loss_stage, {"set", "data", "draws", "routing"}},
       {"leave-out", make_leave_out_stage, {"set", "data", "edges"}},
       {"task",
        make_task_stage,

@@ -55,7 +55,7 @@ struct ValidationEvent {
   double seconds = 0;
   double loss = kNotMeasured;
   double perplexity = kNotMeasured;
-  // Bin i of n covers mask ratios [i/n, (i+1)/n): mean masked loss and the sequences it is made of.
+  // Bin i of n covers mask ratios (i/n, (i+1)/n]: mean masked loss and the sequences it is made of.
   std::vector<double> bin_loss;
   std::vector<int64_t> bin_count;
   // Loss at fixed mask ratios: level_loss[i] at level_mask_ratio[i].
