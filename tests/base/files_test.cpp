@@ -82,34 +82,6 @@ TEST_F(FilesTest, ReplacesTheTailOfAFile) {
   EXPECT_EQ(content(path), "first\n");
 }
 
-TEST_F(FilesTest, AStagedDirectoryAppearsWhole) {
-  const std::string path = directory_.path("run/checkpoint");
-  {
-    auto staged = StagedDirectory::create(path + "/");
-    ASSERT_TRUE(staged.ok()) << staged.error().message;
-    fs::create_directory(staged->path() + "/inner");
-    ASSERT_TRUE(write_file_atomically(staged->path() + "/inner/file", "first").ok());
-    EXPECT_FALSE(fs::exists(path));
-    ASSERT_TRUE(staged->commit().ok());
-  }
-  EXPECT_EQ(content(path + "/inner/file"), "first");
-  EXPECT_FALSE(fs::exists(path + ".partial"));
-}
-
-TEST_F(FilesTest, AStagedDirectoryReplacesAnOlderOne) {
-  const std::string path = directory_.path("checkpoint");
-  fs::create_directory(path);
-  ASSERT_TRUE(write_file_atomically(path + "/old", "old").ok());
-  auto staged = StagedDirectory::create(path);
-  ASSERT_TRUE(staged.ok());
-  ASSERT_TRUE(write_file_atomically(staged->path() + "/new", "new").ok());
-  EXPECT_EQ(content(path + "/old"), "old");
-  ASSERT_TRUE(staged->commit().ok());
-  EXPECT_EQ(content(path + "/new"), "new");
-  EXPECT_FALSE(fs::exists(path + "/old"));
-  EXPECT_FALSE(fs::exists(path + ".partial"));
-}
-
 TEST_F(FilesTest, WritesThroughLinksAndIntoDevices) {
   const std::string target = directory_.path("target"), link = directory_.path("link");
   fs::create_symlink("target", link);
@@ -127,65 +99,6 @@ TEST_F(FilesTest, WritesThroughLinksAndIntoDevices) {
   reader.join();
   EXPECT_EQ(read, "into a pipe");
   EXPECT_TRUE(fs::is_fifo(pipe));
-}
-
-TEST_F(FilesTest, AnUncommittedDirectoryLeavesNothing) {
-  const std::string path = directory_.path("checkpoint");
-  std::string staging;
-  {
-    auto staged = StagedDirectory::create(path);
-    ASSERT_TRUE(staged.ok());
-    StagedDirectory moved = std::move(*staged);
-    staging = moved.path();
-    EXPECT_TRUE(fs::exists(staging));
-    ASSERT_TRUE(write_file_atomically(moved.path() + "/file", "x").ok());
-  }
-  EXPECT_FALSE(fs::exists(staging));
-  EXPECT_FALSE(fs::exists(path));
-}
-
-TEST_F(FilesTest, AStagedDirectoryRemovesWhatKilledProcessesLeftAndNothingElse) {
-  const std::string path = directory_.path("checkpoint");
-  const std::string left = path + ".partial-123456789", own = path + ".partial";
-  const std::string others[] = {own, path + ".partial-", path + ".partial-1a",
-                                path + "2.partial-1"};
-  ASSERT_TRUE(write_file_atomically(left + "/weights", "x").ok());
-  for (const std::string& other : others) {
-    ASSERT_TRUE(write_file_atomically(other + "/precious", "x").ok());
-  }
-  auto first = StagedDirectory::create(path);
-  ASSERT_TRUE(first.ok());
-  EXPECT_TRUE(fs::is_empty(first->path()));
-  EXPECT_FALSE(fs::exists(left));
-  for (const std::string& other : others) EXPECT_TRUE(fs::exists(other + "/precious")) << other;
-  EXPECT_FALSE(StagedDirectory::create(path).ok());  // while somebody is at work
-  EXPECT_TRUE(fs::exists(first->path()));
-}
-
-TEST_F(FilesTest, AStagedDirectoryGoesWhereALinkPoints) {
-  const std::string target = directory_.path("target"), link = directory_.path("link");
-  fs::create_directory_symlink("target", link);
-  for (const std::string& name : {link, link + "/"}) {  // dangling at first
-    auto staged = StagedDirectory::create(name);
-    ASSERT_TRUE(staged.ok()) << staged.error().message;
-    ASSERT_TRUE(write_file_atomically(staged->path() + "/file", name).ok());
-    ASSERT_TRUE(staged->commit().ok());
-    EXPECT_TRUE(fs::is_symlink(link)) << name;
-    EXPECT_EQ(content(target + "/file"), name);
-  }
-}
-
-TEST_F(FilesTest, AStagedDirectoryNeedsAName) {
-  for (const char* path : {"", ".", "..", "/", "a/.."}) {
-    const auto staged = StagedDirectory::create(path);
-    ASSERT_FALSE(staged.ok()) << path;
-    EXPECT_NE(staged.error().message.find("expected the name of a directory"), std::string::npos)
-        << staged.error().message;
-  }
-  const auto mounted = StagedDirectory::create("/proc");
-  ASSERT_FALSE(mounted.ok());
-  EXPECT_NE(mounted.error().message.find("mount point"), std::string::npos)
-      << mounted.error().message;
 }
 
 }  // namespace

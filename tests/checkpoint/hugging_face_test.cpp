@@ -249,6 +249,22 @@ TEST_F(HuggingFaceTest, AcceptsATiedHeadOnlyIfItIsTheEmbedding) {
   expect_refused({"lm_head.weight", "tie_word_embeddings"});
 }
 
+TEST_F(HuggingFaceTest, AcceptsASelectionBiasThatTheConfigurationLacksOnlyIfItIsZero) {
+  ModelConfig config = small_checkpoint(Family::llada2);
+  config.linear_bias = false;
+  config.expert_bias = false;
+  save(config);
+  change([&](TensorMap& tensors) {
+    const std::string name = "model.layers.1.mlp.gate.expert_bias";
+    const std::vector<float> zeros(static_cast<size_t>(config.experts));
+    tensors[name] = {{name, DType::f32, {config.experts}}, zeros};
+  });
+  expect_load();
+  change(
+      [](TensorMap& tensors) { tensors.at("model.layers.1.mlp.gate.expert_bias").second[3] = 1; });
+  expect_refused({"expert_bias", "not zero"});
+}
+
 TEST_F(HuggingFaceTest, RefusesAConfigurationLargerThanItsWeights) {
   save(small_checkpoint());
   ModelConfig larger = small_checkpoint();

@@ -200,6 +200,23 @@ TEST(ModelConfigJson, WritesTheWidthAndTheScoresThatTheFamilyReads) {
   }
 }
 
+TEST(ModelConfigJson, TheMaskOfASmallVocabularyIsNotItsEnd) {
+  for (const auto& [mask, end] : {std::pair{99, 98}, {98, 99}, {5, 98}}) {
+    json config = llada2_mini();
+    config["vocab_size"] = 100;
+    config["mask_token_id"] = mask;
+    config.erase("eos_token_id");
+    EXPECT_EQ(read(config).mask_token, mask);
+    EXPECT_EQ(read(config).end_token, end);
+  }
+}
+
+TEST(ModelConfigJson, NoSharedExpertsAreNotSharedExpertsOfAnyWidth) {
+  ModelConfig config = read(llada2_mini());
+  config.family = Family::llada_moe;
+  EXPECT_TRUE(model_config_to_json(config)["shared_expert_intermediate_size"].is_null());
+}
+
 TEST(ModelConfigJson, ReadsRopeFromWhereNewerFilesHaveIt) {
   json document = llada2_mini();
   document["rope_scaling"] = {{"rope_type", "default"}};

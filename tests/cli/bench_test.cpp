@@ -50,6 +50,21 @@ TEST(Bench, CountsWhatAStepOfAModelReads) {
   EXPECT_GT(result["expert_cache"]["used"].get<int64_t>(), 0);
   EXPECT_NE(run_unmask(command).output.find("the floor of"), std::string::npos);
 
+  // A position more is keys and values of 2 heads of 16, as bf16, in 4 layers. An expert is 4 tiles
+  // of 32 x 128 levels with 32 scales, in 3 layers.
+  constexpr double kPositionBytes = 2 * 2 * 16 * 2 * 4, kExpertBytes = 4 * (32 * 128 + 32 * 2) * 3;
+  const auto bytes_but_experts = [&](int context) {
+    const Outcome measured = run_unmask("bench decode --json --tokens 4 --steps 1 --context " +
+                                        std::to_string(context) + " --model " + packed);
+    const json step = json_in(measured.output);
+    return step["bytes"].get<double>() - step["unique"].get<double>() * kExpertBytes;
+  };
+  EXPECT_NEAR(bytes_but_experts(16) - bytes_but_experts(8), 8 * kPositionBytes, 1e-3);
+
+  const Outcome unpacked = run_unmask("bench decode --model " + model);
+  EXPECT_EQ(unpacked.exit_code, 2);
+  EXPECT_NE(unpacked.output.find("unmask convert"), std::string::npos) << unpacked.output;
+  EXPECT_EQ(run_unmask("bench decode --layers 2 --model " + packed).exit_code, 2);
   const Outcome ragged = run_unmask("bench decode --model " + packed + " --tokens 4 --context 9");
   EXPECT_EQ(ragged.exit_code, 2);
   EXPECT_NE(ragged.output.find("multiple of the block"), std::string::npos) << ragged.output;

@@ -61,8 +61,7 @@ keep = 5
   }
   // Starts training in a process of its own.
   pid_t start(const std::string& run) const {
-    return test::start_unmask(
-        {"train", "--quiet", "--config", config_, "--run", run_directory(run)});
+    return test::start_unmask({"train", "--config", config_, "--run", run_directory(run)});
   }
   void expect_same_result(const std::string& a, const std::string& b) const {
     for (const char* file : {"model.safetensors", "training_state/state.safetensors"}) {

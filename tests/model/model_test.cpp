@@ -216,6 +216,16 @@ TEST_P(EveryModel, NamesWhatDiverged) {
   EXPECT_EQ(first_non_finite(model, tape, nullptr)->text(), "parameter " + name);
 }
 
+TEST_P(EveryModel, NamesNothingThatIsNotKept) {
+  Model model = random_model(config());
+  model.options().recompute = true;
+  Tape tape;
+  Gradients gradients(model.layout());
+  step_of(model, batch_, tape, gradients);
+  tape.layers[1].middle.data[0] = std::numeric_limits<float>::quiet_NaN();  // free memory
+  EXPECT_FALSE(first_non_finite(model, tape, &gradients));
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, EveryModel, testing::ValuesIn(model_cases()),
                          [](const auto& info) { return info.param.name; });
 

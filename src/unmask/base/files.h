@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "unmask/base/result.h"
 
@@ -22,47 +21,5 @@ Status write_file_atomically(const std::string& path, std::string_view bytes);
 // Keeps the first `size` bytes of a file, which is made when it is not there, puts `bytes` in place
 // of what stood behind them, and syncs. Failure when the file is shorter.
 Status replace_tail(const std::string& path, int64_t size, std::string_view bytes);
-
-// A directory that this process has to itself, as far as others ask too; until it is destroyed, or
-// the process ends in whatever way.
-class DirectoryLock {
- public:
-  DirectoryLock() = default;  // of nothing
-  static Result<DirectoryLock> take(const std::string& path);
-  ~DirectoryLock();
-  DirectoryLock(DirectoryLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-  DirectoryLock& operator=(DirectoryLock&& other) noexcept {
-    std::swap(file_, other.file_);
-    return *this;
-  }
-
-  explicit operator bool() const { return file_ >= 0; }
-
- private:
-  int file_ = -1;
-};
-
-// A directory being built beside its final place, as NAME.partial-PID, which stays locked. `commit`
-// syncs every file and the directory and renames it into place (replacing an older one); without
-// commit it is removed. So is what killed processes left of earlier ones for the same place;
-// nothing else is.
-class StagedDirectory {
- public:
-  // Fails where `commit` could not rename: for what has no name, and for mount points. A symbolic
-  // link stands for what it points to.
-  static Result<StagedDirectory> create(const std::string& final_path);
-  ~StagedDirectory();
-  StagedDirectory(StagedDirectory&& other) noexcept;
-  StagedDirectory& operator=(StagedDirectory&& other) = delete;
-
-  const std::string& path() const { return staging_; }
-  Status commit();
-
- private:
-  StagedDirectory() = default;
-  std::string final_;
-  std::string staging_;
-  DirectoryLock lock_;
-};
 
 }  // namespace unmask

@@ -63,9 +63,10 @@ void read_token(Fields& fields, const char* key, int32_t& token, std::vector<int
 void read_tokens(Fields& fields, int32_t released_mask, int32_t released_end, ModelConfig& config) {
   // A tiny model of the family keeps its specials at the end of its vocabulary.
   const bool released = config.vocab_size > released_mask;
-  config.mask_token = released ? released_mask : config.vocab_size - 1;
-  config.end_token = released ? released_end : config.vocab_size - 2;
+  const int32_t last = config.vocab_size - 1;
+  config.mask_token = released ? released_mask : last;
   fields.read("mask_token_id", config.mask_token);
+  config.end_token = released ? released_end : config.mask_token == last - 1 ? last : last - 1;
   read_token(fields, "eos_token_id", config.end_token, config.other_end_tokens);
   config.pad_token = config.end_token;
   std::vector<int32_t> ignored;
@@ -348,6 +349,7 @@ void add_llada_moe(const ModelConfig& c, json& out) {
   out["model_type"] = "lladamoe";
   out["dense_intermediate_size"] = c.dense_ffn;
   out["expert_intermediate_size"] = c.expert_ffn;
+  out["shared_expert_intermediate_size"] = nullptr;  // else the family's class makes some of -1
   std::vector<int> kinds(static_cast<size_t>(c.layers), 1);
   std::fill_n(kinds.begin(), c.dense_layers, 0);
   out["moe_layer_freq"] = kinds;

@@ -5,6 +5,7 @@
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
+#include "unmask/base/staged_directory.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_config_json.h"
 

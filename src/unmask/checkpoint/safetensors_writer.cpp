@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <string_view>
 #include <unistd.h>
 #include <utility>
 
@@ -9,6 +10,7 @@
 
 #include "unmask/base/bf16.h"
 #include "unmask/base/json_text.h"
+#include "unmask/base/posix.h"
 #include "unmask/checkpoint/safetensors.h"
 
 namespace unmask {
@@ -39,14 +41,10 @@ std::string make_header(const std::vector<TensorSpec>& specs,
   return bytes;
 }
 
-Status write_all(int file, std::span<const std::byte> bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(file, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return failure("{}: cannot write: {}", path, std::strerror(errno));
-    bytes = bytes.subspan(static_cast<size_t>(n));
-  }
-  return {};
+Status write_bytes(int file, std::span<const std::byte> bytes, const std::string& path) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (write_all(file, text) == text.size()) return {};
+  return failure("{}: cannot write: {}", path, std::strerror(errno));
 }
 
 }  // namespace
@@ -66,7 +64,7 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
   writer.path_ = path;
   writer.specs_ = std::move(specs);
   const std::string header = make_header(writer.specs_, metadata);
-  UNMASK_TRY_STATUS(write_all(writer.file_, std::as_bytes(std::span(header)), path));
+  UNMASK_TRY_STATUS(write_bytes(writer.file_, std::as_bytes(std::span(header)), path));
   if (!writer.specs_.empty()) writer.remaining_ = writer.specs_[0].bytes();
   return writer;
 }
@@ -100,7 +98,7 @@ Status SafetensorsWriter::append_bytes(std::span<const std::byte> bytes) {
   }
   UNMASK_CHECK(static_cast<int64_t>(bytes.size()) <= remaining_);
   remaining_ -= static_cast<int64_t>(bytes.size());
-  return write_all(file_, bytes, path_);
+  return write_bytes(file_, bytes, path_);
 }
 
 Status SafetensorsWriter::append(std::span<const float> values) {

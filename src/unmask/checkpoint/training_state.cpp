@@ -14,6 +14,7 @@
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
+#include "unmask/base/staged_directory.h"
 #include "unmask/checkpoint/safetensors.h"
 
 namespace unmask {

@@ -1,13 +1,14 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include "unmask/base/json_text.h"
+#include "unmask/base/memory.h"
 #include "unmask/checkpoint/loaded_model.h"
+#include "unmask/checkpoint/model_file.h"
 #include "unmask/checkpoint/random_weights.h"
 #include "unmask/cli/bench.h"
 #include "unmask/cli/routing_flags.h"
@@ -49,12 +50,6 @@ double mean_unique(const StepMeasurement& m, const ModelConfig& config) {
   return sum / std::max(1, config.layers - config.dense_layers);
 }
 
-int64_t resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
-
 void print(const BenchStepArguments& a, const std::string& what, const StepMeasurement& m,
            const Measurement& shown, const ModelConfig& config) {
   const Profile& p = m.parts;
@@ -68,7 +63,7 @@ void print(const BenchStepArguments& a, const std::string& what, const StepMeasu
                 {"unique", unique},
                 {"unique_per_layer", m.unique_experts},
                 {"cache_bytes", m.cache_bytes},
-                {"peak_memory", resident_bytes()},
+                {"peak_memory", peak_memory()},
                 {"step_ms",
                  {{"attention", 1e3 * p.attention},
                   {"router", 1e3 * p.router},
@@ -86,7 +81,7 @@ void print(const BenchStepArguments& a, const std::string& what, const StepMeasu
       "  a step of {} layers, ms: attention {:.2f}, router {:.2f}, experts {:.2f}, shared {:.2f}, "
       "head {:.2f}, other {:.2f}; peak memory {:.2f} GiB\n",
       config.layers, 1e3 * p.attention, 1e3 * p.router, 1e3 * p.experts, 1e3 * p.shared,
-      1e3 * p.head, 1e3 * p.other(), static_cast<double>(resident_bytes()) / (1 << 30));
+      1e3 * p.head, 1e3 * p.other(), static_cast<double>(peak_memory()) / (1 << 30));
   if (m.experts) fmt::print("  {}", expert_cache_text(*m.experts));
 }
 
@@ -117,6 +112,9 @@ Status bench_layer(BenchStepArguments a) {
 
 Result<Model> model_to_decode(const BenchStepArguments& a) {
   if (a.model) {
+    if (!is_packed(*a.model)) {
+      return usage_error("{}: expected a packed model: unmask convert makes one", *a.model);
+    }
     return load_model(*a.model,
                       {.adjust = [&](ModelConfig& config) { return a.routing.apply(config); },
                        .expert_memory = a.expert_memory});
@@ -166,7 +164,11 @@ void add_bench_decode(CLI::App& bench, Run& run) {
   CLI::App* command = add_step_command(
       bench, "decode",
       "A denoising step of a block: a packed model, or a random one of a shape, in memory", *a);
-  command->add_option("--model", a->model, "A packed model, instead of a shape");
+  CLI::Option* const model =
+      command->add_option("--model", a->model, "A packed model, instead of a shape");
+  for (const char* of_shape : {"--shape", "--format", "--group", "--layers", "--unique"}) {
+    model->excludes(of_shape);
+  }
   command->add_option("--expert-memory", a->expert_memory, "Of --model, as in generate: 2GiB")
       ->transform(CLI::AsSizeValue(false))
       ->needs("--model");

@@ -260,7 +260,7 @@ void add_evaluate(CLI::App& program, Run& run) {
     const std::string name = option->get_name();
     if (name == "--seed") {
       option->description("Of noise, questions and sampling");
-    } else if (name != "--precision") {
+    } else if (name != "--precision" && name != "--expert-memory") {
       options.push_back({option, kGenerated});
     }
   }

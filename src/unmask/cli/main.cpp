@@ -3,10 +3,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <unistd.h>
 #include <vector>
 
@@ -76,7 +76,8 @@ Status run_and_flush(const unmask::cli::Run& run) {
     return unmask::failure(
         "not enough memory; smaller batches and sequences take less (train --plan says what a run "
         "needs)");
-  } catch (const std::system_error& error) {  // of fmt::print
+  } catch (
+      const std::exception& error) {  // of fmt::print, and of files that are not what they were
     return unmask::failure("{}", error.what());
   }
   if (std::fflush(stdout) != 0) {

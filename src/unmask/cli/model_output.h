@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "unmask/base/files.h"
 #include "unmask/base/result.h"
+#include "unmask/base/staged_directory.h"
 #include "unmask/checkpoint/parameter_source.h"
 #include "unmask/kernels/quantized_matrix.h"
 

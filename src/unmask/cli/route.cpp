@@ -203,14 +203,14 @@ Plot load_plot(const RouteArguments& arguments, const Routed& routed) {
 
 // "experts_per_token.mean" of the statistics.
 Result<double> number_at(const json& statistics, const std::string& name) {
-  const json::json_pointer pointer("/" + [&] {
-    std::string path = name;
-    std::replace(path.begin(), path.end(), '.', '/');
-    return path;
-  }());
-  if (statistics.contains(pointer) && statistics.at(pointer).is_number()) {
-    return statistics.at(pointer).get<double>();
+  const json* value = &statistics;
+  for (size_t begin = 0; value != nullptr && begin <= name.size();) {
+    const size_t end = std::min(name.find('.', begin), name.size());
+    const auto found = value->find(name.substr(begin, end - begin));
+    value = found == value->end() ? nullptr : &*found;
+    begin = end + 1;
   }
+  if (value != nullptr && value->is_number()) return value->get<double>();
   return usage_error("--show: expected the name of a number that is printed, found {}", name);
 }
 

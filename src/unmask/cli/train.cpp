@@ -1,3 +1,4 @@
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -35,8 +36,9 @@ Status train_command(const TrainArguments& a) {
   request.run_directory = directory;
   request.resume = a.run.resume;
   request.show_progress = !a.run.quiet;
-  UNMASK_TRY_STATUS(train(std::move(request), stop_on_signal()));
-  return a.run.print_summary(directory);
+  const std::atomic<bool>& stop = stop_on_signal();
+  UNMASK_TRY_STATUS(train(std::move(request), stop));
+  return stop ? Status() : a.run.print_summary(directory);
 }
 
 }  // namespace

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sys/resource.h>
 
+#include "unmask/base/memory.h"
 #include "unmask/diffusion/decoding.h"
 #include "unmask/diffusion/forward_batch.h"
-#include "unmask/kernels/finite.h"
 #include "unmask/routing/registry.h"
 
 namespace unmask {
@@ -42,17 +41,10 @@ int64_t expert_bytes(const Tape& tape, const ModelWeights& weights) {
   int64_t bytes = 0;
   for (size_t i = 0; i < tape.layers.size(); ++i) {
     const Assignment& assignment = tape.layers[i].routing.assignment;
-    int64_t used = 0;
-    for (int32_t e = 0; e < assignment.experts; ++e) used += assignment.load(e) > 0;
+    const int64_t used = assignment.used_experts();
     if (used > 0) bytes += used * expert_bytes(weights.layers[i].moe, assignment.experts);
   }
   return bytes;
-}
-
-int64_t peak_memory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
 }
 
 // Whether what a sequence is given depends on the others of a pass.
@@ -105,6 +97,23 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
   }
   if (const auto sampler = make_sampler(options.sampler); !sampler) return sampler.error();
   return {};
+}
+
+void GenerateReport::add(const GenerateReport& more) {
+  forwards += more.forwards;
+  denoise_forwards += more.denoise_forwards;
+  expert_bytes += more.expert_bytes;
+  denoise_expert_bytes += more.denoise_expert_bytes;
+  cache_bytes = std::max(cache_bytes, more.cache_bytes);
+  seconds += more.seconds;
+  sampling_seconds += more.sampling_seconds;
+  profile.add(more.profile, 1);
+  peak_memory = std::max(peak_memory, more.peak_memory);
+  if (!experts) {
+    experts = more.experts;
+  } else if (more.experts) {
+    experts->add(*more.experts);
+  }
 }
 
 bool routes_block_by_block(const ModelConfig& config, int32_t block_length) {
@@ -160,12 +169,7 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
       if (active.empty()) break;
       batch.finish(layout);
       model.forward(batch.batch(), tape);
-      UNMASK_TRY_STATUS(model.intact());
-      if (!all_finite({tape.hidden.data, static_cast<size_t>(tape.hidden.size())})) {
-        return failure(
-            "the model gives values that are not finite: its weights are damaged, or training "
-            "diverged; try an earlier checkpoint");
-      }
+      UNMASK_TRY_STATUS(model.check_pass(tape));
       const int64_t bytes = expert_bytes(tape, model.weights());
       ++totals.forwards;
       totals.expert_bytes += bytes;

@@ -105,6 +105,9 @@ struct GenerateReport {
   Profile profile;                             // of the model
   int64_t peak_memory = 0;                     // bytes resident at most, of the process until now
   std::optional<ExpertCache::Counts> experts;  // of a model whose experts are read as needed
+
+  // What was generated afterwards.
+  void add(const GenerateReport& more);
 };
 
 // Denoises every request until it is done. A request gives the tokens it would give alone: its

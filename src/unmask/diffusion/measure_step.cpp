@@ -31,18 +31,12 @@ void multiply(const ExpertForm& form, int64_t experts, int64_t rows, Work& work)
   work.operations += 2.0 * 3 * static_cast<double>(rows * form.up.rows * form.up.cols);
 }
 
-int64_t unique_experts(const Assignment& a) {
-  int64_t used = 0;
-  for (int32_t e = 0; e < a.experts; ++e) used += a.load(e) > 0;
-  return used;
-}
-
 void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights, Precision precision,
                const Assignment& assignment, int64_t rows, int64_t positions, Work& work) {
   multiply(weights.attention.qkv, rows, work);
   multiply(weights.attention.out, rows, work);
-  work.bytes +=
-      2.0 * sizeof(float) * static_cast<double>(positions * config.kv_heads * config.head_dim);
+  const double cached = precision == Precision::f32 ? sizeof(float) : sizeof(bf16);
+  work.bytes += 2.0 * cached * static_cast<double>(positions * config.kv_heads * config.head_dim);
   (precision == Precision::f32 ? work.f32_operations : work.bf16_operations) +=
       4.0 * static_cast<double>(rows * positions * config.heads * config.head_dim);
   if (!weights.moe.router.empty()) multiply(weights.moe.router, rows, work);
@@ -50,9 +44,9 @@ void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights, Pr
     multiply(shared->form, 1, rows, work);
   }
   if (const auto* experts = std::get_if<QuantizedExperts>(&weights.moe.experts)) {
-    multiply(experts->form, unique_experts(assignment), assignment.slots(), work);
+    multiply(experts->form, assignment.used_experts(), assignment.slots(), work);
   } else if (const auto* cached = std::get_if<CachedExperts>(&weights.moe.experts)) {
-    multiply(cached->cache->form(), unique_experts(assignment), assignment.slots(), work);
+    multiply(cached->cache->form(), assignment.used_experts(), assignment.slots(), work);
   }
 }
 
@@ -96,7 +90,7 @@ Status prefill(Model& model, const BatchLayout& layout, const StepBenchmark& b, 
     batch.add_cached(layout, tokens, masked, first, cache);
     batch.finish(layout);
     model.forward(batch.batch(), tape);
-    UNMASK_TRY_STATUS(model.intact());
+    UNMASK_TRY_STATUS(model.check_pass(tape));
     cache.keep(count);
   }
   return {};
@@ -154,7 +148,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
     }
     const double took =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    UNMASK_TRY_STATUS(model.intact());
+    UNMASK_TRY_STATUS(model.check_pass(tape));
     if (step < 0) {
       if (experts) before = experts->counts();
       continue;
@@ -165,7 +159,7 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
     result.parts.add(tape.profile, share);
     for (size_t i = 0; i < tape.layers.size(); ++i) {
       result.unique_experts[i] +=
-          share * static_cast<double>(unique_experts(tape.layers[i].routing.assignment));
+          share * static_cast<double>(tape.layers[i].routing.assignment.used_experts());
     }
     work.add(work_of(model, tape, b.tokens, b.context + b.tokens, std::ssize(rows)), share);
     read_rates.push_back(read_rate({memory.data(), memory.size()}));

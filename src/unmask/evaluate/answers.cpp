@@ -20,24 +20,6 @@ Result<Canvas> canvas_of(const TaskExample& example, const Tokenizer& tokenizer,
   return Canvas::continuation(prompt, length, mask_token);
 }
 
-// What two generations took, one after the other.
-void add(const GenerateReport& more, GenerateReport& sum) {
-  sum.forwards += more.forwards;
-  sum.denoise_forwards += more.denoise_forwards;
-  sum.expert_bytes += more.expert_bytes;
-  sum.denoise_expert_bytes += more.denoise_expert_bytes;
-  sum.cache_bytes = std::max(sum.cache_bytes, more.cache_bytes);
-  sum.seconds += more.seconds;
-  sum.sampling_seconds += more.sampling_seconds;
-  sum.profile.attention += more.profile.attention;
-  sum.profile.router += more.profile.router;
-  sum.profile.experts += more.profile.experts;
-  sum.profile.shared += more.profile.shared;
-  sum.profile.head += more.profile.head;
-  sum.profile.total += more.profile.total;
-  sum.peak_memory = std::max(sum.peak_memory, more.peak_memory);
-}
-
 void grade(const Task& task, std::span<const TaskExample> examples, const AnswerOptions& options,
            TaskEvaluation& evaluation) {
   double right = 0, any = 0;
@@ -83,7 +65,7 @@ Result<TaskEvaluation> evaluate_task(Model& model, const Tokenizer& tokenizer, c
     GenerateReport report;
     UNMASK_TRY(auto generations, generate(model, part, options.generate, tape, &report));
     std::ranges::move(generations, std::back_inserter(evaluation.generations));
-    add(report, evaluation.report);
+    evaluation.report.add(report);
   }
   grade(task, examples, options, evaluation);
   return evaluation;

@@ -12,9 +12,10 @@ namespace {
 
 constexpr float kMaskProbability = 0.5f;
 
-Matrix masked_logits(Model& model, const PreparedBatch& prepared, Tape& tape) {
+Result<Matrix> masked_logits(Model& model, const PreparedBatch& prepared, Tape& tape) {
   tape.mode = Tape::Mode::inference;
   model.forward(prepared.forward.batch(), tape);
+  UNMASK_TRY_STATUS(model.check_pass(tape));
   const Matrix logits = tape.arena.matrix(std::ssize(prepared.rows), model.config().vocab_size);
   model.head_forward(tape, prepared.rows, logits);
   return logits;
@@ -60,8 +61,8 @@ Result<LogitDifference> compare_logits(Model& model, Model& reference, const Cle
     prepared.clear();
     prepared.add(layout, sequences.sequence(b), masked);
     prepared.finish(layout);
-    const Matrix logits = masked_logits(model, prepared, tape);
-    const Matrix expected = masked_logits(reference, prepared, reference_tape);
+    UNMASK_TRY(const Matrix logits, masked_logits(model, prepared, tape));
+    UNMASK_TRY(const Matrix expected, masked_logits(reference, prepared, reference_tape));
     for (int64_t r = 0; r < logits.rows; ++r) {
       const float* const row = logits.row(r);
       const float* const expected_row = expected.row(r);

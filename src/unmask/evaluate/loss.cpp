@@ -68,6 +68,7 @@ Result<Evaluation> evaluate_loss(Model& model, const CleanBatch& sequences,
     validation.levels = options.levels;
     evaluation.levels = validation_loss(model, layout, sequences, validation, tape);
   }
+  UNMASK_TRY_STATUS(model.check_pass(tape));
   time.reset();  // what is returned has been copied before this function ends
   return evaluation;
 }

@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "unmask/diffusion/objective.h"
-#include "unmask/kernels/finite.h"
 #include "unmask/model/profile.h"
 
 namespace unmask {
@@ -40,11 +39,7 @@ Status run_in_batches(Model& model, std::span<const Ask> asks, int32_t batch, Ta
     }
     prepared.finish(layout);
     model.forward(prepared.forward.batch(), tape);
-    if (!all_finite({tape.hidden.data, static_cast<size_t>(tape.hidden.size())})) {
-      return failure(
-          "the model gives values that are not finite: its weights are damaged, or training "
-          "diverged; try an earlier checkpoint");
-    }
+    UNMASK_TRY_STATUS(model.check_pass(tape));
     routing.add(prepared.forward.batch().route, tape);
     read(part, prepared);
   }

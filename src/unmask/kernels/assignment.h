@@ -23,6 +23,11 @@ struct Assignment {
 
   int64_t slots() const { return static_cast<int64_t>(token.size()); }
   int32_t load(int32_t expert) const { return expert_begin[expert + 1] - expert_begin[expert]; }
+  int32_t used_experts() const {
+    int32_t used = 0;
+    for (int32_t e = 0; e < experts; ++e) used += load(e) > 0;
+    return used;
+  }
   std::span<const int32_t> tokens_of(int32_t expert) const {
     return std::span(token).subspan(expert_begin[expert], load(expert));
   }

@@ -82,7 +82,7 @@ void check_experts(const ModelConfig& c, Problems& problems) {
                    c.routing.balance.bias_rate,
                    "must be 0, or the model must have a selection bias: expert_bias = true");
   if (c.experts <= 0) return;
-  if (const auto router = make_router(c.routing, c.experts, c.shared_experts); !router.ok()) {
+  if (const auto router = make_router(c); !router.ok()) {
     problems.add(router.error().message);
   }
 }
@@ -123,6 +123,10 @@ Status validate(const ModelConfig& config) {
                    config.init_std, "must be positive");
   check_parameters(config, problems);
   return problems.status();
+}
+
+Result<std::unique_ptr<Router>> make_router(const ModelConfig& c) {
+  return make_router(c.routing, c.experts, c.shared_ffn > 0 ? c.shared_experts : 0);
 }
 
 }  // namespace unmask

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "unmask/base/result.h"
 #include "unmask/routing/policy.h"
+#include "unmask/routing/router.h"
 
 namespace unmask {
 
@@ -63,5 +65,8 @@ struct ModelConfig {
 // Everything that makes a configuration impossible, as one usage error naming the key, the value
 // and what is permitted.
 Status validate(const ModelConfig& config);
+
+// The router of a layer with experts, or why its policy cannot be.
+Result<std::unique_ptr<Router>> make_router(const ModelConfig& config);
 
 }  // namespace unmask

@@ -9,13 +9,14 @@ bool finite(ConstMatrix m) {
   return m.data == nullptr || all_finite({m.data, static_cast<size_t>(m.size())});
 }
 
-std::optional<std::string> first_activation(const Tape& tape) {
+// Where layers are run again their middle is not kept.
+std::optional<std::string> first_activation(const Tape& tape, bool recompute) {
   for (size_t i = 0; i < tape.layers.size(); ++i) {
     const Tape::Layer& layer = tape.layers[i];
     const bool last = i + 1 == tape.layers.size();
     if (!finite(layer.input)) return "embedding";  // of any later layer: seen as an output before
     const auto name = [&](const char* part) { return fmt::format("layers.{}.{}", i, part); };
-    if (!finite(layer.middle)) return name("attention");
+    if (!recompute && !finite(layer.middle)) return name("attention");
     if (!finite(layer.routing.logits)) return name("router");
     if (!finite(last ? tape.output : tape.layers[i + 1].input)) {
       return name(layer.routing.logits.empty() ? "dense" : "experts");
@@ -40,7 +41,7 @@ std::optional<NonFinite> first_non_finite(const Model& model, const Tape& tape,
       return NonFinite{NonFinite::Kind::parameter, table[i].name};
     }
   }
-  if (const auto name = first_activation(tape)) {
+  if (const auto name = first_activation(tape, model.options().recompute)) {
     return NonFinite{NonFinite::Kind::activation, *name};
   }
   if (gradients == nullptr) return std::nullopt;

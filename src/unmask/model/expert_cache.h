@@ -40,6 +40,13 @@ class ExpertCache {
       return {used - before.used, found - before.found, read_ahead - before.read_ahead,
               read - before.read, waited - before.waited};
     }
+    void add(const Counts& more) {
+      used += more.used;
+      found += more.found;
+      read_ahead += more.read_ahead;
+      read += more.read;
+      waited += more.waited;
+    }
     double hit_rate() const {
       return used > 0 ? static_cast<double>(found) / static_cast<double>(used) : 1.0;
     }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "unmask/kernels/elementwise.h"
+#include "unmask/kernels/finite.h"
 #include "unmask/kernels/norm.h"
 #include "unmask/model/head.h"
 
@@ -52,8 +53,7 @@ Result<Model> Model::without_weights(const ModelConfig& config, ModelOptions opt
     if (config.is_dense(i)) {
       model.routers_.push_back(nullptr);
     } else {
-      UNMASK_TRY(auto router, make_router(config.routing, config.experts,
-                                          config.shared_ffn > 0 ? config.shared_experts : 0));
+      UNMASK_TRY(auto router, make_router(config));
       model.routers_.push_back(std::move(router));
     }
   }
@@ -135,6 +135,14 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
   tape.final_inv_rms = tape.arena.matrix(n, 1);
   rms_norm_forward(x, weights_.final_norm, config_.norm_epsilon, tape.hidden, tape.final_inv_rms);
   return tape.hidden;
+}
+
+Status Model::check_pass(const Tape& tape) const {
+  if (store_) UNMASK_TRY_STATUS(store_->intact());
+  if (all_finite({tape.hidden.data, static_cast<size_t>(tape.hidden.size())})) return {};
+  return failure(
+      "the model gives values that are not finite: its weights are damaged, or training diverged; "
+      "try an earlier checkpoint");
 }
 
 void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float balance_scale,

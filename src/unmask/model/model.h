@@ -53,13 +53,14 @@ class Model {
   ModelOptions& options() { return options_; }
   const ModelOptions& options() const { return options_; }
   const ModelWeights& weights() const { return weights_; }
-  // Whether the weights lay still during the passes so far (WeightStore).
-  Status intact() const { return store_ ? store_->intact() : Status(); }
 
   // Embedding, layers and final norm. Returns tape.hidden, the normed hidden states [N, hidden],
   // which live on the tape with everything that `backward` needs; with Tape::Mode::inference only
   // what the caller may look at is kept.
   Matrix forward(const Batch& batch, Tape& tape);
+
+  // Whether that pass can be believed: the weights lay still (WeightStore), and it is finite.
+  Status check_pass(const Tape& tape) const;
 
   // From d_hidden [N, hidden] (of forward's result; overwritten; tape.arena has room for it) to
   // one more pass of `gradients`, auxiliary losses of the routers included, scaled by

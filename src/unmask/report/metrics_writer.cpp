@@ -15,6 +15,7 @@
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
 #include "unmask/base/log.h"
+#include "unmask/base/posix.h"
 #include "unmask/report/metrics_fields.h"
 
 namespace unmask {
@@ -158,13 +159,7 @@ void MetricsWriter::write_event(const Event& event) {
 
 void MetricsWriter::append_line() {
   const off_t before = ::lseek(file_, 0, SEEK_END);
-  size_t done = 0;
-  while (done < line_.size()) {
-    const ssize_t n = ::write(file_, line_.data() + done, line_.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;
-    done += static_cast<size_t>(n);
-  }
+  const size_t done = write_all(file_, {line_.data(), line_.size()});
   if (done == line_.size()) {
     failing_ = false;
     return;

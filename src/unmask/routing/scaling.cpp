@@ -45,7 +45,7 @@ std::vector<float> mean_of_draws(size_t values, F&& add_draw) {
 
 // 1 / |softmax of the first n| for every n from the running sums of e^x and e^2x of one draw.
 std::vector<float> expert_choice_factors(int32_t experts) {
-  auto factors = mean_of_draws(static_cast<size_t>(experts) + 1, [&](int64_t draw, auto& sums) {
+  return mean_of_draws(static_cast<size_t>(experts) + 1, [&](int64_t draw, auto& sums) {
     std::vector<float> x(experts);
     draw_normals(draw, x);
     double first = 0, second = 0;
@@ -56,7 +56,6 @@ std::vector<float> expert_choice_factors(int32_t experts) {
       sums[n] += first / std::sqrt(second);
     }
   });
-  return factors;
 }
 
 std::vector<float> token_choice_factors(const RoutingPolicy& policy, int32_t experts) {

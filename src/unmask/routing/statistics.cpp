@@ -41,10 +41,9 @@ double ratio(double part, double whole) { return whole == 0 ? 0 : part / whole; 
 void measure_experts(const Assignment& assignment, RoutingStatistics& statistics) {
   Accumulator loads;
   statistics.load.resize(assignment.experts);
-  statistics.unique_experts = 0;
+  statistics.unique_experts = assignment.used_experts();
   for (int32_t e = 0; e < assignment.experts; ++e) {
     statistics.load[e] = assignment.load(e);
-    statistics.unique_experts += assignment.load(e) > 0;
     loads.add(assignment.load(e));
   }
   statistics.tokens_per_expert = loads.spread();

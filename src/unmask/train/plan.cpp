@@ -26,18 +26,17 @@ Result<MemoryPlan> plan_memory(const TrainConfig& config) {
   int64_t slots = 0;
   UNMASK_TRY_STATUS(check_learns(model.routing));
   if (model.dense_layers < model.layers) {
-    UNMASK_TRY(const auto router, make_router(model.routing, model.experts,
-                                              model.shared_ffn > 0 ? model.shared_experts : 0));
+    UNMASK_TRY(const auto router, make_router(model));
     slots = router->max_slots(tokens, config.data.sequence_length);
   }
   const TapePlan tape = plan_tape(model, config.options, Tape::Mode::training, tokens, slots);
 
   MemoryPlan plan;
   const ParameterLayout layout(model);
-  plan.parameters = layout.size;
-  plan.weights = plan.gradients = 4 * plan.parameters;
+  plan.parameters = layout.parameters();
+  plan.weights = plan.gradients = 4 * layout.size;
   if (config.options.precision == Precision::bf16) plan.weights += rounded_experts_bytes(layout);
-  plan.moments = 8 * plan.parameters;
+  plan.moments = 8 * layout.size;
   plan.tape = static_cast<int64_t>(tape.arena);
   plan.scratch = static_cast<int64_t>(tape.scratch) + kKernelBytesPerThread * thread_count();
   return plan;

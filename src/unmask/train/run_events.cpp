@@ -60,7 +60,7 @@ ConfigEvent config_event(const TrainConfig& config, const nlohmann::json& docume
   const int32_t length = config.data.sequence_length;
   return {.version = std::string(version()),
           .configuration = to_text(document),
-          .parameters = ParameterLayout(config.model).size,
+          .parameters = ParameterLayout(config.model).parameters(),
           .active_parameters = static_cast<int64_t>(active_parameters(config.model, length)),
           .flops_per_token = flops_per_token(config.model, length),
           .machine = this_machine()};

@@ -7,6 +7,7 @@
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
+#include "unmask/base/staged_directory.h"
 
 namespace unmask {
 namespace fs = std::filesystem;

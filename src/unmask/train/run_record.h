@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "unmask/base/files.h"
 #include "unmask/base/result.h"
+#include "unmask/base/staged_directory.h"
 
 namespace unmask {
 

@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "unmask/base/files.h"
 #include "unmask/base/result.h"
+#include "unmask/base/staged_directory.h"
 #include "unmask/train/config.h"
 
 namespace unmask {
