@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "unmask/routing/input.h"
 #include "unmask/routing/router.h"
 
 int main() {
@@ -16,6 +17,9 @@ int main() {
   const std::vector<int32_t> sequences = {0, 8};
   const std::vector<float> mask_ratio = {0.5f};
   const unmask::RouteContext context = {.sequence_begin = sequences, .mask_ratio = mask_ratio};
+  if (const auto valid = unmask::check_routing_input({logits.data(), 8, 4}, context); !valid) {
+    return std::puts(valid.error().message.c_str()), 1;
+  }
   unmask::Assignment chosen;
   unmask::Decision decision;
   (*router)->select({logits.data(), 8, 4}, context, chosen, decision);

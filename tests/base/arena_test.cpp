@@ -55,7 +55,7 @@ TEST(Arena, MatrixIsContiguous) {
   const Matrix m = arena.matrix(3, 5);
   EXPECT_EQ(m.rows, 3);
   EXPECT_EQ(m.cols, 5);
-  EXPECT_TRUE(m.contiguous());
+  EXPECT_EQ(m.stride, m.cols);
 }
 
 TEST(Arena, TheSecondStepAllocatesNothing) {

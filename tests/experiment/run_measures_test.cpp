@@ -15,11 +15,11 @@ LayerRouting layer(int64_t number, std::vector<int64_t> load) {
   return routing;
 }
 
-TEST(CoarseBinLoss, WeighsFineBinsByWhatTheyAreMadeOf) {
+TEST(MergeBins, WeighsFineBinsByWhatTheyAreMadeOf) {
   ValidationEvent event;
   event.bin_loss = {1, 4, kNotMeasured, kNotMeasured, 5, 6, 7, 9};
   event.bin_count = {3, 1, 0, 0, 1, 1, 2, 2};
-  const auto bins = coarse_bin_loss(event);
+  const auto bins = merge_bins(event, kMaskBins);
   EXPECT_DOUBLE_EQ(bins[0], 1.75);
   EXPECT_TRUE(std::isnan(bins[1]));
   EXPECT_DOUBLE_EQ(bins[2], 5.5);

@@ -87,10 +87,8 @@ TEST_P(GemmKernelTest, BothWaysOfPackingGiveTheProduct) {
           g.a.rows(a.view().data, a.view().stride, nullptr, rows, rows, k, packed_a.data());
           g.b.rows(b.view().data, b.view().stride, nullptr, live, g.cols, k, packed_b.data());
         } else {
-          g.a.columns(at.view().data, at.view().stride, nullptr, nullptr, rows, rows, k,
-                      packed_a.data());
-          g.b.columns(bt.view().data, bt.view().stride, nullptr, nullptr, live, g.cols, k,
-                      packed_b.data());
+          g.a.columns(at.view().data, at.view().stride, nullptr, rows, rows, k, packed_a.data());
+          g.b.columns(bt.view().data, bt.view().stride, nullptr, live, g.cols, k, packed_b.data());
         }
         EXPECT_EQ(packed_a.back(), 777.0f);
         EXPECT_EQ(packed_b.back(), 777.0f);
@@ -134,10 +132,8 @@ TEST_P(GemmKernelTest, PacksBf16AsItPacksWhatRoundsToIt) {
             of_f32.rows(source.view().data, stride, nullptr, entries, width, k, expected.data());
             of_bf16.rows(rounded.data(), stride, nullptr, entries, width, k, packed.data());
           } else {
-            of_f32.columns(source.view().data, stride, nullptr, nullptr, entries, width, k,
-                           expected.data());
-            of_bf16.columns(rounded.data(), stride, nullptr, nullptr, entries, width, k,
-                            packed.data());
+            of_f32.columns(source.view().data, stride, nullptr, entries, width, k, expected.data());
+            of_bf16.columns(rounded.data(), stride, nullptr, entries, width, k, packed.data());
           }
           EXPECT_TRUE(same_words(packed, expected))
               << "k " << k << ", " << entries << " entries, width " << width;
@@ -182,11 +178,10 @@ TEST_P(GemmKernelTest, SeveralPanelsAtOnceAreThoseOfEachAlone) {
       const auto pack = tiles ? g.a.columns : g.b.columns;
       const TestMatrix source = random_matrix(k, count, 1, 1, count + 3);
       std::vector<float> together(4 * g.panel_stride(k, width));
-      pack(source.view().data, source.view().stride, nullptr, nullptr, count, width, k,
-           together.data());
+      pack(source.view().data, source.view().stride, nullptr, count, width, k, together.data());
       for (int64_t i = 0; i < 4; ++i) {
         auto alone = room(g.words(k), width);
-        pack(source.view().data + i * width, source.view().stride, nullptr, nullptr,
+        pack(source.view().data + i * width, source.view().stride, nullptr,
              std::min(width, count - i * width), width, k, alone.data());
         for (int64_t j = 0; j < g.words(k) * width; ++j) {
           ASSERT_EQ(together[i * g.panel_stride(k, width) + j], alone[j])
@@ -197,22 +192,20 @@ TEST_P(GemmKernelTest, SeveralPanelsAtOnceAreThoseOfEachAlone) {
   }
 }
 
-TEST_P(GemmKernelTest, GathersAndScalesWhilePacking) {
+TEST_P(GemmKernelTest, GathersWhilePacking) {
   const GemmKernel& g = *GetParam().kernel;
   const int64_t k = 21;
   const std::vector<int32_t> index = random_ids(std::max<int64_t>(k, g.max_rows), 50, 3);
   const TestMatrix table = random_matrix(50, 40, 4);
-  TestMatrix scale = random_matrix(1, k, 5);
-  for (float& s : scale.flat()) s = std::abs(s);  // a negative one would make zeros -0
   TestMatrix gathered(k, g.cols);
   for (int64_t p = 0; p < k; ++p) {
-    for (int64_t j = 0; j < g.cols; ++j) gathered(p, j) = table(index[p], j) * scale(0, p);
+    for (int64_t j = 0; j < g.cols; ++j) gathered(p, j) = table(index[p], j);
   }
   auto packed = room(g.words(k), g.cols), expected = packed;
   for (const auto& [packing, width] : {std::pair(g.a, g.max_rows), std::pair(g.b, g.cols)}) {
-    packing.columns(table.view().data, table.view().stride, index.data(), scale.view().data, width,
-                    width, k, packed.data());
-    packing.columns(gathered.view().data, gathered.view().stride, nullptr, nullptr, width, width, k,
+    packing.columns(table.view().data, table.view().stride, index.data(), width, width, k,
+                    packed.data());
+    packing.columns(gathered.view().data, gathered.view().stride, nullptr, width, width, k,
                     expected.data());
     EXPECT_TRUE(same_words(packed, expected));
   }

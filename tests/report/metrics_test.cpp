@@ -262,12 +262,5 @@ TEST(MetricsNames, AreThoseOfTheDocument) {
   explained_event(EndEvent{});
 }
 
-TEST(MaxOverMean, IsOneWhenBalanced) {
-  EXPECT_EQ(max_over_mean({4, 4, 4}), 1.0);
-  EXPECT_EQ(max_over_mean({0, 6, 0}), 3.0);
-  EXPECT_TRUE(std::isnan(max_over_mean({0, 0})));
-  EXPECT_TRUE(std::isnan(max_over_mean({})));
-}
-
 }  // namespace
 }  // namespace unmask

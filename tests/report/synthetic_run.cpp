@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <numeric>
 #include <vector>
 
 #include <fmt/format.h>
@@ -116,7 +117,10 @@ RoutingEvent routing_at(const SyntheticRun& run, int64_t step, Numbers& numbers)
     routing.experts_per_token_min = run.expert_choice ? 0 : 4;
     routing.experts_per_token_max = run.expert_choice ? 15 : 4;
     routing.experts_per_token_std = run.expert_choice ? 2.1 : 0;
-    routing.max_over_mean_load = max_over_mean(routing.tokens_per_expert);
+    const auto& loads = routing.tokens_per_expert;
+    routing.max_over_mean_load =
+        static_cast<double>(std::ranges::max(loads)) * static_cast<double>(loads.size()) /
+        static_cast<double>(std::accumulate(loads.begin(), loads.end(), int64_t{0}));
     routing.unique_experts = static_cast<double>(std::count_if(routing.tokens_per_expert.begin(),
                                                                routing.tokens_per_expert.end(),
                                                                [](int64_t n) { return n > 0; }));

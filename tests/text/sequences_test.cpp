@@ -120,13 +120,5 @@ TEST(TrainingSequences, TooLittleDataIsAnError) {
   EXPECT_EQ(wrong.error().kind, Error::Kind::usage);
 }
 
-TEST(DocumentBounds, ADocumentEndsBehindEachEndToken) {
-  std::vector<int32_t> bounds;
-  document_bounds(Ids{1, 9, 2, 3, 9, 9, 4}, 9, bounds);
-  EXPECT_EQ(bounds, (Ids{0, 2, 5, 6, 7}));
-  document_bounds(Ids{1, 2, 9}, 9, bounds);
-  EXPECT_EQ(bounds, (Ids{0, 3}));
-}
-
 }  // namespace
 }  // namespace unmask

@@ -55,7 +55,7 @@ class Arena {
   void reset() { release({}); }
 
   size_t bytes_reserved() const;               // held from the system
-  size_t bytes_peak() const { return peak_; }  // most ever in use at once
+  size_t bytes_peak() const { return peak_; }  // at least the most that was ever in use at once
 
  private:
   std::byte* take_bytes(size_t bytes);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <iostream>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "unmask/base/clock.h"
 #include "unmask/base/readable.h"
 
 namespace unmask {
@@ -33,10 +33,6 @@ bool locale_is_unicode() {
     return locale.find("UTF-8") != locale.npos || locale.find("utf8") != locale.npos;
   }
   return false;
-}
-
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 // A part of the line; the least important are left out when the terminal is narrow.
@@ -87,7 +83,7 @@ Terminal standard_error_terminal() {
 Progress::Progress(std::string title, int64_t total, int64_t first, ProgressOptions options)
     : title_(std::move(title)), total_(total), first_(first), options_(std::move(options)) {
   if (options_.out == nullptr) options_.out = &std::cerr;
-  if (!options_.seconds) options_.seconds = steady_seconds;
+  if (!options_.seconds) options_.seconds = seconds_now;
   reading_.step = first;
   started_ = options_.seconds();
   drawn_at_ = -std::numeric_limits<double>::infinity();

@@ -25,7 +25,6 @@ struct View {
   T& operator()(int64_t i, int64_t j) const { return data[i * stride + j]; }
   int64_t size() const { return rows * cols; }
   bool empty() const { return rows == 0 || cols == 0; }
-  bool contiguous() const { return stride == cols || rows <= 1; }
 
   View row_range(int64_t begin, int64_t count) const {
     UNMASK_CHECK(begin >= 0 && count >= 0 && begin + count <= rows);

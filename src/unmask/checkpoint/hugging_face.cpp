@@ -42,18 +42,12 @@ struct Shard {
   int64_t bytes = 0;
 };
 
-// Vectors are small and routers are computed in f32: neither gains by rounding.
-DType dtype_of(const StoredTensor& stored, DType matrices) {
-  return stored.shape.size() == 1 || stored.name.ends_with("mlp.gate.weight") ? DType::f32
-                                                                              : matrices;
-}
-
 std::vector<Shard> cut_into_shards(const std::vector<TensorForm>& forms,
                                    const SaveOptions& options) {
   std::vector<Shard> shards(1);
   for (const TensorForm& form : forms) {
     for (const StoredTensor& stored : form.parts) {
-      TensorSpec spec{stored.name, dtype_of(stored, options.dtype), stored.shape};
+      TensorSpec spec{stored.name, DType::f32, stored.shape};
       if (!shards.back().tensors.empty() &&
           shards.back().bytes + spec.bytes() > options.shard_bytes) {
         shards.emplace_back();
@@ -177,7 +171,6 @@ Status load_parameters(const std::string& directory, const ModelConfig& config,
 
 Status save_model(const std::string& directory, const ParameterSource& source,
                   const SaveOptions& options, const ReportBytes& report) {
-  UNMASK_CHECK(options.dtype == DType::f32 || options.dtype == DType::bf16);
   const auto forms = tensor_forms(source.config(), source.layout());
   const std::vector<Shard> shards = cut_into_shards(forms, options);
   ShardWriter writer(directory, source, report);
@@ -186,7 +179,7 @@ Status save_model(const std::string& directory, const ParameterSource& source,
     UNMASK_TRY_STATUS(write_file_atomically(join(directory, "model.safetensors.index.json"),
                                             to_text(shard_index(shards), 1) + "\n"));
   }
-  const std::string text = to_text(model_config_to_json(source.config(), options.dtype), 2) + "\n";
+  const std::string text = to_text(model_config_to_json(source.config()), 2) + "\n";
   return write_file_atomically(join(directory, "config.json"), text);
 }
 

@@ -26,11 +26,11 @@ Status load_parameters(const std::string& directory, const ModelConfig& config,
                        const Parameters& parameters);
 
 struct SaveOptions {
-  DType dtype = DType::f32;  // of matrices: f32 or bf16; vectors and routers are always f32
   int64_t shard_bytes = int64_t{5} << 30;
 };
 
-// Writes config.json and the weights into a directory that is being staged (base/files.h).
+// Writes config.json and the weights, in f32, into a directory that is being staged
+// (base/staged_directory.h).
 Status save_model(const std::string& directory, const ParameterSource& source,
                   const SaveOptions& options = {}, const ReportBytes& report = {});
 Status save_model(const std::string& directory, const ModelConfig& config,

@@ -34,7 +34,6 @@ class ModelFile final : public WeightStore {
   // Routed experts are from now on read into a cache of so many bytes (expert_cache.h), and the
   // mapping of the others is all that remains of the file in memory.
   Status limit_expert_memory(int64_t bytes);
-  const ExpertCache* expert_cache() const { return cache_.get(); }
 
   // Whether the file is as it was, and every expert could be read.
   Status intact() const override;

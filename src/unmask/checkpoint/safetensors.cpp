@@ -76,8 +76,7 @@ Result<Header> parse_header(const MappedFile& file) {
   if (length > bytes.size() - 8 || length > kMaxHeader) {
     return failure(
         "{}: expected a safetensors file, found a header of {} bytes in a file of {}: truncated, "
-        "or "
-        "another format",
+        "or another format",
         file.path(), length, bytes.size());
   }
   std::set<std::string> names;

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "unmask/base/utf8.h"
+
 namespace unmask::cli {
 namespace {
-
-bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0u) == 0x80u; }
 
 size_t character_bytes(char lead) {
   const auto c = static_cast<unsigned char>(lead);

@@ -1,10 +1,10 @@
-#include <chrono>
 #include <filesystem>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include "unmask/base/clock.h"
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
 #include "unmask/cli/commands.h"
@@ -38,7 +38,7 @@ Status write_dataset(const TokenizeOptions& options, const Tokenizer& tokenizer)
   UNMASK_TRY(const auto files, corpus_files(options.inputs));
   UNMASK_TRY(const auto writer,
              TokenFileWriter::create(options.out, tokenizer.vocab_size(), *tokenizer.end_token()));
-  const auto start = std::chrono::steady_clock::now();
+  const double begin = seconds_now();
   uintmax_t bytes = 0;
   for (const std::string& file : files) {
     if (is_token_file(file)) return usage_error("{}: expected text, found a token dataset", file);
@@ -48,11 +48,10 @@ Status write_dataset(const TokenizeOptions& options, const Tokenizer& tokenizer)
   }
   if (writer->documents() == 0) return failure("expected text, found only empty files");
   UNMASK_TRY_STATUS(writer->finish());
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = seconds_now() - begin;
   const double megabytes = static_cast<double>(bytes) * 1e-6;
   log_info("{0}.bin, {0}.idx: {1} documents, {2} tokens of {3:.1f} MB text, {4:.1f} MB/s",
-           options.out, writer->documents(), writer->tokens(), megabytes,
-           megabytes / seconds.count());
+           options.out, writer->documents(), writer->tokens(), megabytes, megabytes / seconds);
   return {};
 }
 

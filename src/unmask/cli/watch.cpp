@@ -8,6 +8,8 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include "unmask/base/utf8.h"
+
 namespace unmask::cli {
 namespace {
 
@@ -39,8 +41,6 @@ Style style_at(const DenoisingEvent& event, int32_t position) {
                                  [position](const Commit& c) { return c.position == position; });
   return fresh ? Style::fresh : Style::committed;
 }
-
-bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0u) == 0x80u; }
 
 }  // namespace
 

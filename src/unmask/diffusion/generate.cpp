@@ -92,8 +92,7 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
   if (approximate && config.attention_block > 0) {
     return usage_error(
         "cache prefix, dual, vicinity: for models that attend to the whole canvas; this one "
-        "attends "
-        "in blocks, expected auto, on or off");
+        "attends in blocks, expected auto, on or off");
   }
   if (const auto sampler = make_sampler(options.sampler); !sampler) return sampler.error();
   return {};

@@ -1,8 +1,8 @@
 #include "unmask/diffusion/measure_step.h"
 
-#include <chrono>
 #include <numeric>
 
+#include "unmask/base/clock.h"
 #include "unmask/base/random.h"
 #include "unmask/diffusion/forward_batch.h"
 #include "unmask/kernels/machine.h"
@@ -140,14 +140,13 @@ Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
     batch.add_cached(layout, tokens, none_masked, b.context, cache);
     batch.finish(layout);
     tape.profile = {};
-    const auto begin = std::chrono::steady_clock::now();
+    const double begin = seconds_now();
     model.forward(batch.batch(), tape);
     if (!rows.empty()) {
       const Matrix logits = tape.arena.matrix(std::ssize(rows), config.vocab_size);
       model.head_forward(tape, rows, logits);
     }
-    const double took =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const double took = seconds_now() - begin;
     UNMASK_TRY_STATUS(model.check_pass(tape));
     if (step < 0) {
       if (experts) before = experts->counts();

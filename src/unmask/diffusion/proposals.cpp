@@ -81,9 +81,9 @@ int32_t sample(std::span<const float> logits, const DenoisingStep& step, int32_t
 
 float probability(std::span<const float> logits, int32_t token) {
   const float highest = *std::max_element(logits.begin(), logits.end());
-  float sum = 0.0f;
-  for (const float z : logits) sum += std::exp(z - highest);
-  const float share = std::exp(logits[token] - highest) / sum;
+  double sum = 0;  // small shares of many tokens would be lost beside a 1
+  for (const float z : logits) sum += double{std::exp(z - highest)};
+  const auto share = static_cast<float>(double{std::exp(logits[token] - highest)} / sum);
   return std::isfinite(share) ? share : 0.0f;  // a NaN would break the order of confidences
 }
 

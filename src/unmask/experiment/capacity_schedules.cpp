@@ -33,8 +33,7 @@ constexpr Claim kScheduleClaims[] = {
      "Of equal mean compute, linear-reverse capacity is better than static", better_than_static,
      "Steps with few masks learn fastest (learning-efficiency), so compute is worth most there.",
      "At this length and size the extra experts at low mask ratios do not pay for those taken from "
-     "high "
-     "ones.",
+     "high ones.",
      "What is between the two is less than seeds differ by. The paper's difference is 1.6 % of "
      "the perplexity, 0.016 nats, after 30 billion tokens: an interval that ends below that "
      "excludes it for runs of this length."},

@@ -122,25 +122,21 @@ constexpr Claim kEcVsTcClaims[] = {
      "Expert choice is balanced by construction; token choice is not, whatever balances it",
      balanced_load,
      "Every expert takes the same number of tokens of a sequence, whatever the router says; a loss "
-     "or a "
-     "bias only pulls token choice towards balance.",
+     "or a bias only pulls token choice towards balance.",
      "At least one form of token choice was as balanced as expert choice.",
      "The loads of some form of token choice are too close to balance to be told apart."},
     {"A", "section 3: 52.1 TFLOP/s against 24.9 (dropless) on their machine",
      "An expert-parallel machine has about twice the throughput with expert choice",
      twice_the_throughput,
      "A layer takes as long as its busiest rank, and the fewer experts a rank holds, the less "
-     "their loads "
-     "even out.",
+     "their loads even out.",
      "A balanced token choice loses less here than there: with loads averaged over batches only "
-     "lasting "
-     "imbalance counts, and kernels and communication are left out.",
+     "lasting imbalance counts, and kernels and communication are left out.",
      "The loads of seeds differ by more than the asked factor."},
     {"A", "section 3: perplexities per step",
      "At the same number of steps, expert choice is about as good as token choice", same_quality,
      "Tokens that no expert takes keep the shared expert and the residual, and those that need "
-     "more get "
-     "more.",
+     "more get more.",
      "At this size some form of token choice makes better use of the same number of experts per "
      "token.",
      "Seeds differ by more than one per cent of the loss."},

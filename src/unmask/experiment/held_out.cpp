@@ -41,8 +41,8 @@ Result<SequenceBatch> HeldOut::read(const ModelConfig& config) const {
   return data;
 }
 
-EvaluateOptions HeldOut::options(int32_t draws) const {
-  return {.draws = draws, .batch_sequences = config_.batch, .seed = config_.seed};
+EvaluateOptions HeldOut::options(int32_t draws, const std::atomic<bool>& stop) const {
+  return {.draws = draws, .batch_sequences = config_.batch, .seed = config_.seed, .cancel = &stop};
 }
 
 }  // namespace unmask

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -21,8 +22,8 @@ class HeldOut {
   Result<Model> load_model(const nlohmann::json& routing) const;
   // The sequences that training validates on.
   Result<SequenceBatch> read(const ModelConfig& config) const;
-  // With the noise of training's validation.
-  EvaluateOptions options(int32_t draws) const;
+  // With the noise of training's validation, until `stop`.
+  EvaluateOptions options(int32_t draws, const std::atomic<bool>& stop) const;
 
  private:
   std::string file_, model_;

@@ -14,16 +14,6 @@ double log_or_nan(double loss) { return loss > 0 ? std::log(loss) : kNoSlope; }
 
 }  // namespace
 
-std::vector<double> learning_efficiency(std::span<const double> step,
-                                        std::span<const double> loss) {
-  UNMASK_CHECK(step.size() == loss.size());
-  std::vector<double> eta;
-  for (size_t i = 1; i < step.size(); ++i) {
-    eta.push_back(-(log_or_nan(loss[i]) - log_or_nan(loss[i - 1])) / (step[i] - step[i - 1]));
-  }
-  return eta;
-}
-
 double mean_learning_efficiency(std::span<const double> step, std::span<const double> loss,
                                 double from) {
   UNMASK_CHECK(step.size() == loss.size());

@@ -65,12 +65,10 @@ constexpr Claim kEfficiencyClaims[] = {
     {"A", "section 4, learning efficiency: 7 to 20 times", "They learn seven times as fast or more",
      seven_times_faster,
      "The loss at high mask ratios soon stays near the entropy of the tokens' frequencies, while "
-     "that at "
-     "low ones goes on falling.",
+     "that at low ones goes on falling.",
      "Short runs are in the part where context of any length helps: the ratio grows with training.",
      "The loss at high mask ratios falls so little that its slope, by which is divided, is not "
-     "known well "
-     "enough."},
+     "known well enough."},
 };
 
 Figure eta_figure(const Results& results, const std::string& arm) {

@@ -37,7 +37,7 @@ class LeaveOutStage final : public Stage {
     Tape tape;
     const auto loss = [&]() -> Result<double> {
       UNMASK_TRY(const Evaluation evaluation,
-                 evaluate_loss(model, clean_batch(data), held_out_.options(1), tape));
+                 evaluate_loss(model, clean_batch(data), held_out_.options(1, stop), tape));
       return evaluation.stratified.loss();
     };
     UNMASK_TRY(const double whole, loss());
@@ -45,10 +45,10 @@ class LeaveOutStage final : public Stage {
     for (size_t i = 1; i < edges_.size(); ++i) {
       double slots_per_token = 0, weight_sum = 0, slots = 0, risen = 0;
       for (int32_t l = config.dense_layers; l < config.layers; ++l) {
-        if (stop.load()) return std::optional<Measured>();
         left_out[l] = {};
         ranges[l] = {static_cast<float>(edges_[i - 1]), static_cast<float>(edges_[i])};
         UNMASK_TRY(const double without, loss());
+        if (stop) return std::optional<Measured>();
         ranges[l] = {};
         if (left_out[l].slots == 0) continue;
         slots_per_token +=

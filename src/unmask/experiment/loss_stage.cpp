@@ -21,12 +21,13 @@ class LossStage final : public Stage {
     return {{"configuration", held_out_.document()}, {"routing", routing_}, {"draws", draws_}};
   }
 
-  Result<std::optional<Measured>> run(const std::atomic<bool>& /*stop*/) override {
+  Result<std::optional<Measured>> run(const std::atomic<bool>& stop) override {
     UNMASK_TRY(Model model, held_out_.load_model(routing_));
     UNMASK_TRY(const SequenceBatch data, held_out_.read(model.config()));
     Tape tape;
     UNMASK_TRY(const Evaluation evaluation,
-               evaluate_loss(model, clean_batch(data), held_out_.options(draws_), tape));
+               evaluate_loss(model, clean_batch(data), held_out_.options(draws_, stop), tape));
+    if (stop) return std::optional<Measured>();
     Measured measured;
     measured.values["loss"] = evaluation.stratified.loss();
     const auto bins = evaluation.stratified.coarse_bins(kMaskBins);

@@ -209,8 +209,6 @@ const json* Results::find_arm(const std::string& arm) const {
   return nullptr;
 }
 
-bool Results::has(const std::string& arm) const { return find_arm(arm) != nullptr; }
-
 const std::string& Results::label(const std::string& arm) const {
   const json* const found = find_arm(arm);
   return found != nullptr ? (*found)["label"].get_ref<const std::string&>() : arm;

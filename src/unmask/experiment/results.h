@@ -34,7 +34,6 @@ class Results {
   bool complete() const { return document_["remaining"].empty(); }
   std::vector<int64_t> seeds() const;
   std::vector<std::string> arms() const;
-  bool has(const std::string& arm) const;
   const std::string& label(const std::string& arm) const;
 
   // `value`: "STAGE.NAME", "train.loss". By seed, NaN where it is missing.

@@ -51,8 +51,7 @@ std::vector<Condition> router_alone_recovers(const Results& results) {
 constexpr Claim kRetrofitClaims[] = {
     {"A", "section 5: mean of four tasks 52.6 (token choice) against 53.6",
      "A token-choice model that is given expert choice and trained on becomes better than one that "
-     "keeps "
-     "token choice",
+     "keeps token choice",
      expert_choice_is_better,
      "The experts are there already, and choosing tokens spreads them where they are needed.",
      "The change of policy costs more than it brings back in this many steps.",
@@ -64,8 +63,7 @@ constexpr Claim kRetrofitClaims[] = {
     {"A", "section 5: mean decoding time 1324 s against 962 s", "And it decodes faster",
      expert_choice_decodes_faster, "Every expert computes the same number of tokens.",
      "One processor computes experts one after the other, so that balance gains nothing: the "
-     "paper's gain "
-     "is one of many ranks, or of kernels that pad.",
+     "paper's gain is one of many ranks, or of kernels that pad.",
      "Times of the two differ by less than runs do."},
     {"ours", "the paper trains everything", "The router alone brings back half of what it costs",
      router_alone_recovers, "The experts' weights fit the new choice when the router learns it.",

@@ -24,7 +24,7 @@ void measure_validation(const RunLog& run, Measured& measured) {
     columns["tokens"].push_back(static_cast<double>(event.tokens));
     columns["loss"].push_back(event.loss);
     seconds.push_back(event.seconds);
-    const std::vector<double> bins = coarse_bin_loss(event);
+    const std::vector<double> bins = merge_bins(event, kMaskBins);
     for (int32_t i = 0; i < kMaskBins; ++i) {
       columns[fmt::format("bin_{}", i + 1)].push_back(bins[i]);
     }
@@ -101,20 +101,6 @@ void measure_routing_events(const RunLog& run, Measured& measured) {
 }
 
 }  // namespace
-
-std::vector<double> coarse_bin_loss(const ValidationEvent& event) {
-  std::vector<double> loss(kMaskBins, kNotMeasured), count(kMaskBins, 0);
-  const size_t fine = event.bin_loss.size();
-  for (size_t i = 0; i < fine && i < event.bin_count.size(); ++i) {
-    if (event.bin_count[i] == 0) continue;
-    const size_t bin = i * kMaskBins / fine;
-    const auto more = static_cast<double>(event.bin_count[i]);
-    const double sum = count[bin] > 0 ? loss[bin] * count[bin] : 0;
-    count[bin] += more;
-    loss[bin] = (sum + event.bin_loss[i] * more) / count[bin];
-  }
-  return loss;
-}
 
 Measured measure_run(const RunLog& run) {
   Measured measured;

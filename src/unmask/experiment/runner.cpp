@@ -1,12 +1,12 @@
 #include "unmask/experiment/runner.h"
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <thread>
 
+#include "unmask/base/clock.h"
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
@@ -21,10 +21,6 @@ namespace unmask {
 namespace {
 
 namespace fs = std::filesystem;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 Status check_needs(const ExperimentSpec& spec) {
   for (const std::string& file : spec.needs) {
@@ -165,13 +161,13 @@ class SeedRun {
           place.directory);
     }
     log_info("{}", where);
-    const double begin = now();
+    const double begin = seconds_now();
     UNMASK_TRY(auto measured, stage.run(shared_.stop));
     if (!measured) return false;
-    UNMASK_TRY_STATUS(
-        write_stage_record(place.directory, {.description = stage.description(),
-                                             .measured = std::move(*measured),
-                                             .core_seconds = (now() - begin) * thread_count()}));
+    UNMASK_TRY_STATUS(write_stage_record(
+        place.directory, {.description = stage.description(),
+                          .measured = std::move(*measured),
+                          .core_seconds = (seconds_now() - begin) * thread_count()}));
     shared_.tally.add();
     return true;
   }

@@ -199,11 +199,6 @@ void read_quick(Fields& fields, ExperimentSpec& spec) {
 
 }  // namespace
 
-const ArmSpec* ExperimentSpec::find_arm(const std::string& arm) const {
-  const auto found = std::ranges::find(arms, arm, &ArmSpec::name);
-  return found == arms.end() ? nullptr : &*found;
-}
-
 Result<ExperimentSpec> read_experiment(const std::string& root, const std::string& name,
                                        bool quick) {
   const std::vector<std::string> names = experiment_names(root);

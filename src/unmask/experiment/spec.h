@@ -52,8 +52,6 @@ struct ExperimentSpec {
   std::vector<std::string> settings;  // key=value over every training configuration that has it
   std::string quick_data;             // data of the stages that name none
   int64_t quick_count = 0;            // questions of a task, at most; 0: as the stage says
-
-  const ArmSpec* find_arm(const std::string& arm) const;
 };
 
 // Of the folder `root`; unknown names, keys and arms are errors that name the nearest.

@@ -62,8 +62,9 @@ struct HeadTable {
   }
 };
 
-// out =, log_sum_exp [queries, heads] = (natural log of the softmax denominator; may be empty when
-// nothing will be propagated back): all that is kept for the backward pass besides the inputs.
+// out = softmax(scale q kᵀ) v over the keys that the pattern allows (Vaswani et al., arXiv
+// 1706.03762), log_sum_exp [queries, heads] = (natural log of the softmax denominator; may be empty
+// when nothing will be propagated back): all that is kept for the backward pass besides the inputs.
 void attention_forward(ConstMatrix q, ConstMatrix k, ConstMatrix v, const AttentionPattern& pattern,
                        const AttentionShape& shape, Matrix out, Matrix log_sum_exp,
                        Precision precision);

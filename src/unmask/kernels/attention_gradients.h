@@ -44,8 +44,8 @@ struct KeyGradients {
     kernel.b.rows(v.row(first), v.stride, nullptr, width, kernel.cols, d,
                   v_rows + panel * row_panel);
     for (int64_t j = 0; j < d_panels; ++j) {
-      kernel.b.columns(k.row(first) + j * kernel.cols, k.stride, nullptr, nullptr,
-                       panel_width(kernel, d, j), kernel.cols, width, column_panel_at(panel, j));
+      kernel.b.columns(k.row(first) + j * kernel.cols, k.stride, nullptr, panel_width(kernel, d, j),
+                       kernel.cols, width, column_panel_at(panel, j));
     }
   }
 };

@@ -68,8 +68,8 @@ struct ColumnFactor {
   void pack(const GemmKernel& kernel, View<const T> source) const {
     const auto pack_tiles = [&](int64_t tile, int64_t columns, int64_t tile_width) {
       packing_of<T>(kernel.a, kernel.a_of_bf16)
-          .columns(source.data + first(tile), source.stride, nullptr, nullptr, columns, tile_width,
-                   rows, at(tile, 0));
+          .columns(source.data + first(tile), source.stride, nullptr, columns, tile_width, rows,
+                   at(tile, 0));
     };
     pack_tiles(0, first(wide), width);
     if (wide < count) pack_tiles(wide, cols - first(wide), width - 1);
@@ -95,7 +95,7 @@ struct ColumnFactor {
 inline const float* as_panel(const GemmKernel& kernel, Precision precision, const float* scores,
                              int64_t rows, float* buffer) {
   if (precision == Precision::f32) return scores;
-  kernel.b.columns(scores, kernel.cols, nullptr, nullptr, kernel.cols, kernel.cols, rows, buffer);
+  kernel.b.columns(scores, kernel.cols, nullptr, kernel.cols, kernel.cols, rows, buffer);
   return buffer;
 }
 

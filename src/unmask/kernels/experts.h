@@ -10,7 +10,7 @@
 
 namespace unmask {
 
-// Routed SwiGLU experts as one operation over an Assignment:
+// Routed SwiGLU experts (Shazeer, arXiv 2002.05202) as one operation over an Assignment:
 //   y[t] += sum over slots s of token t of gate[s] * down_e · (silu(gate_e · x[t]) * (up_e · x[t]))
 // A dense or shared feed-forward is the same with one expert that takes every token
 // (feed_forward.h).

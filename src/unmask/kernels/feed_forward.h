@@ -6,7 +6,8 @@
 
 namespace unmask {
 
-// Dense SwiGLU: y += down · (silu(gate · x) * (up · x)); shared experts and dense layers.
+// Dense SwiGLU (Shazeer, arXiv 2002.05202): y += down · (silu(gate · x) * (up · x)); shared experts
+// and dense layers.
 struct FeedForwardWeights {
   ConstMatrix gate;  // [ffn, hidden]
   ConstMatrix up;    // [ffn, hidden]

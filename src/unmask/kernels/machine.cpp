@@ -1,11 +1,11 @@
 #include "unmask/kernels/machine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <numeric>
 
+#include "unmask/base/clock.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/prefetch.h"
 #include "unmask/kernels/isa/peak_kernel.h"
@@ -15,10 +15,9 @@ namespace {
 
 template <class Run>
 double rate_of(double amount, Run run) {
-  const auto start = std::chrono::steady_clock::now();
+  const double begin = seconds_now();
   run();
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  return amount / seconds.count();
+  return amount / (seconds_now() - begin);
 }
 
 // The best of a few runs: other programs can only make a run slower.

@@ -1,11 +1,11 @@
 #include "unmask/kernels/measure_experts.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 #include <vector>
 
 #include "unmask/base/arena.h"
+#include "unmask/base/clock.h"
 #include "unmask/base/memory.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/random.h"
@@ -22,9 +22,9 @@ constexpr size_t kReadPerRound = size_t{256} << 20;
 
 template <class Run>
 double seconds_of(Run run) {
-  const auto start = std::chrono::steady_clock::now();
+  const double begin = seconds_now();
   run();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return seconds_now() - begin;
 }
 
 // Each of `unique` experts, beginning somewhere in the layer, gets a token; the remaining choices

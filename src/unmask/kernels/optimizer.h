@@ -7,6 +7,11 @@
 
 namespace unmask {
 
+// Loshchilov and Hutter, "Decoupled weight decay regularization" (arXiv 1711.05101). For each
+// parameter p with gradient g, scaled first:
+//   m = beta1 m + (1 - beta1) g             v = beta2 v + (1 - beta2) g^2
+//   m' = m / (1 - beta1^step)               v' = v / (1 - beta2^step)
+//   p -= learning_rate (m' / (sqrt(v') + epsilon) + weight_decay p)
 struct AdamW {
   float learning_rate = 2e-4f;
   float beta1 = 0.9f;

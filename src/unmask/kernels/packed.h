@@ -28,7 +28,6 @@ struct OperandOf {
   int64_t stride = 0;
   const int32_t* index = nullptr;  // gathers source rows
   bool k_contiguous = true;        // source rows hold k values; else source rows are k
-  const float* scale = nullptr;    // of source rows, when they are k
 
   // Words of entries [first, first + count) for k in [k_begin, k_begin + k): one tile or panel of
   // `width`, or several, panel_stride apart.
@@ -43,8 +42,7 @@ struct OperandOf {
       }
     } else {
       const T* source = data + first + (index ? 0 : k_begin * stride);
-      packing.columns(source, stride, index ? index + k_begin : nullptr,
-                      scale ? scale + k_begin : nullptr, count, width, k, packed);
+      packing.columns(source, stride, index ? index + k_begin : nullptr, count, width, k, packed);
     }
   }
 

@@ -8,7 +8,8 @@
 
 namespace unmask {
 
-// cos and sin of position * theta^(-2i / dims), for every position once.
+// Rotary position embedding (Su et al., arXiv 2104.09864): cos and sin of
+// position * theta^(-2i / dims), for every position once.
 class RopeTable {
  public:
   RopeTable() = default;

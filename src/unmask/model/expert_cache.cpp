@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "unmask/base/clock.h"
 #include "unmask/base/parallel.h"
 
 namespace unmask {
@@ -100,7 +101,7 @@ QuantizedExperts ExpertCache::acquire(int32_t layer, std::span<const int32_t> ex
     for (; slot == kNone; slot = take_slot(layer, e, 0)) arrived_.wait(lock);
     missing.emplace_back(slot, e);
   }
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = seconds_now();
   if (!missing.empty()) {
     lock.unlock();
     parallel_for(std::ssize(missing), [&](int64_t i) {
@@ -114,7 +115,7 @@ QuantizedExperts ExpertCache::acquire(int32_t layer, std::span<const int32_t> ex
     arrived_.wait(lock, [&] { return is_resident(slot_of(layer, e)); });
     records_[static_cast<size_t>(e)] = memory_of(slot_of(layer, e));
   }
-  counts_.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  counts_.waited += seconds_now() - begin;
 
   const int32_t next = (layer + 1) % layers_;
   for (int32_t e = 0; e < experts_; ++e) {

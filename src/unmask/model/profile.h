@@ -1,6 +1,6 @@
 #pragma once
 
-#include <chrono>
+#include "unmask/base/clock.h"
 
 namespace unmask {
 
@@ -28,15 +28,13 @@ struct Profile {
 class ProfileScope {
  public:
   explicit ProfileScope(double& seconds) : seconds_(seconds) {}
-  ~ProfileScope() {
-    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-  }
+  ~ProfileScope() { seconds_ += seconds_now() - begin_; }
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;
 
  private:
   double& seconds_;
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  double begin_ = seconds_now();
 };
 
 }  // namespace unmask

@@ -1,17 +1,22 @@
 #include "unmask/report/metrics.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cmath>
 
 namespace unmask {
 
-double max_over_mean(const std::vector<int64_t>& tokens_per_expert) {
-  const auto total = static_cast<double>(
-      std::accumulate(tokens_per_expert.begin(), tokens_per_expert.end(), int64_t{0}));
-  if (total == 0) return kNotMeasured;
-  const auto max =
-      static_cast<double>(*std::max_element(tokens_per_expert.begin(), tokens_per_expert.end()));
-  return max * static_cast<double>(tokens_per_expert.size()) / total;
+std::vector<double> merge_bins(const ValidationEvent& event, size_t parts) {
+  std::vector<double> loss(parts, 0), count(parts, 0);
+  const size_t bins = std::min(event.bin_loss.size(), event.bin_count.size());
+  for (size_t i = 0; i < bins; ++i) {
+    if (!std::isfinite(event.bin_loss[i])) continue;
+    const size_t part = i * parts / bins;
+    const auto weight = static_cast<double>(event.bin_count[i]);
+    loss[part] += weight * event.bin_loss[i];
+    count[part] += weight;
+  }
+  for (size_t i = 0; i < parts; ++i) loss[i] = count[i] > 0 ? loss[i] / count[i] : kNotMeasured;
+  return loss;
 }
 
 }  // namespace unmask

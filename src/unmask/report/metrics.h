@@ -106,7 +106,8 @@ struct EndEvent {
   std::string reason;  // "finished", "interrupted", "diverged: …"
 };
 
-// max/mean of the counts; 1 is perfect balance. NaN when nothing was routed.
-double max_over_mean(const std::vector<int64_t>& tokens_per_expert);
+// Mean losses of `parts` equal ranges of the mask ratio, from bins by their counts; NaN where
+// nothing was measured.
+std::vector<double> merge_bins(const ValidationEvent& event, size_t parts);
 
 }  // namespace unmask

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/json_text.h"
+#include "unmask/base/utf8.h"
 #include "unmask/report/configuration.h"
 #include "unmask/report/decimate.h"
 #include "unmask/report/summary.h"
@@ -113,21 +114,6 @@ json train_data(const std::vector<TrainEvent>& events) {
   data["model_flops_per_second"] = numbers(flops);
   data["memory_bytes"] = numbers(memory);
   return data;
-}
-
-// Bins merged into `parts` equal ranges of the mask ratio, weighted by their counts.
-std::vector<double> merge_bins(const ValidationEvent& event, size_t parts) {
-  std::vector<double> sum(parts, 0), count(parts, 0);
-  const size_t bins = std::min(event.bin_loss.size(), event.bin_count.size());
-  for (size_t i = 0; i < bins; ++i) {
-    if (!std::isfinite(event.bin_loss[i])) continue;
-    const size_t part = i * parts / bins;
-    const auto weight = static_cast<double>(event.bin_count[i]);
-    sum[part] += weight * event.bin_loss[i];
-    count[part] += weight;
-  }
-  for (size_t i = 0; i < parts; ++i) sum[i] = count[i] > 0 ? sum[i] / count[i] : kNotMeasured;
-  return sum;
 }
 
 json validation_data(const std::vector<ValidationEvent>& events) {
@@ -250,7 +236,7 @@ json routing_data(const std::vector<RoutingEvent>& events, size_t heat_character
 std::string shorten(const std::string& text) {
   if (text.size() <= kSampleBytes) return text;
   size_t end = kSampleBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0u) == 0x80u) --end;
+  while (end > 0 && continues_character(text[end])) --end;
   return text.substr(0, end) + " …";
 }
 

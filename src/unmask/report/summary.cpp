@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "unmask/base/readable.h"
+#include "unmask/base/utf8.h"
 
 namespace unmask {
 namespace fs = std::filesystem;
@@ -99,13 +100,13 @@ constexpr Row kRows[] = {
     {"load max/mean", [](const RunSummary& s) { return fixed(s.load_imbalance, 2); }},
 };
 
-// What a terminal would take for more or fewer columns is left out of a name.
+// Characters, each of which is taken for one column.
 size_t columns_of(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u;
-  }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return !continues_character(c); }));
 }
 
+// What a terminal would take for more or fewer columns is left out of a name.
 std::string without_control_characters(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');

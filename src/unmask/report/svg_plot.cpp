@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "unmask/base/check.h"
+#include "unmask/report/template.h"
 
 namespace unmask {
 namespace {
@@ -27,7 +28,6 @@ text{font:13px system-ui,sans-serif;fill:#24292f}
 .axis{stroke:#57606a;fill:none}
 .grid{stroke:#d8dee4;fill:none}
 .curve{fill:none;stroke-width:2;stroke-linejoin:round}
-.bars,.band,.dots{stroke:none}
 .band{opacity:.18}
 .whiskers{fill:none;stroke-width:1.5}
 .c0{stroke:#2f7fc4;fill:#2f7fc4}.c1{stroke:#d0661f;fill:#d0661f}.c2{stroke:#23906b;fill:#23906b}
@@ -45,26 +45,6 @@ text{fill:#e6edf3}
 }
 </style>
 )";
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 struct Range {
   double low, high;
@@ -112,7 +92,7 @@ void draw_x_ticks(const Plot& plot, const Axis& x, double bottom, const std::vec
     svg += fmt::format(
         "<path class=\"axis\" d=\"M{0:.1f} {1:.1f}v5\"/><text transform=\"translate({2:.1f} "
         "{3:.1f}) rotate(-35)\" text-anchor=\"end\">{4}</text>\n",
-        at, bottom, at + 4, bottom + 16, escaped(plot.x_names[i]));
+        at, bottom, at + 4, bottom + 16, escape_html(plot.x_names[i]));
   }
   if (!plot.x_names.empty()) return;
   for (const double tick : ticks) {
@@ -135,12 +115,12 @@ void draw_axes(const Plot& plot, const Axis& x, const Axis& y, const std::vector
   svg += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", x.page.low, y.page.low,
                      x.page.high);
   svg += fmt::format("<text class=\"title\" x=\"{:.1f}\" y=\"26\">{}</text>\n", x.page.low,
-                     escaped(plot.title));
+                     escape_html(plot.title));
   svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
-                     (x.page.low + x.page.high) / 2, height - 14, escaped(plot.x_label));
+                     (x.page.low + x.page.high) / 2, height - 14, escape_html(plot.x_label));
   svg += fmt::format(
       "<text transform=\"translate(18 {:.1f}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
-      (y.page.low + y.page.high) / 2, escaped(plot.y_label));
+      (y.page.low + y.page.high) / 2, escape_html(plot.y_label));
 }
 
 std::string bars(const Curve& curve, const Axis& x, const Axis& y) {
@@ -224,7 +204,8 @@ void draw_legend(const Plot& plot, double left, std::string& svg) {
     svg += fmt::format(
         "<path class=\"c{} curve\" d=\"M{:.1f} {:.1f}h{:.0f}\"/>"
         "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
-        i % kColours, left, y, kSwatch, left + kSwatch + 8, y + 4.5, escaped(plot.curves[i].label));
+        i % kColours, left, y, kSwatch, left + kSwatch + 8, y + 4.5,
+        escape_html(plot.curves[i].label));
   }
 }
 
@@ -280,7 +261,7 @@ std::string render_svg(const Plot& plot) {
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" "
       "height=\"{1:.0f}\" role=\"img\">\n<title>{2}</title>\n{3}<rect class=\"paper\" "
       "width=\"100%\" height=\"100%\"/>\n",
-      kWidth, height, escaped(plot.title), kStyle);
+      kWidth, height, escape_html(plot.title), kStyle);
   draw_axes(plot, x, y, x_ticks, y_ticks, height, svg);
   for (size_t i = 0; i < plot.curves.size(); ++i) draw_curve(plot.curves[i], i, x, y, svg);
   draw_legend(plot, right + 16, svg);

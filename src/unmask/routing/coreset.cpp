@@ -14,10 +14,6 @@ RoutingPolicy without_groups(RoutingPolicy policy) {
   return policy;
 }
 
-std::span<const float> row_of(ConstMatrix m, int64_t i) {
-  return {m.row(i), static_cast<size_t>(m.cols)};
-}
-
 // Gives out experts by descending votes, equal ones by index. A coreset takes few of many, so a
 // heap beats sorting all.
 class Ranking {

@@ -12,15 +12,6 @@
 namespace unmask {
 namespace {
 
-std::span<const int32_t> experts_of_slots(const Assignment& assignment) {
-  const auto experts = take_scratch<int32_t>(assignment.slots());
-  for (int32_t e = 0; e < assignment.experts; ++e) {
-    std::fill(experts.begin() + assignment.expert_begin[e],
-              experts.begin() + assignment.expert_begin[e + 1], e);
-  }
-  return experts;
-}
-
 // rank[slot] = key of the weight that the slot's token gives its expert.
 void rank_by_weight(const Weighting& weighting, ConstMatrix logits, std::span<const float> bias,
                     const Assignment& assignment, std::span<int32_t> rank) {

@@ -105,7 +105,7 @@ class ExpertChoice : public Selector {
   }
 
  private:
-  // The tokens that some experts take of one sequence: `count` of `rows` each, written behind the
+  // The tokens that some experts take of one group: `count` of `rows` each, written behind the
   // first `before` slots of the expert.
   void choose(ConstMatrix logits, std::span<const int32_t> rows, int64_t first_expert,
               int64_t before, int64_t count, Assignment& assignment) const {

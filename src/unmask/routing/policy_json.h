@@ -17,8 +17,9 @@ Result<RoutingPolicy> policy_from_json(const nlohmann::json& table, const std::s
                                        const std::string& file = "");
 nlohmann::json to_json(const RoutingPolicy& policy);
 
-// Gives the table of a policy another one, with the keys of the present that it has too.
 struct PolicyEntry;
+
+// Renames the policy in a table, and drops the keys that the new one cannot have.
 void change_policy(nlohmann::json& table, const PolicyEntry& entry);
 
 }  // namespace unmask

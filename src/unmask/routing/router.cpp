@@ -15,21 +15,6 @@
 namespace unmask {
 namespace {
 
-std::span<const float> row_of(ConstMatrix m, int64_t i) {
-  return {m.row(i), static_cast<size_t>(m.cols)};
-}
-std::span<float> row_of(Matrix m, int64_t i) { return {m.row(i), static_cast<size_t>(m.cols)}; }
-
-// The expert of every slot, in scratch memory of the calling thread.
-std::span<const int32_t> experts_of_slots(const Assignment& assignment) {
-  const auto experts = take_scratch<int32_t>(assignment.slots());
-  for (int32_t e = 0; e < assignment.experts; ++e) {
-    std::fill(experts.begin() + assignment.expert_begin[e],
-              experts.begin() + assignment.expert_begin[e + 1], e);
-  }
-  return experts;
-}
-
 // z = the logits of what token t chose: of its slots, then of its dropped choices. Returns how
 // many.
 size_t gather_chosen(ConstMatrix logits, const Decision& decision, std::span<const int32_t> slots,

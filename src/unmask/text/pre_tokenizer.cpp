@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/utf8.h"
+
 namespace unmask {
 namespace {
 
@@ -71,7 +73,7 @@ Status PreTokenizer::apply(const Step& step, std::string_view text, MatchMemory&
     if (!match.found) break;
     if (match.end == match.begin) {  // an empty match cuts nothing
       from = match.end + 1;
-      while (from < text.size() && (static_cast<uint8_t>(text[from]) & 0xC0) == 0x80) ++from;
+      while (from < text.size() && continues_character(text[from])) ++from;
       continue;
     }
     if (match.begin > begin && !step.drops_rest) {

@@ -11,6 +11,7 @@
 
 #include "unmask/base/files.h"
 #include "unmask/base/parallel.h"
+#include "unmask/base/utf8.h"
 #include "unmask/text/special_tokens.h"
 #include "unmask/text/utf8.h"
 
@@ -40,7 +41,7 @@ class Lines final : public sentencepiece::SentenceIterator {
       if (end - offset_ > kMaxSentence) {
         const size_t space = text.rfind(' ', offset_ + kMaxSentence);
         end = space != std::string::npos && space > offset_ ? space : offset_ + kMaxSentence;
-        while ((static_cast<uint8_t>(text[end]) & 0xC0) == 0x80) --end;
+        while (continues_character(text[end])) --end;
       }
       line_.assign(text, offset_, end - offset_);
       offset_ = end < text.size() && text[end] == '\n' ? end + 1 : end;

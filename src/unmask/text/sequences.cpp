@@ -84,13 +84,4 @@ Result<SequenceBounds> TrainingSequences::validation(int64_t index, std::span<in
   return source_->read(train_count_ + index, out);
 }
 
-void document_bounds(std::span<const int32_t> tokens, int32_t end_token,
-                     std::vector<int32_t>& bounds) {
-  bounds.assign(1, 0);
-  for (size_t i = 0; i + 1 < tokens.size(); ++i) {
-    if (tokens[i] == end_token) bounds.push_back(static_cast<int32_t>(i) + 1);
-  }
-  bounds.push_back(static_cast<int32_t>(tokens.size()));
-}
-
 }  // namespace unmask

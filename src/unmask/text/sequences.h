@@ -93,9 +93,4 @@ class TrainingSequences {
   uint64_t seed_ = 0;
 };
 
-// Bounds of the documents in a sequence, [0, ..., S]: a document ends behind each end token.
-// Keeps the capacity of `bounds`.
-void document_bounds(std::span<const int32_t> tokens, int32_t end_token,
-                     std::vector<int32_t>& bounds);
-
 }  // namespace unmask

@@ -30,7 +30,6 @@ class TokenFile final : public TokenStream {
                                                  int32_t end_token);
 
   int64_t documents() const { return documents_; }
-  int64_t stored_tokens() const { return stored_; }
   int64_t document_length(int64_t document) const;
   // The tokens on disk of one document. out [document_length(document)]
   Status read_document(int64_t document, std::span<int32_t> out) const;

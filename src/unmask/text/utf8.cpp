@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utf8proc.h>
 
+#include "unmask/base/utf8.h"
+
 namespace unmask {
 namespace {
 
@@ -94,7 +96,7 @@ CodePoint code_point_at(std::string_view text, size_t offset) {
 CodePoint code_point_before(std::string_view text, size_t offset) {
   do {
     --offset;
-  } while ((static_cast<uint8_t>(text[offset]) & 0xC0) == 0x80);
+  } while (continues_character(text[offset]));
   return code_point_at(text, offset);
 }
 

@@ -25,8 +25,8 @@ class Learner {
   static Result<Learner> create(const TrainConfig& config);
 
   // Forward, backward and update for step `step`, counted from 1, on its clean sequences,
-  // micro-batches one after the other. Fails when the loss or a
-  // gradient is not finite, naming where it began; parameters and moments are then untouched.
+  // micro-batches one after the other. Fails when the loss or a gradient is not finite, naming
+  // where it began; parameters and moments are then untouched.
   Result<StepReport> step(int64_t step, const SequenceBatch& data);
 
   Model& model() { return model_; }

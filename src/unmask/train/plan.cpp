@@ -47,8 +47,7 @@ Status check_memory(const MemoryPlan& plan) {
   if (plan.total() <= memory) return {};
   return usage_error(
       "the run would hold {} in memory, this machine has {} (train --plan says what for): a "
-      "smaller "
-      "training.batch with more training.accumulation takes less",
+      "smaller training.batch with more training.accumulation takes less",
       readable_bytes(plan.total()), readable_bytes(memory));
 }
 

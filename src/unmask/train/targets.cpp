@@ -85,6 +85,11 @@ Result<Written> read_counts(const std::string& path, const PromptsId& prompts) {
   fields.require("unfinished", written.counts.unfinished);
   fields.require("bytes", written.bytes);
   UNMASK_TRY_STATUS(fields.finish());
+  const auto& [answered, kept, unfinished] = written.counts;
+  if (answered < 0 || answered > of || kept < 0 || kept > answered || written.bytes < 0) {
+    return failure("{}: expected 0 <= kept <= answered <= prompts, found {}, {} and {}", counts,
+                   kept, answered, of);
+  }
   if (of != prompts.count) {
     return failure(
         "{}: expected answers to {} prompts, found a file for {}; go on with the same prompts, or "

@@ -1,12 +1,12 @@
 #include "unmask/train/trainer.h"
 
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "unmask/base/clock.h"
 #include "unmask/base/log.h"
 #include "unmask/base/progress.h"
 #include "unmask/checkpoint/retention.h"
@@ -24,10 +24,6 @@
 namespace unmask {
 namespace fs = std::filesystem;
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 class Trainer {
  public:
@@ -203,7 +199,7 @@ Status Trainer::evaluate(const std::atomic<bool>& stop) {
 
 Status Trainer::save() {
   if (saved_) return {};
-  const double begin = now();
+  const double begin = seconds_now();
   const std::string path = checkpoint_path(request_.run_directory, state_.step);
   UNMASK_TRY_STATUS(
       save_checkpoint(path, learner_.model().config(), state_,
@@ -216,7 +212,7 @@ Status Trainer::save() {
                                   .seconds = state_.seconds,
                                   .path = fs::path(path).lexically_relative(request_.run_directory),
                                   .best = is_best(),
-                                  .seconds_taken = now() - begin});
+                                  .seconds_taken = seconds_now() - begin});
   return {};
 }
 
@@ -283,13 +279,13 @@ Status Trainer::run(const std::atomic<bool>& stop) {
   double window_seconds = 0;
   int64_t window_begin = state_.tokens;
   while (state_.step < config().steps) {
-    const double begin = now();
+    const double begin = seconds_now();
     const auto report = step();
     if (!report) {
       end("diverged: " + report.error().message);
       return report.error();
     }
-    const double seconds = now() - begin;
+    const double seconds = seconds_now() - begin;
     state_.seconds += seconds;
     window_seconds += seconds;
     const double rate = static_cast<double>(state_.tokens - window_begin) / window_seconds;

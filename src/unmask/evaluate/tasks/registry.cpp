@@ -8,13 +8,12 @@ namespace unmask {
 namespace {
 
 constexpr TaskEntry kTasks[] = {
-    {"addition", "347+582=", make_addition},
-    {"arithmetic", "((3+4)*2)-5=, with every step", make_arithmetic},
-    {"word-problems", "short stories with a count, with steps, in the form of GSM8K",
-     make_word_problems},
-    {"sorting", "numbers in ascending order", make_sorting},
-    {"sudoku", "4x4 or 6x6 with one solution", make_sudoku},
-    {"infill", "words removed from sentences", make_infill},
+    {"addition", make_addition},
+    {"arithmetic", make_arithmetic},
+    {"word-problems", make_word_problems},
+    {"sorting", make_sorting},
+    {"sudoku", make_sudoku},
+    {"infill", make_infill},
 };
 
 }  // namespace

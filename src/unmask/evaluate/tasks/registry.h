@@ -20,7 +20,6 @@ MakeTask make_addition, make_arithmetic, make_word_problems, make_sorting, make_
 
 struct TaskEntry {
   std::string_view name;
-  std::string_view meaning;
   MakeTask* make;
 };
 std::span<const TaskEntry> tasks();

@@ -108,9 +108,8 @@ struct Gemm {
   }
 
   template <class T>
-  static void pack_columns(const T* source, int64_t stride, const int32_t* index,
-                           const float* scale, int64_t count, int64_t width, int64_t k,
-                           float* packed) {
+  static void pack_columns(const T* source, int64_t stride, const int32_t* index, int64_t count,
+                           int64_t width, int64_t k, float* packed) {
     const int64_t panel_stride = kernel().panel_stride(k, width);
     const int64_t reach = (width + kLanes - 1) / kLanes * kLanes;
     for (int64_t p = 0; p < k; p += kDepth, packed += width) {
@@ -123,10 +122,7 @@ struct Gemm {
       for (int64_t i = 0; i < count; i += kLineBytes / int64_t{sizeof(T)}) {
         _mm_prefetch(reinterpret_cast<const char*>(far + i), _MM_HINT_T0);
       }
-      const Vec row_scale = broadcast(scale ? scale[p] : 1.0f);
-      const Vec next_scale = broadcast(scale && pair ? scale[p + 1] : 1.0f);
       const auto words = [&](Vec a, Vec b) UNMASK_INLINE {
-        if (scale) return Format::across(a * row_scale, b * next_scale);
         if constexpr (kDepth == 1) return along(row, a);
         return Format::across(a, b);
       };

@@ -43,10 +43,10 @@ struct PackingOf {
 
   // From k source rows of `count` contiguous values, an entry each; where count is above width,
   // as many tiles or panels as that takes, panel_stride apart. Row p is
-  // source + (index ? index[p] : p) * stride. `scale`, if given, multiplies row p by scale[p].
-  // Used for B = X of dYᵀ·X and for A = dYᵀ (rows of the source = tokens = k).
-  void (*columns)(const T* source, int64_t stride, const int32_t* index, const float* scale,
-                  int64_t count, int64_t width, int64_t k, float* packed);
+  // source + (index ? index[p] : p) * stride. Used for B = X of dYᵀ·X and for A = dYᵀ (rows of the
+  // source = tokens = k).
+  void (*columns)(const T* source, int64_t stride, const int32_t* index, int64_t count,
+                  int64_t width, int64_t k, float* packed);
 };
 
 using Packing = PackingOf<float>;

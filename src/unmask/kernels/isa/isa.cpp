@@ -64,6 +64,14 @@ SpelledOut choose_spelled_out() {
   return SpelledOut::nothing;
 }
 
+bool choose_reference() {
+  const std::string_view wish = value_of("UNMASK_KERNELS");
+  if (!wish.empty() && wish != "reference") {
+    log_warning("UNMASK_KERNELS={}: expected reference", wish);
+  }
+  return wish == "reference";
+}
+
 }  // namespace
 
 std::string_view name_of(Isa isa) { return kNames[static_cast<size_t>(isa)]; }
@@ -74,7 +82,7 @@ Isa isa_in_use() {
 }
 
 bool use_reference_kernels() {
-  static const bool reference = value_of("UNMASK_KERNELS") == "reference";
+  static const bool reference = choose_reference();
   return reference;
 }
 

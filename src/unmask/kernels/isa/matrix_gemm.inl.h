@@ -33,16 +33,13 @@ struct MatrixGemm {
   }
 
   template <class T>
-  static void pack_columns(const T* source, int64_t stride, const int32_t* index,
-                           const float* scale, int64_t count, int64_t width, int64_t k,
-                           float* packed) {
+  static void pack_columns(const T* source, int64_t stride, const int32_t* index, int64_t count,
+                           int64_t width, int64_t k, float* packed) {
     const int64_t words = Panels::kernel().words(k);
     const int64_t tile_stride = kernel().panel_stride(k, width);
-    // Some columns of source row p, scaled; zero past the last.
+    // Some columns of source row p; zero past the last.
     const auto values = [&](int64_t p, int64_t column, int64_t end) {
-      if (p >= k) return zero();
-      const Vec v = Panels::values(source + (index ? index[p] : p) * stride, column, end);
-      return scale ? v * broadcast(scale[p]) : v;
+      return p < k ? Panels::values(source + (index ? index[p] : p) * stride, column, end) : zero();
     };
     for (int64_t first = 0; first < words; first += kLanes) {
       float* tile =

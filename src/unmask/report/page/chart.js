@@ -66,7 +66,7 @@ class Chart {
       low = Math.min(low, first);
       high = Math.max(high, line.x[line.x.length - 1]);
     }
-    if (!view.logX) low = Math.min(low, high * 0.02) <= high * 0.02 ? 0 : low;
+    if (!view.logX && low <= high * 0.02) low = 0;
     if (view.zoom) [low, high] = view.zoom;
     return low < high ? [low, high] : [low - 0.5, high + 0.5];
   }

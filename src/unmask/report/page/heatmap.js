@@ -59,7 +59,6 @@ class HeatMap {
     this.canvas.addEventListener('pointerleave', hideTooltip);
   }
 
-  // `share`: how far through the run.
   draw() {
     this.node.hidden = view.hidden.has(this.run);
     const { experts, layers, maps } = this.heat;
