@@ -72,6 +72,10 @@ TEST(Json, ErrorsNameTheFileAndLine) {
   ASSERT_FALSE(broken.ok());
   EXPECT_EQ(broken.error().message.rfind("config.json: parse error at line 2", 0), 0u)
       << broken.error().message;
+  const auto large = parse_json(R"({"a": 1e999})", "config.json");
+  ASSERT_FALSE(large.ok());
+  EXPECT_EQ(large.error().message.rfind("config.json: number overflow", 0), 0u)
+      << large.error().message;
 }
 
 TEST(Document, ReadsFiles) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <string>
+#include <sys/stat.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -162,6 +163,16 @@ TEST_F(ChatCommand, RefusesWhatCannotBeAnswered) {
   EXPECT_EQ(other.exit_code, 2);
   EXPECT_NE(other.output.find("SDARMoeForCausalLM, found [\"GPT2LMHeadModel\"]"), std::string::npos)
       << other.output;
+}
+
+TEST_F(ChatCommand, AnInterruptEndsTheWaitForALine) {
+  const std::string waits = directory_.path("waits");
+  ASSERT_EQ(mkfifo(waits.c_str(), 0600), 0);
+  const Outcome outcome = run_shell("(sleep 20 > " + waits +
+                                    " & timeout --foreground --preserve-status -k 5 -s INT 1 " +
+                                    std::string(UNMASK_BINARY) + " chat " + directory_.path() +
+                                    " < " + waits + " > /dev/null; echo ended with $?; kill %1)");
+  EXPECT_NE(outcome.output.find("ended with 130"), std::string::npos) << outcome.output;
 }
 
 }  // namespace

@@ -259,6 +259,9 @@ TEST(GenerateCommand, InterruptionLeavesWhatWasCommitted) {
 }
 
 TEST(EvaluateCommand, RefusesBadInput) {
+  for (const char* seed : {"18446744073709551616", "-1", "1.5", "''"}) {
+    expect_error("evaluate " + kModel + " --data x --seed " + seed, 2, "whole number from 0");
+  }
   expect_error("evaluate /nowhere --data x", 1, "expected a checkpoint");
   expect_error("evaluate " + kModel + " --data x --precision f8", 2, "f32 or bf16");
   expect_error("evaluate " + kModel + " --data x --length -4", 2, "0 or more");

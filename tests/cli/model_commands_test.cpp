@@ -49,6 +49,13 @@ TEST(ModelCommands, ConvertAndInspectEveryFormat) {
   }
 }
 
+TEST(ModelCommands, WriteNoTextIntoTheModelWhereTheTerminalIsClosed) {
+  const TemporaryDirectory directory;
+  const std::string out = directory.path("packed");
+  run_shell("(" + std::string(UNMASK_BINARY) + " convert " + kModel + " " + out + " <&- >&- 2>&-)");
+  expect_success("inspect --verify " + out);
+}
+
 TEST(ModelCommands, ReplaceNothingThatCannotBeMadeAgain) {
   const TemporaryDirectory directory;
   directory.write("notes.txt", "mine");
@@ -146,6 +153,17 @@ TEST(ModelCommands, InitTakesOverrides) {
   expect_error(small + "--set num_experts=12 " + directory.path("x"), 2, "groups");
   expect_error("init --shape llada3 " + directory.path("x"), 2, "llada2-mini, llada2-flash");
   EXPECT_FALSE(fs::exists(directory.path("x")));
+}
+
+TEST(ModelCommands, InitRefusesWhatGivesNoFiniteWeights) {
+  const TemporaryDirectory directory;
+  const std::string init =
+      "init --shape " + kModel + "/config.json " + directory.path("model") + " ";
+  for (const char* skew : {"nan", "inf", "-1", "11"}) {
+    expect_error(init + "--router-skew=" + skew, 2, "from 0 to 10");
+  }
+  expect_error(init + "--set initializer_range=1e38", 2, "at most 1e6");
+  EXPECT_FALSE(fs::exists(directory.path("model")));
 }
 
 TEST(ModelCommands, InitSetsWhatTheKeySaysOrRefusesIt) {

@@ -318,6 +318,14 @@ TEST_F(TrainCommand, SurvivesAFullDiskWhileSaving) {
   }
 }
 
+TEST_F(TrainCommand, GoesOnWhereNobodyCanBeTold) {
+  EXPECT_EQ(
+      run_shell("(" + std::string(UNMASK_BINARY) + " " + train("mute") + "2>/dev/full)").exit_code,
+      0);
+  ASSERT_TRUE(latest_checkpoint(run_directory("mute")));
+  EXPECT_EQ(latest_checkpoint(run_directory("mute"))->step, 20);
+}
+
 TEST_F(TrainCommand, GeneratesEvaluatesAndReportsFromARun) {
   ASSERT_EQ(run_unmask(train("run")).exit_code, 0);
   const std::string checkpoint = run_directory("run") + "/best";

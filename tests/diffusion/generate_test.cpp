@@ -457,12 +457,17 @@ TEST(Generate, BadInputIsAUsageError) {
 
 TEST(Generate, DamagedWeightsAreAFailure) {
   Model model = random_model();
-  for (float& w : model.parameters().flat()) w = std::nanf("");
   Tape tape;
   const GenerateRequest r = request({1}, 4);
-  const auto result = generate(model, std::span(&r, 1), {}, tape);
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.error().kind, Error::Kind::failure);
+  const auto expect_failure = [&](const char* what) {
+    const auto result = generate(model, std::span(&r, 1), {}, tape);
+    ASSERT_FALSE(result.ok()) << what;
+    EXPECT_EQ(result.error().kind, Error::Kind::failure);
+  };
+  model.parameters()[model.layout().head](5, 0) = std::nanf("");  // hidden states are finite
+  expect_failure("head");
+  for (float& w : model.parameters().flat()) w = std::nanf("");
+  expect_failure("everything");
 }
 
 }  // namespace

@@ -57,6 +57,16 @@ TEST(EvaluateLoss, MeasuresBothWays) {
   EXPECT_NEAR(evaluation.levels->loss(), std::log(kTinyVocab), 1e-6);
 }
 
+TEST(EvaluateLoss, DamagedWeightsAreAFailure) {
+  Model model = uniform_model();
+  model.parameters()[model.layout().head](5, 0) = std::nanf("");  // hidden states are finite
+  Tape tape;
+  const SequenceBatch data = *read_evaluation_data(CountedSequences(2, 12), 0);
+  const auto result = evaluate_loss(model, clean_batch(data), {}, tape);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().kind, Error::Kind::failure);
+}
+
 TEST(EvaluateLoss, BlockCausalModelsAreMeasuredAsTheyDecode) {
   ModelConfig config = tiny_config();
   EXPECT_EQ(evaluation_layout(config).attention, BatchLayout::Attention::full);

@@ -433,6 +433,14 @@ TEST(MakeRouter, RefusesWhatCannotBe) {
 }
 
 // Values of arXiv 2604.01622 for two shared experts, two decimals.
+TEST(Scaling, IsAPositiveNumber) {
+  RoutingPolicy policy = token_choice(Weights::softmax, 2);
+  for (const float scale : {0.0f, -1.0f, 1e30f, std::numeric_limits<float>::quiet_NaN()}) {
+    policy.scale = scale;
+    EXPECT_FALSE(make_router(policy, 4, 0).ok()) << scale;
+  }
+}
+
 TEST(Scaling, MonteCarloFactorsAreThoseOfThePaper) {
   RoutingPolicy policy = expert_choice(Weights::softmax, 8);
   policy.monte_carlo = true;

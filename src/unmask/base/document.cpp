@@ -76,7 +76,7 @@ Result<nlohmann::json> parse_json(std::string_view text, const std::string& wher
           kMaxNesting);
     }
     return document;
-  } catch (const nlohmann::json::parse_error& error) {
+  } catch (const nlohmann::json::exception& error) {  // also of numbers that no double holds
     const std::string_view message = error.what();
     const size_t prefix = message.find("] ");  // "[json.exception.parse_error.101] parse error at…"
     return usage_error("{}: {}", where,

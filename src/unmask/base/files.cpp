@@ -54,7 +54,7 @@ Status write_file_atomically(const std::string& given, std::string_view bytes) {
   if (fs::exists(given, code) && fs::is_other(given, code)) return write_into(given, bytes);
   const std::string path = followed(given).string();
   UNMASK_TRY_STATUS(make_parent(path));
-  const std::string staging = path + ".partial";
+  const std::string staging = path + ".partial-" + std::to_string(::getpid());
   const auto give_up = [&](const char* what) {
     const Error error = failure("{}: cannot {}: {}", path, what, std::strerror(errno));
     ::unlink(staging.c_str());

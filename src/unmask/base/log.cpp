@@ -7,11 +7,15 @@ namespace {
 StatusLine* status_line = nullptr;
 }
 
+void write_note(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
 void write_log(std::string_view level, std::string_view text) {
   const auto lock = lock_terminal();
   if (status_line != nullptr) status_line->erase();
-  fmt::print(stderr, "{}{}\n", level, text);
-  std::fflush(stderr);
+  print_note("{}{}\n", level, text);
   if (status_line != nullptr) status_line->draw();
 }
 

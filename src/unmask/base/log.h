@@ -21,6 +21,15 @@ void log_warning(fmt::format_string<Args...> format, Args&&... args) {
   write_log("warning: ", fmt::format(format, std::forward<Args>(args)...));
 }
 
+// The same as it stands, without a line's end. What cannot be written is lost: nothing fails for
+// it.
+void write_note(std::string_view text);
+
+template <class... Args>
+void print_note(fmt::format_string<Args...> format, Args&&... args) {
+  write_note(fmt::format(format, std::forward<Args>(args)...));
+}
+
 // A line kept at the bottom of the terminal while a job runs (progress.h). write_log erases it,
 // writes above and draws it again.
 class StatusLine {

@@ -10,6 +10,9 @@
 
 namespace unmask {
 
+// Of the `unmask` section.
+inline constexpr int kConfigFormat = 1;
+
 // The config.json of four families of checkpoints (docs/checkpoints.md):
 //   LLaDA2     architectures LLaDA2MoeModelLM, model_type llada2_moe or llada2_moe_veomni
 //   LLaDA-MoE  architectures LLaDAMoEModelLM

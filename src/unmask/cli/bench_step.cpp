@@ -10,6 +10,7 @@
 #include "unmask/checkpoint/loaded_model.h"
 #include "unmask/checkpoint/model_file.h"
 #include "unmask/checkpoint/random_weights.h"
+#include "unmask/checkpoint/retention.h"
 #include "unmask/cli/bench.h"
 #include "unmask/cli/routing_flags.h"
 #include "unmask/diffusion/generation_report.h"
@@ -112,10 +113,11 @@ Status bench_layer(BenchStepArguments a) {
 
 Result<Model> model_to_decode(const BenchStepArguments& a) {
   if (a.model) {
-    if (!is_packed(*a.model)) {
-      return usage_error("{}: expected a packed model: unmask convert makes one", *a.model);
+    UNMASK_TRY(const std::string model, find_checkpoint(*a.model));
+    if (!is_packed(model)) {
+      return usage_error("{}: expected a packed model: unmask convert makes one", model);
     }
-    return load_model(*a.model,
+    return load_model(model,
                       {.adjust = [&](ModelConfig& config) { return a.routing.apply(config); },
                        .expert_memory = a.expert_memory});
   }

@@ -154,13 +154,14 @@ Status answer_one(Chat& chat, const ChatArguments& a, const std::string& message
   }
   std::fflush(stdout);
   if (a.report && !a.json) {
-    fmt::print(stderr, "{}", report_text(answer.report, std::span(&answer.generation, 1), config));
+    write_note(report_text(answer.report, std::span(&answer.generation, 1), config));
   }
   return {};
 }
 
 // Returns when there is something to read, or at an interrupt.
 void wait_for_line() {
+  if (std::cin.rdbuf()->in_avail() > 0) return;
   pollfd input = {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
   ::poll(&input, 1, -1);
 }
@@ -170,12 +171,13 @@ void wait_for_line() {
 Status converse(Chat& chat, const ChatArguments& a, const StopStrings& stops,
                 const ModelConfig& config, const std::atomic<bool>& interrupted) {
   const bool prompts = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO);
-  if (prompts) fmt::print(stderr, "One message a line; /reset begins anew, Ctrl-D ends.\n");
+  if (prompts) print_note("One message a line; /reset begins anew, Ctrl-D ends.\n");
+  std::ios::sync_with_stdio(false);  // so that std::cin knows what it has read already
   std::string line;
   int64_t unanswered = 0;
   while (!interrupted) {
-    if (prompts) fmt::print(stderr, "> ");
-    if (::isatty(STDIN_FILENO)) wait_for_line();
+    if (prompts) print_note("> ");
+    wait_for_line();
     if (interrupted) break;
     if (!std::getline(std::cin, line)) break;
     if (line.ends_with('\r')) line.pop_back();

@@ -55,7 +55,7 @@ void DecodingFlags::add_to(CLI::App& command) {
                    "Classifier-free guidance: how far to go beyond what the given text changes; 0: "
                    "none. Runs every step twice")
       ->capture_default_str();
-  group->add_option("--seed", seed, "Of sampling")->check(at_least(0))->capture_default_str();
+  group->add_option("--seed", seed, "Of sampling")->check(seed_number())->capture_default_str();
   group->add_option("--stop", stop, "End the text before this one; may be repeated")
       ->allow_extra_args(false);
   group

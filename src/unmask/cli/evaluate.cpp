@@ -253,6 +253,7 @@ void add_evaluate(CLI::App& program, Run& run) {
   add(kGenerated, "--samples", a->task.samples, "Answers to each question")->capture_default_str();
   add(kChoice, "--split", a->task.split, "Which questions (test, else validation)");
   add(kChoice, "--shots", a->task.shots, "Answered questions shown first (-1: the task's own)")
+      ->check(CLI::Range(-1, 1000))
       ->capture_default_str();
 
   a->decoding.add_to(*command);

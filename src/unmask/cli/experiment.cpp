@@ -29,8 +29,15 @@ struct Arguments {
   std::string directory() const { return out.empty() ? (quick ? kQuickOut : kOut) : out; }
 };
 
+Status expect_experiments() {
+  if (!experiment_names(kRoot).empty()) return {};
+  return usage_error(
+      "{}: expected a folder of experiments here; run from the root of the repository", kRoot);
+}
+
 // A file that cannot be read does not hide the others.
 Status list() {
+  UNMASK_TRY_STATUS(expect_experiments());
   Status first;
   for (const std::string& name : experiment_names(kRoot)) {
     const auto spec = read_experiment(kRoot, name, false);
@@ -91,6 +98,7 @@ Status report_command(const Arguments& a) {
 }
 
 Status results_command(const Arguments& a) {
+  UNMASK_TRY_STATUS(expect_experiments());
   UNMASK_TRY(const auto adopted, adopt_results(a.directory(), kRoot));
   for (const std::string& name : adopted) log_info("{}/{}/results.json", kRoot, name);
   UNMASK_TRY(const std::string text, results_document(kRoot));

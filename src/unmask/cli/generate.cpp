@@ -103,28 +103,6 @@ Result<Canvas> make_canvas(const GenerateArguments& a, const Tokenizer* tokenize
   return Canvas::continuation(prompt, length, config.mask_token);
 }
 
-json to_json(const Generation& g, const Tokenizer* tokenizer, const StopStrings& stops) {
-  const int32_t prompt = prompt_length(g.canvas);
-  json out = {{"tokens", g.tokens},
-              {"prompt_tokens", prompt},
-              {"ended", g.ended},
-              {"cancelled", g.cancelled},
-              {"forwards", g.forwards},
-              {"prefill_forwards", g.prefill_forwards},
-              {"commit_forwards", g.commit_forwards},
-              {"committed", g.committed},
-              {"edited", g.edited},
-              {"tokens_per_forward", g.tokens_per_forward()},
-              {"unique_experts", g.unique_experts}};
-  if (tokenizer) {
-    const std::string text = whole_text(g, *tokenizer, stops);
-    out["text"] = text;
-    const std::string given = tokenizer->decode(g.canvas.tokens().first(prompt));
-    out["completion"] = text.substr(std::min(text.size(), given.size()));
-  }
-  return out;
-}
-
 // All that was committed before an interruption, with a low line for each masked position.
 std::string interrupted_text(const Canvas& canvas, const Tokenizer& tokenizer) {
   const auto masked = canvas.masked();
@@ -140,15 +118,43 @@ std::string interrupted_text(const Canvas& canvas, const Tokenizer& tokenizer) {
   return text;
 }
 
+// After an interruption the whole canvas, with mask tokens where nothing was committed.
+std::span<const int32_t> tokens_of(const Generation& g) {
+  return g.cancelled ? g.canvas.tokens() : std::span<const int32_t>(g.tokens);
+}
+std::string text_of(const Generation& g, const Tokenizer& tokenizer, const StopStrings& stops) {
+  return g.cancelled ? interrupted_text(g.canvas, tokenizer) : whole_text(g, tokenizer, stops);
+}
+
+json to_json(const Generation& g, const Tokenizer* tokenizer, const StopStrings& stops) {
+  const int32_t prompt = prompt_length(g.canvas);
+  json out = {{"tokens", tokens_of(g)},
+              {"prompt_tokens", prompt},
+              {"ended", g.ended},
+              {"cancelled", g.cancelled},
+              {"forwards", g.forwards},
+              {"prefill_forwards", g.prefill_forwards},
+              {"commit_forwards", g.commit_forwards},
+              {"committed", g.committed},
+              {"edited", g.edited},
+              {"tokens_per_forward", g.tokens_per_forward()},
+              {"unique_experts", g.unique_experts}};
+  if (tokenizer) {
+    const std::string text = text_of(g, *tokenizer, stops);
+    out["text"] = text;
+    const std::string given = tokenizer->decode(g.canvas.tokens().first(prompt));
+    out["completion"] = text.substr(std::min(text.size(), given.size()));
+  }
+  return out;
+}
+
 void print(const std::vector<Generation>& generations, const Tokenizer* tokenizer,
            const StopStrings& stops) {
   for (const Generation& g : generations) {
-    if (!tokenizer) {
-      fmt::print("{}\n", fmt::join(g.tokens, ","));
-    } else if (g.cancelled) {
-      fmt::print("{}\n", interrupted_text(g.canvas, *tokenizer));
+    if (tokenizer) {
+      fmt::print("{}\n", text_of(g, *tokenizer, stops));
     } else {
-      fmt::print("{}\n", whole_text(g, *tokenizer, stops));
+      fmt::print("{}\n", fmt::join(tokens_of(g), ","));
     }
   }
 }
@@ -197,7 +203,7 @@ Status generate(const GenerateArguments& a) {
   } else {
     print(*generations, tokenizer.get(), stops);
     std::fflush(stdout);
-    if (!a.quiet) fmt::print(stderr, "{}", report_text(report, *generations, model.config()));
+    if (!a.quiet) write_note(report_text(report, *generations, model.config()));
   }
   if (interrupted) {
     log_info("interrupted: this is what was committed");

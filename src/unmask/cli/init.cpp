@@ -143,6 +143,11 @@ Status add_tokenizer(const ModelConfig& config, const std::string& directory) {
 
 Status init(const InitArguments& arguments) {
   UNMASK_TRY(const ModelConfig config, shape_of(arguments));
+  constexpr float kMostSkew = 10;
+  if (!(arguments.router_skew >= 0 && arguments.router_skew <= kMostSkew)) {
+    return usage_error("--router-skew {}: expected a number from 0 to {}", arguments.router_skew,
+                       kMostSkew);
+  }
   const RandomParameters source(config, arguments.seed, arguments.router_skew);
   UNMASK_TRY(auto staged, stage_model(arguments.out));
   if (arguments.format == "f32") {
@@ -178,7 +183,7 @@ void add_init(CLI::App& program, Run& run) {
   command->add_option("--group", arguments->group,
                       "Packed: weights of an expert that share a scale, a multiple of 32");
   command->add_option("--seed", arguments->seed, "Of every weight")
-      ->check(at_least(0))
+      ->check(seed_number())
       ->capture_default_str();
   command->add_option("--layers", arguments->layers, "Instead of the shape's");
   command

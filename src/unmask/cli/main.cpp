@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <fcntl.h>
 #include <new>
 #include <string>
 #include <string_view>
@@ -25,6 +26,14 @@ void end_by_lost_mapping(int /*signal*/) {
       "again\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kText, sizeof kText - 1);
   _exit(1);
+}
+
+// What is closed would be taken by the next file that is opened, and written or read as if it were
+// the terminal.
+void open_standard_files() {
+  int file = ::open("/dev/null", O_RDWR);
+  while (file >= 0 && file <= STDERR_FILENO) file = ::dup(file);
+  if (file > STDERR_FILENO) ::close(file);
 }
 
 using unmask::Error;
@@ -90,7 +99,9 @@ Status run_and_flush(const unmask::cli::Run& run) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  open_standard_files();
   std::signal(SIGBUS, end_by_lost_mapping);
+  std::signal(SIGXFSZ, SIG_IGN);  // a write that is too much fails, and says so
   CLI::App program("unmask: Mixture-of-Experts masked diffusion language models on CPUs");
   program.require_subcommand(1);
   program.set_version_flag("--version", std::string(unmask::version()));

@@ -40,7 +40,7 @@ void add_task(CLI::App& program, Run& run) {
       ->required();
   command->add_option("--count", a->count, "Examples")->capture_default_str();
   command->add_option("--seed", a->seed, "Of the examples")
-      ->check(at_least(0))
+      ->check(seed_number())
       ->capture_default_str();
   command->add_option("--split", a->split, "train or test, which share no example")
       ->transform(one_of<Split>({{"train", Split::train}, {"test", Split::test}}))

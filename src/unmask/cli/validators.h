@@ -1,5 +1,6 @@
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
@@ -25,6 +26,19 @@ CLI::Validator one_of(const std::map<std::string, Value>& values) {
         return {};
       },
       fmt::format("{{{}}}", fmt::join(names, ",")));
+}
+
+// A number that begins random draws: CLI11 takes the largest for all that are larger.
+inline CLI::Validator seed_number() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        uint64_t value = 0;
+        const char* const end = text.data() + text.size();
+        const auto read = std::from_chars(text.data(), end, value);
+        if (read.ec == std::errc() && read.ptr == end && !text.empty()) return "";
+        return fmt::format("expected a whole number from 0 to 2^64 - 1, found \"{}\"", text);
+      },
+      "0 to 2^64 - 1");
 }
 
 // A whole number of `least` or more, of which CLI11's own message would name the largest double.

@@ -8,10 +8,14 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include "unmask/base/log.h"
 #include "unmask/base/utf8.h"
+#include "unmask/cli/interrupt.h"
 
 namespace unmask::cli {
 namespace {
+
+constexpr const char* kRestore = "\x1b[?25h\x1b[?1049l";
 
 enum class Style { given, committed, fresh, masked };
 
@@ -47,11 +51,15 @@ Style style_at(const DenoisingEvent& event, int32_t position) {
 Watch::Watch(const Tokenizer* tokenizer, Terminal terminal)
     : tokenizer_(tokenizer), terminal_(terminal) {
   // The alternate screen: what stood there before is back afterwards.
-  if (terminal_.interactive) fmt::print(stderr, "\x1b[?1049h\x1b[?25l");
+  if (!terminal_.interactive) return;
+  write_note("\x1b[?1049h\x1b[?25l");
+  set_farewell(kRestore);
 }
 
 Watch::~Watch() {
-  if (terminal_.interactive) fmt::print(stderr, "\x1b[?25h\x1b[?1049l");
+  if (!terminal_.interactive) return;
+  set_farewell(nullptr);
+  write_note(kRestore);
 }
 
 // Generated text is not trusted with the terminal: control characters other than newlines are shown
@@ -106,7 +114,7 @@ void Watch::show(const DenoisingEvent& event) {
       canvas += event.canvas.masked()[i] ? "_" : text(event.canvas.tokens().subspan(i, 1));
     }
     std::replace(canvas.begin(), canvas.end(), '\n', ' ');
-    fmt::print(stderr, "{} | {}\n", heading, canvas);
+    print_note("{} | {}\n", heading, canvas);
     return;
   }
   const std::vector<std::string> all = lines(event);
@@ -118,8 +126,7 @@ void Watch::show(const DenoisingEvent& event) {
   const size_t last = std::min(all.size(), std::max(height, focus + height / 2));
   std::string frame = fmt::format("\x1b[H{}\x1b[K\n", heading);
   for (size_t i = last > height ? last - height : 0; i < last; ++i) frame += all[i] + "\x1b[K\n";
-  fmt::print(stderr, "{}\x1b[J", frame);
-  std::fflush(stderr);
+  print_note("{}\x1b[J", frame);
 }
 
 }  // namespace unmask::cli

@@ -50,7 +50,8 @@ void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights, Pr
   }
 }
 
-Work work_of(Model& model, const Tape& tape, int64_t rows, int64_t positions, int64_t logit_rows) {
+Work work_of(const Model& model, const Tape& tape, int64_t rows, int64_t positions,
+             int64_t logit_rows) {
   Work work;
   const ModelWeights& weights = model.weights();
   for (size_t i = 0; i < weights.layers.size(); ++i) {
@@ -76,103 +77,134 @@ std::vector<int32_t> random_tokens(const ModelConfig& config, int32_t count, uin
   return tokens;
 }
 
-// Fills the cache as decoding does, in whole blocks.
-Status prefill(Model& model, const BatchLayout& layout, const StepBenchmark& b, Tape& tape,
-               KvCache& cache) {
-  constexpr int32_t kRows = 256;
-  const int32_t most = std::max(b.tokens, kRows / b.tokens * b.tokens);
-  ForwardBatch batch;
-  for (int32_t first = 0; first < b.context; first = cache.length()) {
-    const int32_t count = std::min(most, b.context - first);
-    const auto tokens = random_tokens(model.config(), count, static_cast<uint32_t>(first) << 8);
-    const std::vector<uint8_t> masked(tokens.size(), 0);
-    batch.clear();
-    batch.add_cached(layout, tokens, masked, first, cache);
-    batch.finish(layout);
-    model.forward(batch.batch(), tape);
-    UNMASK_TRY_STATUS(model.check_pass(tape));
-    cache.keep(count);
+// Passes of random tokens against a cache, as block decoding makes them.
+class RandomBlocks {
+ public:
+  RandomBlocks(Model& model, const StepBenchmark& b)
+      : model_(model),
+        b_(b),
+        layout_(decoding_layout(model.config())),
+        cache_(model.config(), b.context + b.tokens, model.options().precision) {
+    // Whatever the model was trained with.
+    layout_.attention = BatchLayout::Attention::block_causal;
+    layout_.block_size = b.tokens;
+    tape_.mode = Tape::Mode::inference;
+    for (int32_t i = 1; b.head && i < b.tokens; i += 2) logit_rows_.push_back(i);
   }
-  return {};
-}
+
+  // Fills the cache in whole blocks.
+  Status prefill() {
+    constexpr int32_t kRows = 256;
+    const int32_t most = std::max(b_.tokens, kRows / b_.tokens * b_.tokens);
+    for (int32_t first = 0; first < b_.context; first = cache_.length()) {
+      const int32_t count = std::min(most, b_.context - first);
+      prepare(count, static_cast<uint32_t>(first) << 8);
+      model_.forward(batch_.batch(), tape_);
+      UNMASK_TRY_STATUS(model_.check_pass(tape_));
+      cache_.keep(count);
+    }
+    return {};
+  }
+
+  // Denoises a block behind the context, with logits for half of it; the seconds that took.
+  Result<double> step(int32_t number) {
+    prepare(b_.tokens, static_cast<uint32_t>(number + 2));
+    tape_.profile = {};
+    const double begin = seconds_now();
+    model_.forward(batch_.batch(), tape_);
+    if (!logit_rows_.empty()) {
+      const Matrix logits = tape_.arena.matrix(std::ssize(logit_rows_), model_.config().vocab_size);
+      model_.head_forward(tape_, logit_rows_, logits);
+    }
+    const double seconds = seconds_now() - begin;
+    UNMASK_TRY_STATUS(model_.check_pass(tape_));
+    return seconds;
+  }
+
+  Work work() const {
+    return work_of(model_, tape_, b_.tokens, b_.context + b_.tokens, std::ssize(logit_rows_));
+  }
+  const Tape& tape() const { return tape_; }
+  int64_t cache_bytes() const { return cache_.bytes(); }
+
+ private:
+  // Masked positions of a random model would all be the same row, which chooses the same experts
+  // everywhere; in a trained one they differ. So every position gets a token of its own.
+  void prepare(int32_t count, uint32_t draw) {
+    const std::vector<int32_t> tokens = random_tokens(model_.config(), count, draw);
+    const std::vector<uint8_t> masked(tokens.size(), 0);
+    batch_.clear();
+    batch_.add_cached(layout_, tokens, masked, cache_.length(), cache_);
+    batch_.finish(layout_);
+  }
+
+  Model& model_;
+  const StepBenchmark& b_;
+  BatchLayout layout_;
+  KvCache cache_;
+  Tape tape_;
+  ForwardBatch batch_;
+  std::vector<int32_t> logit_rows_;
+};
+
+// What the machine gives beside each step.
+struct Rates {
+  const PeakKernel& of_weights;
+  Buffer memory = memory_beyond_caches();
+  std::vector<double> read = {}, peak = {}, bf16_peak = {}, f32_peak = {};
+
+  void measure() {
+    read.push_back(read_rate({memory.data(), memory.size()}));
+    peak.push_back(arithmetic_rate(of_weights));
+    bf16_peak.push_back(arithmetic_rate(peak_kernel(Precision::bf16)));
+    f32_peak.push_back(arithmetic_rate(peak_kernel(Precision::f32)));
+  }
+};
 
 }  // namespace
 
 Result<StepMeasurement> measure_step(Model& model, const StepBenchmark& b) {
   const ModelConfig& config = model.config();
   if (b.context + b.tokens > config.max_positions) {
-    return usage_error("context {} and {} tokens: the model has {} positions", b.context, b.tokens,
-                       config.max_positions);
+    return usage_error(
+        "context {} and {} tokens: the model has {} positions; give a shorter --context", b.context,
+        b.tokens, config.max_positions);
   }
-  // Whatever the model was trained with: a step of block decoding.
-  BatchLayout layout = decoding_layout(config);
-  layout.attention = BatchLayout::Attention::block_causal;
-  layout.block_size = b.tokens;
   if (b.context % b.tokens != 0) {
     return usage_error("context {}: expected a multiple of the block's {} tokens", b.context,
                        b.tokens);
   }
+  RandomBlocks blocks(model, b);
+  UNMASK_TRY_STATUS(blocks.prefill());
+  UNMASK_TRY_STATUS(blocks.step(-1));  // touches memory for the first time
 
-  Tape tape;
-  tape.mode = Tape::Mode::inference;
-  ForwardBatch batch;
-  KvCache cache(config, b.context + b.tokens, model.options().precision);
-  UNMASK_TRY_STATUS(prefill(model, layout, b, tape, cache));
-
-  // Masked positions of a random model would all be the same row, which chooses the same experts
-  // everywhere; in a trained one they differ. So every position gets a token of its own.
-  const std::vector<uint8_t> none_masked(static_cast<size_t>(b.tokens), 0);
-  std::vector<int32_t> rows;
-  for (int32_t i = 0; i < b.tokens; ++i) {
-    if (b.head && i % 2 == 1) rows.push_back(i);
-  }
   StepMeasurement result;
-  result.cache_bytes = cache.bytes();
+  result.cache_bytes = blocks.cache_bytes();
   result.unique_experts.resize(static_cast<size_t>(config.layers));
-  const Buffer memory = memory_beyond_caches();
-  std::vector<double> seconds, read_rates, peaks, bf16_peaks, f32_peaks;
-  Work work;
   const ExpertCache* const experts = expert_cache_of(model.weights());
-  ExpertCache::Counts before;
-  for (int32_t step = -1; step < b.steps; ++step) {  // the first one touches memory
-    const auto tokens = random_tokens(config, b.tokens, static_cast<uint32_t>(step + 2));
-    batch.clear();
-    batch.add_cached(layout, tokens, none_masked, b.context, cache);
-    batch.finish(layout);
-    tape.profile = {};
-    const double begin = seconds_now();
-    model.forward(batch.batch(), tape);
-    if (!rows.empty()) {
-      const Matrix logits = tape.arena.matrix(std::ssize(rows), config.vocab_size);
-      model.head_forward(tape, rows, logits);
+  const ExpertCache::Counts before = experts ? experts->counts() : ExpertCache::Counts();
+  Rates rates{peak_kernel_of(model.weights())};
+  std::vector<double> seconds;
+  Work work;
+  const double share = 1.0 / b.steps;
+  for (int32_t step = 0; step < b.steps; ++step) {
+    UNMASK_TRY(const double taken, blocks.step(step));
+    seconds.push_back(taken);
+    result.parts.add(blocks.tape().profile, share);
+    for (size_t i = 0; i < result.unique_experts.size(); ++i) {
+      const Assignment& assignment = blocks.tape().layers[i].routing.assignment;
+      result.unique_experts[i] += share * assignment.used_experts();
     }
-    const double took = seconds_now() - begin;
-    UNMASK_TRY_STATUS(model.check_pass(tape));
-    if (step < 0) {
-      if (experts) before = experts->counts();
-      continue;
-    }
-
-    seconds.push_back(took);
-    const double share = 1.0 / b.steps;
-    result.parts.add(tape.profile, share);
-    for (size_t i = 0; i < tape.layers.size(); ++i) {
-      result.unique_experts[i] +=
-          share * static_cast<double>(tape.layers[i].routing.assignment.used_experts());
-    }
-    work.add(work_of(model, tape, b.tokens, b.context + b.tokens, std::ssize(rows)), share);
-    read_rates.push_back(read_rate({memory.data(), memory.size()}));
-    peaks.push_back(arithmetic_rate(peak_kernel_of(model.weights())));
-    bf16_peaks.push_back(arithmetic_rate(peak_kernel(Precision::bf16)));
-    f32_peaks.push_back(arithmetic_rate(peak_kernel(Precision::f32)));
+    work.add(blocks.work(), share);
+    rates.measure();
   }
   if (experts) result.experts = experts->counts().since(before);
   result.step = {.seconds = median(seconds),
                  .work = work,
-                 .read_bytes_per_second = median(read_rates),
-                 .peak = median(peaks),
-                 .bf16_peak = median(bf16_peaks),
-                 .f32_peak = median(f32_peaks)};
+                 .read_bytes_per_second = median(rates.read),
+                 .peak = median(rates.peak),
+                 .bf16_peak = median(rates.bf16_peak),
+                 .f32_peak = median(rates.f32_peak)};
   return result;
 }
 

@@ -41,7 +41,7 @@ Status run_in_batches(Model& model, std::span<const Ask> asks, int32_t batch, Ta
     model.forward(prepared.forward.batch(), tape);
     UNMASK_TRY_STATUS(model.check_pass(tape));
     routing.add(prepared.forward.batch().route, tape);
-    read(part, prepared);
+    UNMASK_TRY_STATUS(read(part, prepared));
   }
   return {};
 }
@@ -179,24 +179,28 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
   };
   RoutingCollector routing(model.config());
   UNMASK_TRY_STATUS(run_in_batches(
-      model, asks, options.batch, tape, routing, [&](std::span<const Ask> part, PreparedBatch& p) {
+      model, asks, options.batch, tape, routing,
+      [&](std::span<const Ask> part, PreparedBatch& p) -> Status {
         if (likelihood) {
           model.head_loss(tape, p.rows, p.targets, p.weight, p.loss, Matrix(), nullptr);
+          UNMASK_TRY_STATUS(check_finite(ConstMatrix(p.loss.data(), 1, std::ssize(p.loss))));
           for (size_t i = 0; i < part.size(); ++i) {
             const auto losses = p.losses_of(static_cast<int64_t>(i));
             const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
             consider(part[i].question, part[i].choice, -sum / static_cast<double>(losses.size()));
           }
-          return;
+          return {};
         }
         const Matrix logits = tape.arena.matrix(std::ssize(p.rows), model.config().vocab_size);
         model.head_forward(tape, p.rows, logits);
+        UNMASK_TRY_STATUS(check_finite(logits));
         for (size_t i = 0; i < part.size(); ++i) {
           for (int32_t choice = 0; choice < std::ssize(part[i].letters); ++choice) {
             consider(part[i].question, choice,
                      logits(static_cast<int64_t>(i), part[i].letters[choice]));
           }
         }
+        return {};
       }));
   int64_t right = 0;
   for (size_t i = 0; i < data.questions.size(); ++i) {

@@ -75,6 +75,18 @@ void block_causal_attention(const SequenceRows& sequences, int32_t block,
   }
 }
 
+void block_causal_attention_from(int32_t first, int32_t end, int32_t block,
+                                 AttentionPattern& pattern) {
+  UNMASK_CHECK(block > 0 && 0 <= first && first < end);
+  pattern.clear();
+  for (int32_t begin = first; begin < end;) {
+    const int32_t block_end = std::min((begin / block + 1) * block, end);
+    add_span(pattern, begin - first, block_end - first, {{0, block_end}});
+    begin = block_end;
+  }
+  close_group(pattern, 0, 0, end);
+}
+
 void block_diffusion_attention(const SequenceRows& sequences, int32_t block,
                                AttentionPattern& pattern) {
   UNMASK_CHECK(block > 0);

@@ -8,7 +8,7 @@
 namespace unmask {
 
 // Builders of the attention masks that training and decoding use. Each replaces what `pattern`
-// held and reuses its capacity. Queries and keys are rows of the same table.
+// held and reuses its capacity. Queries and keys are rows of the same table, unless it says so.
 
 // The sequences of a batch, one after the other.
 struct SequenceRows {
@@ -34,6 +34,11 @@ void document_attention(const SequenceRows& sequences, std::span<const int32_t> 
 // query attends to the keys of all blocks up to its own.
 void block_causal_attention(const SequenceRows& sequences, int32_t block,
                             AttentionPattern& pattern);
+
+// Queries at the positions [first, end), whose keys are all positions, in blocks aligned to
+// position 0: each attends to every position up to the end of its block.
+void block_causal_attention_from(int32_t first, int32_t end, int32_t block,
+                                 AttentionPattern& pattern);
 
 // The rows of a sequence are two halves of equal capacity, [noisy | clean], `length` real tokens
 // in each (empty: the whole half). A noisy query attends to its own noisy block and to the clean

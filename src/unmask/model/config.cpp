@@ -119,8 +119,8 @@ Status validate(const ModelConfig& config) {
   check_tokens(config, problems);
   problems.require(std::isfinite(config.norm_epsilon) && config.norm_epsilon > 0, "norm_epsilon",
                    config.norm_epsilon, "must be positive");
-  problems.require(std::isfinite(config.init_std) && config.init_std > 0, "init_std",
-                   config.init_std, "must be positive");
+  problems.require(config.init_std > 0 && config.init_std <= 1e6f, "init_std", config.init_std,
+                   "must be above 0 and at most 1e6");
   check_parameters(config, problems);
   return problems.status();
 }

@@ -78,9 +78,4 @@ struct CachedRows {
   AttentionPattern attention;
 };
 
-// Queries at the positions [first, end) in blocks aligned to position 0: each attends to every
-// position up to the end of its block. Replaces what `pattern` held.
-void block_causal_attention_from(int32_t first, int32_t end, int32_t block,
-                                 AttentionPattern& pattern);
-
 }  // namespace unmask

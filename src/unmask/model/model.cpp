@@ -139,7 +139,11 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
 
 Status Model::check_pass(const Tape& tape) const {
   if (store_) UNMASK_TRY_STATUS(store_->intact());
-  if (all_finite({tape.hidden.data, static_cast<size_t>(tape.hidden.size())})) return {};
+  return check_finite(tape.hidden);
+}
+
+Status check_finite(ConstMatrix m) {
+  if (m.empty() || all_finite({m.data, static_cast<size_t>(m.size())})) return {};
   return failure(
       "the model gives values that are not finite: its weights are damaged, or training diverged; "
       "try an earlier checkpoint");

@@ -113,4 +113,7 @@ class Model {
   RopeTable rope_;
 };
 
+// Of what a model computed, hidden states or logits, in rows that follow each other.
+Status check_finite(ConstMatrix values);
+
 }  // namespace unmask

@@ -8,10 +8,6 @@
 namespace unmask {
 namespace {
 
-// <|mask|> and <|endoftext|> of the tokenizer that both families share.
-constexpr int32_t kMask = 156895;
-constexpr int32_t kEnd = 156892;
-
 ModelConfig llada2() {
   ModelConfig config;
   config.family = Family::llada2;
@@ -29,8 +25,8 @@ ModelConfig llada2() {
   config.routing.groups = RoutingPolicy::Groups{.count = 8, .keep = 4};
   config.rope_theta = 600000;
   config.rope_fraction = 0.5f;
-  config.mask_token = kMask;
-  config.end_token = config.pad_token = kEnd;
+  config.mask_token = kLlada2Mask;
+  config.end_token = config.pad_token = kLlada2End;
   config.attention_block = 32;
   return config;
 }
@@ -73,8 +69,8 @@ ModelConfig llada_moe() {
   config.routing.renormalize = false;
   config.norm_epsilon = 1e-5f;
   config.rope_theta = 50000;
-  config.mask_token = kMask;
-  config.end_token = config.pad_token = kEnd;
+  config.mask_token = kLlada2Mask;
+  config.end_token = config.pad_token = kLlada2End;
   return config;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -7,6 +8,11 @@
 #include "unmask/model/config.h"
 
 namespace unmask {
+
+// <|mask|> and <|endoftext|> of the tokenizer that LLaDA2 and LLaDA-MoE share; the released LLaDA2
+// configurations do not name them.
+inline constexpr int32_t kLlada2Mask = 156895;
+inline constexpr int32_t kLlada2End = 156892;
 
 // The shapes of published models, as their config.json has them (docs/checkpoints.md).
 struct PublishedModel {

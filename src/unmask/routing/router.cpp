@@ -160,6 +160,11 @@ Result<std::unique_ptr<Router>> make_router(const RoutingPolicy& policy, int32_t
     return usage_error("routing.experts_per_token: expected 1 to {} (the experts), found {}",
                        experts, policy.experts_per_token);
   }
+  constexpr float kMostScale = 1e6f;
+  if (!(policy.scale > 0 && policy.scale <= kMostScale)) {
+    return usage_error("routing.scale: expected a number above 0 and at most {}, found {}",
+                       kMostScale, policy.scale);
+  }
   if (policy.monte_carlo && shared_experts < 1) {
     return usage_error(
         "routing.scale: \"monte-carlo\" equals the routed experts to the shared ones, and there "

@@ -2,6 +2,7 @@
 #include "unmask/text/regex.h"
 
 #include <cstdint>
+#include <new>
 #include <pcre2.h>
 
 namespace unmask {
@@ -76,7 +77,7 @@ MatchMemory::MatchMemory()
     : stack_(pcre2_jit_stack_create_8(32 * 1024, kJitStack, nullptr)),
       context_(pcre2_match_context_create_8(nullptr)),
       match_(pcre2_match_data_create_8(1, nullptr)) {
-  UNMASK_CHECK(stack_ != nullptr && context_ != nullptr && match_ != nullptr);
+  if (stack_ == nullptr || context_ == nullptr || match_ == nullptr) throw std::bad_alloc();
   pcre2_jit_stack_assign_8(context_.get(), nullptr, stack_.get());
 }
 

@@ -1,27 +1,17 @@
-#include "unmask/checkpoint/model_config_json.h"
-
 #include <algorithm>
-#include <array>
-#include <cstdlib>
-#include <numeric>
 #include <optional>
 #include <vector>
 
 #include "unmask/base/document.h"
 #include "unmask/base/json_text.h"
+#include "unmask/checkpoint/model_config_json.h"
+#include "unmask/model/published_models.h"
 #include "unmask/routing/policy_json.h"
 
 namespace unmask {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kFormat = 1;
-
-// <|mask|> and <|endoftext|> of the tokenizer that LLaDA2 and LLaDA-MoE share; the released LLaDA2
-// configurations do not name them.
-constexpr int32_t kReleasedMask = 156895;
-constexpr int32_t kReleasedEnd = 156892;
 
 constexpr int32_t kLlada2Block = 32;  // trained block-causal with blocks of this size
 
@@ -106,13 +96,6 @@ void read_transformer(Fields& fields, ModelConfig& config) {
   expect_word(fields, "hidden_act", "silu");
 }
 
-json end_tokens(const ModelConfig& config) {
-  if (config.other_end_tokens.empty()) return config.end_token;
-  json all = {config.end_token};
-  for (const int32_t token : config.other_end_tokens) all.push_back(token);
-  return all;
-}
-
 ModelConfig read_llada2(Fields& fields) {
   ModelConfig config;
   config.family = Family::llada2;
@@ -120,7 +103,7 @@ ModelConfig read_llada2(Fields& fields) {
   config.rope_fraction = 0.5f;
   config.attention_block = kLlada2Block;
   read_transformer(fields, config);
-  read_tokens(fields, kReleasedMask, kReleasedEnd, config);
+  read_tokens(fields, kLlada2Mask, kLlada2End, config);
   config.qk_norm = true;
   fields.read("use_qk_norm", config.qk_norm);
   fields.read("use_qkv_bias", config.qkv_bias);
@@ -155,7 +138,7 @@ ModelConfig read_llada2(Fields& fields) {
                    {{"sigmoid", RoutingPolicy::Weights::sigmoid}, {"softmax", softmax}});
   fields.read("routed_scaling_factor", routing.scale);
   RoutingPolicy::Groups groups{.count = 8, .keep = 4};
-  fields.read("n_group", groups.count);
+  fields.read_between("n_group", groups.count, 1);
   fields.read("topk_group", groups.keep);
   if (groups.count > 1) routing.groups = groups;
   return config;
@@ -180,7 +163,7 @@ ModelConfig read_llada_moe(Fields& fields) {
   config.norm_epsilon = 1e-5f;
   config.attention_block = 0;
   read_transformer(fields, config);
-  read_tokens(fields, kReleasedMask, kReleasedEnd, config);
+  read_tokens(fields, kLlada2Mask, kLlada2End, config);
   config.qk_norm = true;
   fields.read("qk_layernorm", config.qk_norm);
   fields.read("attention_bias", config.qkv_bias);
@@ -259,7 +242,7 @@ ModelConfig read_sdar_moe(Fields& fields) {
 void read_unmask_section(Fields& section, ModelConfig& config, const std::string& where) {
   int format = 0;
   section.require("format", format);
-  refuse_unless(format == kFormat, section, "format",
+  refuse_unless(format == kConfigFormat, section, "format",
                 "1: the checkpoint was written by a newer version");
   section.read_enum<Family>("family", config.family,
                             {{"unmask", Family::unmask},
@@ -303,77 +286,6 @@ std::optional<Family> find_family(const json& document) {
   return std::nullopt;
 }
 
-// The double that prints as the float does: 1e-06, not 9.99999997e-07.
-double shortest(float value) { return std::strtod(fmt::format("{}", value).c_str(), nullptr); }
-
-const char* family_name(Family family) {
-  switch (family) {
-    case Family::unmask:
-      return "unmask";
-    case Family::llada2:
-      return "llada2";
-    case Family::llada_moe:
-      return "llada_moe";
-    case Family::sdar_moe:
-      return "sdar_moe";
-  }
-  return "";
-}
-
-// As many experts as are of the stored width together, which that form says with no other key.
-int32_t shared_experts_by_width(const ModelConfig& c) {
-  const bool whole = c.expert_ffn > 0 && c.shared_ffn % c.expert_ffn == 0;
-  return whole ? c.shared_ffn / c.expert_ffn : c.shared_experts;
-}
-
-void add_llada2(const ModelConfig& c, json& out) {
-  out["architectures"] = {"LLaDA2MoeModelLM"};
-  out["model_type"] = "llada2_moe";
-  out["intermediate_size"] = c.dense_ffn;
-  out["first_k_dense_replace"] = c.dense_layers;
-  out["moe_intermediate_size"] = c.expert_ffn;
-  out["num_shared_experts"] = shared_experts_by_width(c);
-  out["moe_router_enable_expert_bias"] = c.expert_bias;
-  out["use_qk_norm"] = c.qk_norm;
-  out["use_qkv_bias"] = c.qkv_bias;
-  out["use_bias"] = c.linear_bias;
-  out["score_function"] =
-      c.routing.weights == RoutingPolicy::Weights::sigmoid ? "sigmoid" : "softmax";
-  out["router_dtype"] = "fp32";
-  out["n_group"] = c.routing.groups ? c.routing.groups->count : 1;
-  out["topk_group"] = c.routing.groups ? c.routing.groups->keep : 1;
-}
-
-void add_llada_moe(const ModelConfig& c, json& out) {
-  out["architectures"] = {"LLaDAMoEModelLM"};
-  out["model_type"] = "lladamoe";
-  out["dense_intermediate_size"] = c.dense_ffn;
-  out["expert_intermediate_size"] = c.expert_ffn;
-  out["shared_expert_intermediate_size"] = nullptr;  // else the family's class makes some of -1
-  std::vector<int> kinds(static_cast<size_t>(c.layers), 1);
-  std::fill_n(kinds.begin(), c.dense_layers, 0);
-  out["moe_layer_freq"] = kinds;
-  out["moe_router_enable_expert_bias"] = c.expert_bias;
-  out["moe_router_score_function"] = "softmax";
-  out["qk_layernorm"] = c.qk_norm;
-  out["attention_bias"] = c.qkv_bias;
-}
-
-void add_sdar_moe(const ModelConfig& c, json& out) {
-  out["architectures"] = {"SDARMoeForCausalLM"};
-  out["model_type"] = "sdar_moe";
-  out["intermediate_size"] = c.dense_ffn;
-  out["moe_intermediate_size"] = c.expert_ffn;
-  std::vector<int32_t> dense(static_cast<size_t>(c.dense_layers));
-  std::iota(dense.begin(), dense.end(), 0);
-  out["mlp_only_layers"] = dense;
-  out["decoder_sparse_step"] = 1;
-  out["moe_router_enable_expert_bias"] = c.expert_bias;
-  out["use_qk_norm"] = c.qk_norm;
-  out["attention_bias"] = c.qkv_bias;
-  if (c.attention_block > 0) out["block_size"] = c.attention_block;
-}
-
 ModelConfig read_family(Family family, Fields& fields) {
   switch (family) {
     case Family::llada_moe:
@@ -394,8 +306,7 @@ Result<ModelConfig> model_config_from_json(const json& document, const std::stri
   if (!family) {
     return usage_error(
         "{}: expected a model of architecture LLaDA2MoeModelLM, LLaDAMoEModelLM or "
-        "SDARMoeForCausalLM, "
-        "found {}",
+        "SDARMoeForCausalLM, found {}",
         where,
         document.is_object() && document.contains("architectures")
             ? to_text(document["architectures"])
@@ -414,47 +325,6 @@ Result<ModelConfig> model_config_from_json(const json& document, const std::stri
     return usage_error("{}: {}", where, status.error().message);
   }
   return config;
-}
-
-json model_config_to_json(const ModelConfig& c, DType stored) {
-  json out = {{"vocab_size", c.vocab_size},
-              {"num_hidden_layers", c.layers},
-              {"hidden_size", c.hidden},
-              {"num_attention_heads", c.heads},
-              {"num_key_value_heads", c.kv_heads},
-              {"head_dim", c.head_dim},
-              {"max_position_embeddings", c.max_positions},
-              {"rms_norm_eps", shortest(c.norm_epsilon)},
-              {"rope_theta", shortest(c.rope_theta)},
-              {"rope_scaling", nullptr},
-              {"partial_rotary_factor", shortest(c.rope_fraction)},
-              {"tie_word_embeddings", c.tied_head},
-              {"initializer_range", shortest(c.init_std)},
-              {"hidden_act", "silu"},
-              {"torch_dtype", stored == DType::bf16 ? "bfloat16" : "float32"},
-              {"mask_token_id", c.mask_token},
-              {"eos_token_id", end_tokens(c)},
-              {"pad_token_id", c.pad_token},
-              {"num_experts", c.experts},
-              {"num_experts_per_tok", c.routing.experts_per_token},
-              {"norm_topk_prob",
-               c.routing.renormalize || c.routing.weights == RoutingPolicy::Weights::softmax},
-              {"routed_scaling_factor", shortest(c.routing.scale)}};
-  if (c.family == Family::llada_moe) {
-    add_llada_moe(c, out);
-  } else if (c.family == Family::sdar_moe) {
-    add_sdar_moe(c, out);
-  } else {
-    add_llada2(c, out);
-  }
-  out["unmask"] = {{"format", kFormat},
-                   {"family", family_name(c.family)},
-                   {"shared_ffn", c.shared_ffn},
-                   {"shared_experts", c.shared_experts},
-                   {"attention_block", c.attention_block},
-                   {"linear_bias", c.linear_bias},
-                   {"routing", to_json(c.routing)}};
-  return out;
 }
 
 }  // namespace unmask
