@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <numbers>
 
 #include "unmask/base/arena.h"
@@ -24,23 +23,23 @@ constexpr int64_t kKeysPerRun = 256;
 // Queries of one head before it is the next one's turn.
 constexpr int64_t kPanelsPerSweep = 4;
 
-// Kv heads [first, last) of a group against a stretch of its queries.
+// One kv head of a group against a stretch of its queries.
 template <class T>
 class ForwardTask {
  public:
-  ForwardTask(const AttentionInputs<T>& in, const AttentionPattern::Group& group,
-              int64_t first_kv_head, int64_t last_kv_head, Arena& arena)
+  ForwardTask(const AttentionInputs<T>& in, const AttentionPattern::Group& group, int64_t kv_head,
+              Arena& arena)
       : in_(in),
         group_(group),
-        first_(first_kv_head),
-        last_(last_kv_head),
+        kv_head_(kv_head),
         kernel_(gemm_kernel(in.precision)),
         softmax_(softmax_kernel()),
         d_(in.shape.head_dim),
         cols_(kernel_.cols),
         key_tiles_(kernel_, group.key_end - group.key_begin),
         run_tiles_(std::max<int64_t>(1, kKeysPerRun / key_tiles_.height)),
-        keys_(arena.take<Keys>(last_ - first_)),
+        k_(kernel_, key_tiles_, d_, arena),
+        v_(kernel_, key_tiles_.rows, d_, arena),
         q_panel_(arena.take<float>(kernel_.words(d_) * cols_ + kPackSlack)),
         scores_(arena.take<float>(run_tiles_ * key_tiles_.height * cols_)),
         rounded_(arena.take<float>(run_tiles_ * key_tiles_.height * cols_ + kPackSlack)),
@@ -49,18 +48,15 @@ class ForwardTask {
         offset_(arena.take<float>(cols_)),
         sum_(arena.take<float>(cols_)),
         shrink_(arena.take<float>(cols_)) {
-    for (int64_t i = 0; i < last_ - first_; ++i) {
-      std::construct_at(keys_ + i, RowFactor(kernel_, key_tiles_, d_, arena),
-                        ColumnFactor(kernel_, key_tiles_.rows, d_, arena));
-    }
-    for (int64_t head = first_; head < last_; ++head) pack(head);
+    k_.pack(kernel_, in.head(in.k, kv_head, group.key_begin, group.key_end));
+    v_.pack(kernel_, in.head(in.v, kv_head, group.key_begin, group.key_end));
   }
 
   void attend(int64_t begin, int64_t end, Matrix out, Matrix log_sum_exp) {
     const int64_t heads = in_.heads_per_kv_head();
     for (int64_t sweep = begin; sweep < end; sweep += kPanelsPerSweep * cols_) {
       const int64_t sweep_end = std::min(sweep + kPanelsPerSweep * cols_, end);
-      for (int64_t head = first_ * heads; head < last_ * heads; ++head) {
+      for (int64_t head = kv_head_ * heads; head < (kv_head_ + 1) * heads; ++head) {
         for (int64_t i = sweep; i < sweep_end; i += cols_) {
           attend_panel(head, i, std::min(i + cols_, end), out, log_sum_exp);
         }
@@ -69,21 +65,8 @@ class ForwardTask {
   }
 
  private:
-  struct Keys {
-    RowFactor k;     // [keys, d]
-    ColumnFactor v;  // [d, keys]
-  };
-
-  void pack(int64_t kv_head) {
-    Keys& keys = keys_[kv_head - first_];
-    const int64_t begin = group_.key_begin, end = group_.key_end;
-    keys.k.pack(kernel_, in_.head(in_.k, kv_head, begin, end));
-    keys.v.pack(kernel_, in_.head(in_.v, kv_head, begin, end));
-  }
-
   // Queries [begin, end), at most a panel of them.
   void attend_panel(int64_t head, int64_t begin, int64_t end, Matrix out, Matrix log_sum_exp) {
-    const Keys& keys = keys_[head / in_.heads_per_kv_head() - first_];
     const ConstMatrix q = in_.head(in_.q, head, begin, end);
     kernel_.b.rows(q.data, q.stride, nullptr, q.rows, cols_, d_, q_panel_);
     std::fill_n(offset_, cols_, -std::numeric_limits<float>::infinity());
@@ -96,7 +79,7 @@ class ForwardTask {
                          group_.key_begin + key_tiles_.first(tile + 1));
         },
         [&](int64_t first, int64_t last) {
-          add_run(keys, begin, end, first, last, first_run);
+          add_run(begin, end, first, last, first_run);
           first_run = false;
         });
     if (first_run) std::fill_n(accumulator_, d_ * cols_, 0.0f);
@@ -109,12 +92,11 @@ class ForwardTask {
   float factor() const { return in_.shape.scale * std::numbers::log2e_v<float>; }
 
   // scores = k·qᵀ over the key tiles [first, last), softmax so far, accumulator += vᵀ·weights.
-  void add_run(const Keys& keys, int64_t begin, int64_t end, int64_t first, int64_t last,
-               bool first_run) {
+  void add_run(int64_t begin, int64_t end, int64_t first, int64_t last, bool first_run) {
     const int64_t first_row = key_tiles_.first(first);
     const int64_t rows = key_tiles_.first(last) - first_row;
     for (int64_t tile = first; tile < last; ++tile) {
-      kernel_.tile(key_tiles_.height_of(tile), keys.k.words, keys.k.tile(tile), q_panel_,
+      kernel_.tile(key_tiles_.height_of(tile), k_.words, k_.tile(tile), q_panel_,
                    scores_ + (key_tiles_.first(tile) - first_row) * cols_, cols_, Write::set);
     }
     const int64_t first_key = group_.key_begin + first_row;
@@ -129,7 +111,7 @@ class ForwardTask {
     if (!first_run) softmax_.scale_columns(accumulator_, d_, cols_, shrink_);
     softmax_.exponentiate(scores_, rows, cols_, factor(), offset_, sum_);
     const float* weights = as_panel(kernel_, in_.precision, scores_, rows, rounded_);
-    keys.v.multiply(kernel_, first_row, rows, weights, accumulator_, !first_run);
+    v_.multiply(kernel_, first_row, rows, weights, accumulator_, !first_run);
   }
 
   // out = accumulatorᵀ / sum
@@ -150,13 +132,14 @@ class ForwardTask {
 
   const AttentionInputs<T>& in_;
   const AttentionPattern::Group& group_;
-  int64_t first_, last_;  // kv heads
+  int64_t kv_head_;
   const GemmKernel& kernel_;
   const SoftmaxKernel& softmax_;
   int64_t d_, cols_;
   SequenceTiles key_tiles_;
   int64_t run_tiles_;
-  Keys* keys_;          // of each kv head
+  RowFactor k_;         // [keys, d]
+  ColumnFactor v_;      // [d, keys]
   float* q_panel_;      // [words of d][cols]
   float* scores_;       // [keys of a run][cols]
   float* rounded_;      // the same as words
@@ -167,16 +150,6 @@ class ForwardTask {
   float* shrink_;
 };
 
-// How many kv heads of a group one task takes. A row of one head is a short piece of a page: as
-// many heads as fill a quarter page with their pieces gave 8 % at head_dim 64. Fewer when there are
-// few tasks, so that no thread is left without work.
-int64_t kv_heads_per_task(const AttentionShape& shape, int64_t tasks_per_head) {
-  constexpr int64_t kTasksPerThread = 8, kPieceOfRow = 256;
-  const int64_t sharing = tasks_per_head * shape.kv_heads / (kTasksPerThread * thread_count());
-  const int64_t filling = kPieceOfRow * shape.kv_heads / (int64_t{shape.heads} * shape.head_dim);
-  return std::clamp<int64_t>(std::min(sharing, filling), 1, shape.kv_heads);
-}
-
 }  // namespace
 
 template <class T>
@@ -186,18 +159,14 @@ void tiled_attention_forward(const AttentionInputs<T>& in, Matrix out, Matrix lo
     longest = std::max(longest, in.query_end(group) - in.query_begin(group));
   }
   const int64_t stretches = (longest + kQueriesPerTask - 1) / kQueriesPerTask;
-  const int64_t heads = kv_heads_per_task(in.shape, std::ssize(in.pattern.groups) * stretches);
-  const int64_t runs = (in.shape.kv_heads + heads - 1) / heads;
-  parallel_for(std::ssize(in.pattern.groups) * runs * stretches, [&](int64_t task) {
-    const auto& group = in.pattern.groups[task / (runs * stretches)];
-    const int64_t first_head = task / stretches % runs * heads;
-    const int64_t last_head = std::min<int64_t>(first_head + heads, in.shape.kv_heads);
+  parallel_for(std::ssize(in.pattern.groups) * in.shape.kv_heads * stretches, [&](int64_t task) {
+    const auto& group = in.pattern.groups[task / (in.shape.kv_heads * stretches)];
+    const int64_t kv_head = task / stretches % in.shape.kv_heads;
     const int64_t begin = in.query_begin(group) + task % stretches * kQueriesPerTask;
     const int64_t end = std::min(begin + kQueriesPerTask, in.query_end(group));
     if (begin >= end) return;
     ArenaScope scope(thread_scratch());
-    ForwardTask(in, group, first_head, last_head, thread_scratch())
-        .attend(begin, end, out, log_sum_exp);
+    ForwardTask(in, group, kv_head, thread_scratch()).attend(begin, end, out, log_sum_exp);
   });
 }
 
