@@ -171,7 +171,7 @@ TEST(Validate, NamesKeyValueAndWhatIsPermitted) {
       {[](ModelConfig& c) { c.dense_layers = 4; }, {"dense_layers = 4", "0 to 3"}},
       {[](ModelConfig& c) { c.dense_ffn = 0; }, {"dense_ffn = 0"}},
       {[](ModelConfig& c) { c.hidden = -2; }, {"hidden = -2", "from 1"}},
-      {[](ModelConfig& c) { c.init_std = 0; }, {"init_std = 0", "positive"}},
+      {[](ModelConfig& c) { c.init_std = 0; }, {"init_std = 0", "above 0"}},
       {[](ModelConfig& c) { c.norm_epsilon = -1; }, {"norm_epsilon = -1", "positive"}},
   };
   for (const Case& one : cases) {

@@ -6,7 +6,7 @@
 
 #include "unmask/base/json_text.h"
 #include "unmask/cli/accuracy_report.h"
-#include "unmask/cli/evaluate_task.h"
+#include "unmask/cli/evaluate_flags.h"
 #include "unmask/evaluate/model_tokenizer.h"
 #include "unmask/evaluate/multiple_choice.h"
 

@@ -1,5 +1,3 @@
-#include "unmask/cli/evaluate_task.h"
-
 #include <algorithm>
 #include <memory>
 
@@ -8,6 +6,7 @@
 
 #include "unmask/base/json_text.h"
 #include "unmask/cli/accuracy_report.h"
+#include "unmask/cli/evaluate_flags.h"
 #include "unmask/cli/task_settings.h"
 #include "unmask/diffusion/generation_report.h"
 #include "unmask/evaluate/answers.h"

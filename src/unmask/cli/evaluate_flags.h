@@ -6,10 +6,11 @@
 
 #include "unmask/base/result.h"
 #include "unmask/cli/decoding_flags.h"
+#include "unmask/evaluate/loss.h"
 
 namespace unmask::cli {
 
-// What `unmask evaluate --task` was told; 0 means the default where nothing else is said.
+// What `unmask evaluate` was told; 0 means the default where nothing else is said.
 struct TaskFlags {
   std::string task;
   int64_t count = 0;
@@ -26,6 +27,16 @@ struct TaskFlags {
   int32_t shots = -1;  // -1: the task's own
 };
 
+// What it was told without --task; length, batch and json are of the flags above.
+struct TextFlags {
+  std::string against;
+  int64_t sequences = 256;
+  EvaluateOptions options;
+};
+
+// The loss on texts, and how far logits are from those of another form of the model.
+Status evaluate_text(const std::string& checkpoint, const std::vector<std::string>& data,
+                     const TextFlags& text, const TaskFlags& flags, const DecodingFlags& decoding);
 // Answers are generated and graded.
 Status evaluate_generated_task(const std::string& checkpoint, const TaskFlags& flags,
                                const DecodingFlags& decoding);
