@@ -71,6 +71,22 @@ TEST_F(FilesTest, AFailedWriteKeepsTheOldBytes) {
   EXPECT_EQ(entries(), 1);
 }
 
+TEST_F(FilesTest, WritersOfOneFileTakeTurns) {
+  const std::string path = directory_.path("file");
+  const auto write_often = [&](char letter) {
+    for (int i = 0; i < 50; ++i) {
+      const Status status = write_file_atomically(path, std::string(100000, letter));
+      EXPECT_TRUE(status.ok()) << status.error().message;
+    }
+  };
+  std::thread other(write_often, 'b');
+  write_often('a');
+  other.join();
+  const std::string bytes = content(path);
+  EXPECT_EQ(bytes, std::string(100000, bytes.at(0)));
+  EXPECT_EQ(entries(), 1);
+}
+
 TEST_F(FilesTest, ReplacesTheTailOfAFile) {
   const std::string path = directory_.path("file");
   ASSERT_TRUE(replace_tail(path, 0, "first\n").ok()) << "made where it is not there";

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "unmask/base/posix.h"
@@ -21,6 +23,23 @@ Status write_into(const std::string& path, std::string_view bytes) {
     return failure("{}: cannot write: {}", path, std::strerror(errno));
   }
   return {};
+}
+
+// Opens, empty, a file that is to be renamed, for this writer alone: others wait until it is gone.
+int open_staging(const std::string& path) {
+  while (true) {
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (file < 0) return file;
+    while (flock(file, LOCK_EX) != 0 && errno == EINTR) {
+    }
+    struct stat opened {
+    }, present{};
+    const bool there = ::fstat(file, &opened) == 0 && ::stat(path.c_str(), &present) == 0 &&
+                       opened.st_ino == present.st_ino;
+    if (there && ::ftruncate(file, 0) == 0) return file;
+    ::close(file);
+    if (there) return -1;  // else renamed or removed meanwhile
+  }
 }
 
 }  // namespace
@@ -54,18 +73,16 @@ Status write_file_atomically(const std::string& given, std::string_view bytes) {
   if (fs::exists(given, code) && fs::is_other(given, code)) return write_into(given, bytes);
   const std::string path = followed(given).string();
   UNMASK_TRY_STATUS(make_parent(path));
-  const std::string staging = path + ".partial-" + std::to_string(::getpid());
+  const std::string staging = path + ".partial";
   const auto give_up = [&](const char* what) {
     const Error error = failure("{}: cannot {}: {}", path, what, std::strerror(errno));
     ::unlink(staging.c_str());
     return error;
   };
-  {
-    const Descriptor d{::open(staging.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
-    if (d.file < 0) return failure("{}: cannot create: {}", staging, std::strerror(errno));
-    if (write_all(d.file, bytes) < bytes.size()) return give_up("write");
-    if (fsync(d.file) != 0) return give_up("sync");
-  }
+  const Descriptor d{open_staging(staging)};
+  if (d.file < 0) return failure("{}: cannot create: {}", staging, std::strerror(errno));
+  if (write_all(d.file, bytes) < bytes.size()) return give_up("write");
+  if (fsync(d.file) != 0) return give_up("sync");
   if (::rename(staging.c_str(), path.c_str()) != 0) return give_up("rename");
   return sync_path(parent_of(path));
 }
