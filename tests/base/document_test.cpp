@@ -67,6 +67,15 @@ TEST(Toml, ErrorsNameTheLine) {
   EXPECT_FALSE(parse_toml("a = 1\na = 2", "twice.toml").ok());
 }
 
+TEST(Toml, RefusesKeysOfEndlesslyManyParts) {
+  std::string key;
+  for (int i = 0; i < 20000; ++i) key += "a.";
+  const auto refused = parse_toml(key + "a = 1", "test.toml");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("more than a thousand"), std::string::npos);
+  EXPECT_EQ(toml("a.b.c = 1.5")["a"]["b"]["c"], 1.5);
+}
+
 TEST(Json, ErrorsNameTheFileAndLine) {
   const auto broken = parse_json("{\n\"a\": ]}", "config.json");
   ASSERT_FALSE(broken.ok());

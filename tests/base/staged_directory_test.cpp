@@ -2,6 +2,7 @@
 
 #include "tests/support/temporary_directory.h"
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <utility>
 

@@ -168,10 +168,11 @@ TEST_F(ChatCommand, RefusesWhatCannotBeAnswered) {
 TEST_F(ChatCommand, AnInterruptEndsTheWaitForALine) {
   const std::string waits = directory_.path("waits");
   ASSERT_EQ(mkfifo(waits.c_str(), 0600), 0);
-  const Outcome outcome = run_shell("(sleep 20 > " + waits +
-                                    " & timeout --foreground --preserve-status -k 5 -s INT 1 " +
-                                    std::string(UNMASK_BINARY) + " chat " + directory_.path() +
-                                    " < " + waits + " > /dev/null; echo ended with $?; kill %1)");
+  const Outcome outcome =
+      run_shell("(sleep 20 > " + waits +
+                " 2>/dev/null & feeder=$!; timeout --foreground --preserve-status -k 5 -s INT 1 " +
+                std::string(UNMASK_BINARY) + " chat " + directory_.path() + " < " + waits +
+                " > /dev/null; echo ended with $?; kill $feeder)");
   EXPECT_NE(outcome.output.find("ended with 130"), std::string::npos) << outcome.output;
 }
 

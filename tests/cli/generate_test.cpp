@@ -249,13 +249,22 @@ TEST(GenerateCommand, TheCacheChangesNothing) {
 // `timeout` sends what Ctrl-C sends, in the foreground only once (a second one ends the program at
 // once); the generation would take far longer.
 TEST(GenerateCommand, InterruptionLeavesWhatWasCommitted) {
-  const auto [exit_code, output] =
-      run_shell("timeout --foreground --preserve-status -s INT 2 " + std::string(UNMASK_BINARY) +
-                " generate " + kModel +
-                " --tokens 1,2,3 --length 500 --ignore-end --cache off --samples 100");
+  const auto interrupted = [](const std::string& flags) {
+    return run_shell("(timeout --foreground --preserve-status -s INT 2 " +
+                     std::string(UNMASK_BINARY) + " generate " + kModel +
+                     " --tokens 1,2,3 --length 500 --ignore-end --cache off --samples 100 " +
+                     flags + ")");
+  };
+  const auto [exit_code, output] = interrupted("");
   EXPECT_EQ(exit_code, 130) << output;
   EXPECT_EQ(output.rfind("1,2,3", 0), 0u) << output.substr(0, 200);
+  // The whole canvas, with the mask token where nothing was committed.
+  const std::string line = output.substr(0, output.find('\n'));
+  EXPECT_EQ(std::ranges::count(line, ','), 502) << line;
   EXPECT_NE(output.find("interrupted"), std::string::npos);
+
+  const json document = json_in(interrupted("--json --quiet 2>/dev/null").output);
+  EXPECT_EQ(document["generations"][99]["tokens"].size(), 503u);
 }
 
 TEST(EvaluateCommand, RefusesBadInput) {

@@ -292,8 +292,8 @@ TEST_F(Route, SweepsAKeyAndDrawsFigures) {
   load << std::ifstream(path("a.svg")).rdbuf();
   EXPECT_NE(load.str().find("max / mean"), std::string::npos);
   EXPECT_EQ(run_unmask(command + " --sweep experts_per_token=2,9").exit_code, 2);
-  for (const char* name :
-       {"nothing", "a~b", "load", "experts_per_token", "experts_per_token.mean."}) {
+  for (const char* name : {"nothing", "a~b", "load", "load.99", "load.x", "experts_per_token",
+                           "experts_per_token.mean."}) {
     EXPECT_EQ(run_unmask(command + " --sweep experts_per_token=2 --show " + name).exit_code, 2);
   }
 }

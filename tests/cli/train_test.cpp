@@ -255,6 +255,18 @@ TEST_F(TrainCommand, ResumesOnTheSameDataAlone) {
 TEST_F(TrainCommand, NamesWhatToRemoveWhereTheNewestCheckpointIsDamaged) {
   ASSERT_EQ(run_unmask(train("damaged")).exit_code, 0);
   const std::string newest = checkpoint_path(run_directory("damaged"), 20);
+  const std::string numbers = newest + "/training_state/state.json", whole = slurp(numbers);
+  for (const auto& [from, to] : {std::pair{"\"step\": 20", "\"step\": -1"},
+                                 {"\"step\": 20", "\"step\": 7"},
+                                 {"\"data_cursor\": 160", "\"data_cursor\": 168"},
+                                 {"\"seed\": 0", "\"seed\": 1"}}) {
+    std::string changed = whole;
+    ASSERT_NE(changed.find(from), std::string::npos) << from << "\n" << whole;
+    std::ofstream(numbers) << changed.replace(changed.find(from), std::string(from).size(), to);
+    const auto refused = run_unmask(train("damaged") + "--resume");
+    EXPECT_EQ(refused.exit_code, 1) << to;
+    EXPECT_NE(refused.output.find("not that of step 20"), std::string::npos) << refused.output;
+  }
   fs::resize_file(newest + "/training_state/state.json", 3);
   const auto refused = run_unmask(train("damaged") + "--resume");
   EXPECT_EQ(refused.exit_code, 1);
@@ -271,6 +283,14 @@ TEST_F(TrainCommand, RefusesToMixRuns) {
   const auto other = run_unmask(train("run") + "--resume --set model.hidden=32");
   EXPECT_EQ(other.exit_code, 2);
   EXPECT_NE(other.output.find("hidden"), std::string::npos) << other.output;
+}
+
+TEST_F(TrainCommand, TokensHaveNames) {
+  for (const char* key : {"data.mask_token", "data.end_token"}) {
+    const auto refused = run_unmask(train("nameless") + "--set '" + key + "=\"\"'");
+    EXPECT_EQ(refused.exit_code, 2) << refused.output;
+    EXPECT_NE(refused.output.find("the name of a token"), std::string::npos) << refused.output;
+  }
 }
 
 TEST_F(TrainCommand, ExplainsBadInputWithExitCodes) {
@@ -308,8 +328,7 @@ TEST_F(TrainCommand, ExplainsBadInputWithExitCodes) {
 TEST_F(TrainCommand, SurvivesAFullDiskWhileSaving) {
   // A limit on file sizes stands in for the full disk: metrics still fit, weights do not.
   const auto [exit_code, output] =
-      run_shell("bash -c 'ulimit -f 64; trap \"\" XFSZ; " + std::string(UNMASK_BINARY) + " " +
-                train("full") + "'");
+      run_shell("bash -c 'ulimit -f 64; " + std::string(UNMASK_BINARY) + " " + train("full") + "'");
   EXPECT_EQ(exit_code, 1) << output;
   EXPECT_NE(output.find("checkpoint"), std::string::npos) << output;
   EXPECT_FALSE(latest_checkpoint(run_directory("full")));
@@ -319,9 +338,9 @@ TEST_F(TrainCommand, SurvivesAFullDiskWhileSaving) {
 }
 
 TEST_F(TrainCommand, GoesOnWhereNobodyCanBeTold) {
-  EXPECT_EQ(
-      run_shell("(" + std::string(UNMASK_BINARY) + " " + train("mute") + "2>/dev/full)").exit_code,
-      0);
+  const Outcome outcome = run_shell("(" + std::string(UNMASK_BINARY) + " train --config " +
+                                    config_ + " --run " + run_directory("mute") + " 2>/dev/full)");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   ASSERT_TRUE(latest_checkpoint(run_directory("mute")));
   EXPECT_EQ(latest_checkpoint(run_directory("mute"))->step, 20);
 }

@@ -90,7 +90,8 @@ TEST(ReadChoiceData, TakesShotsFromTrainWhereDevIsAsked) {
   for (const char* split : {"dev", "train", "test"}) {
     directory.write(
         fmt::format("arc_easy_{}.jsonl", split),
-        fmt::format(R"({{"question": "{}", "choices": ["a", "b"], "answer": 0}})", split));
+        fmt::format(R"({{"question": "{}", "choices": ["a", "b"], "answer": 0, "subject": "s"}})",
+                    split));
   }
   for (const auto& [asked, pool] : {std::pair{"dev", "train"}, {"train", "dev"}, {"test", "dev"}}) {
     const auto data = read_choice_data(*find_choice_task("arc-easy"), directory.path(), asked, 5);
@@ -118,7 +119,10 @@ TEST(ReadChoiceData, NamesWhatIsMissingOrWrong) {
   directory.write("copa_test.jsonl", R"({"question": "q", "choices": ["a"], "answer": 1})");
   EXPECT_NE(refusal(directory.path(), "copa", "", 0).find("'answer'"), std::string::npos);
   directory.write("copa_test.jsonl", line);
-  EXPECT_EQ(refusal(directory.path(), "copa", "", 0), "");
+  EXPECT_NE(refusal(directory.path(), "copa", "", 0).find("question 1: expected a \"subject\""),
+            std::string::npos);
+  directory.write("boolq_test.jsonl", line);  // whose header names none
+  EXPECT_EQ(refusal(directory.path(), "boolq", "", 0), "");
 }
 
 }  // namespace

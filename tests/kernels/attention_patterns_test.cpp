@@ -123,6 +123,24 @@ TEST(AttentionPatterns, BlockCausalSeesBlocksUpToItsOwn) {
   }
 }
 
+TEST(AttentionPatterns, BlockCausalBehindACacheSeesAllPositionsUpToItsBlock) {
+  const int32_t first = 5, end = 17;
+  for (const int32_t block : {1, 3, 4, 64}) {
+    AttentionPattern pattern;
+    block_causal_attention_from(first, end, block, pattern);
+    for (const auto& span : pattern.spans) {
+      ASSERT_EQ(span.last_range - span.first_range, 1);
+      const auto& keys = pattern.ranges[static_cast<size_t>(span.first_range)];
+      EXPECT_EQ(keys.begin, 0);
+      for (int32_t q = span.query_begin; q < span.query_end; ++q) {
+        EXPECT_EQ(keys.end, std::min(((first + q) / block + 1) * block, end)) << q;
+      }
+    }
+    EXPECT_EQ(pattern.spans.front().query_begin, 0);
+    EXPECT_EQ(pattern.spans.back().query_end, end - first);
+  }
+}
+
 TEST(AttentionPatterns, BlockDiffusionHasItsThreeParts) {
   for (const int32_t block : {1, 2, 4, 64}) {
     for (const auto& length : {std::vector<int32_t>{5, 0, 1}, std::vector<int32_t>{}}) {

@@ -234,6 +234,14 @@ TEST(Budget, MeetsTheMeanExactly) {
   }
 }
 
+TEST(Budget, MeetsItsLargestMean) {
+  Capacity capacity = {.schedule = Capacity::Schedule::linear, .min = 8, .max = 32};
+  for (const double mean : {32.0, 32.5, std::nan("")}) {
+    capacity.mean = mean;
+    EXPECT_EQ(meet_budget(capacity).ok(), mean == 32.0) << mean;
+  }
+}
+
 TEST(Budget, LeavesAShapeAloneThatMeetsItsMean) {
   Capacity capacity = of(linear_reverse, 8, 32);
   capacity.mean = 20;

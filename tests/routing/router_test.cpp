@@ -2,6 +2,7 @@
 
 #include "tests/routing/routing_cases.h"
 #include <functional>
+#include <limits>
 
 #include <gtest/gtest.h>
 
@@ -432,7 +433,6 @@ TEST(MakeRouter, RefusesWhatCannotBe) {
   EXPECT_TRUE(refused(refusal(policy, 8), "routing.balance"));
 }
 
-// Values of arXiv 2604.01622 for two shared experts, two decimals.
 TEST(Scaling, IsAPositiveNumber) {
   RoutingPolicy policy = token_choice(Weights::softmax, 2);
   for (const float scale : {0.0f, -1.0f, 1e30f, std::numeric_limits<float>::quiet_NaN()}) {
@@ -441,6 +441,7 @@ TEST(Scaling, IsAPositiveNumber) {
   }
 }
 
+// Values of arXiv 2604.01622 for two shared experts, two decimals.
 TEST(Scaling, MonteCarloFactorsAreThoseOfThePaper) {
   RoutingPolicy policy = expert_choice(Weights::softmax, 8);
   policy.monte_carlo = true;

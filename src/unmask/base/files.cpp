@@ -25,21 +25,28 @@ Status write_into(const std::string& path, std::string_view bytes) {
   return {};
 }
 
+// Whether the name still belongs to the open file.
+bool is_at(const std::string& path, int file) {
+  struct stat opened {
+  }, present{};
+  return ::fstat(file, &opened) == 0 && ::stat(path.c_str(), &present) == 0 &&
+         opened.st_ino == present.st_ino && opened.st_dev == present.st_dev;
+}
+
 // Opens, empty, a file that is to be renamed, for this writer alone: others wait until it is gone.
+// (Where a file system has no locks they do not.)
 int open_staging(const std::string& path) {
-  while (true) {
+  constexpr int kTries = 1000;
+  for (int i = 0; i < kTries; ++i) {
     const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (file < 0) return file;
     while (flock(file, LOCK_EX) != 0 && errno == EINTR) {
     }
-    struct stat opened {
-    }, present{};
-    const bool there = ::fstat(file, &opened) == 0 && ::stat(path.c_str(), &present) == 0 &&
-                       opened.st_ino == present.st_ino;
-    if (there && ::ftruncate(file, 0) == 0) return file;
-    ::close(file);
-    if (there) return -1;  // else renamed or removed meanwhile
+    if (is_at(path, file) && ::ftruncate(file, 0) == 0) return file;
+    ::close(file);  // renamed or removed meanwhile
   }
+  errno = EBUSY;
+  return -1;
 }
 
 }  // namespace

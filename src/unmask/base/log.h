@@ -21,8 +21,8 @@ void log_warning(fmt::format_string<Args...> format, Args&&... args) {
   write_log("warning: ", fmt::format(format, std::forward<Args>(args)...));
 }
 
-// The same as it stands, without a line's end. What cannot be written is lost: nothing fails for
-// it.
+// Text for standard error as it stands: no line's end, no lock, the status line stays. What cannot
+// be written is lost: nothing fails for it.
 void write_note(std::string_view text);
 
 template <class... Args>

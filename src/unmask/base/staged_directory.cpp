@@ -71,19 +71,16 @@ Error cannot_rename(const std::string& staging, const std::string& place, int er
   return failure("{}: cannot rename to {}: {}", staging, place, std::strerror(error));
 }
 
-// What stands at `place` goes aside meanwhile, and stays there after a kill in between.
-Status replace_in_two_steps(const std::string& staging, const std::string& place) {
-  const std::string aside = place + ".replaced";
+// What stands at `place` goes aside, and stays there after a kill in between.
+Result<std::string> replace_in_two_steps(const std::string& staging, const std::string& place) {
+  std::string aside = place + ".replaced";
   std::error_code code;
   fs::remove_all(aside, code);
   if (::rename(place.c_str(), aside.c_str()) != 0) return cannot_rename(place, aside, errno);
-  if (::rename(staging.c_str(), place.c_str()) != 0) {
-    const int error = errno;
-    fs::rename(aside, place, code);
-    return cannot_rename(staging, place, error);
-  }
-  fs::remove_all(aside, code);
-  return {};
+  if (::rename(staging.c_str(), place.c_str()) == 0) return aside;
+  const int error = errno;
+  fs::rename(aside, place, code);
+  return cannot_rename(staging, place, error);
 }
 
 // Nothing, or an empty directory, gives way to a directory that is renamed.
@@ -92,15 +89,13 @@ bool is_in_the_way(int error) { return error == ENOTEMPTY || error == EEXIST || 
 // Network file systems, and kernels from before the call.
 bool cannot_exchange(int error) { return error == EINVAL || error == ENOSYS; }
 
-// An older directory is exchanged in one step, so that the name always holds a whole one.
-Status put(const std::string& staging, const std::string& place) {
-  if (::rename(staging.c_str(), place.c_str()) == 0) return {};
+// Where what stood at `place` is then; empty: nothing did. It is exchanged in one step, so that the
+// name always holds a whole one.
+Result<std::string> put(const std::string& staging, const std::string& place) {
+  if (::rename(staging.c_str(), place.c_str()) == 0) return std::string();
   if (!is_in_the_way(errno)) return cannot_rename(staging, place, errno);
   if (renameat2(AT_FDCWD, staging.c_str(), AT_FDCWD, place.c_str(), RENAME_EXCHANGE) == 0) {
-    UNMASK_TRY_STATUS(sync_path(parent_of(place)));
-    std::error_code code;
-    fs::remove_all(staging, code);
-    return {};
+    return staging;
   }
   if (cannot_exchange(errno)) return replace_in_two_steps(staging, place);
   return cannot_rename(staging, place, errno);
@@ -149,9 +144,12 @@ StagedDirectory::~StagedDirectory() {
 
 Status StagedDirectory::commit() {
   UNMASK_TRY_STATUS(sync_tree(staging_));
-  UNMASK_TRY_STATUS(put(staging_, final_));
+  UNMASK_TRY(const std::string displaced, put(staging_, final_));
   staging_.clear();
-  return sync_path(parent_of(final_));
+  UNMASK_TRY_STATUS(sync_path(parent_of(final_)));
+  std::error_code code;
+  if (!displaced.empty()) fs::remove_all(displaced, code);
+  return {};
 }
 
 }  // namespace unmask

@@ -1,4 +1,5 @@
 // The one file that sees toml++.
+#include <cctype>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -38,9 +39,25 @@ nlohmann::json to_json(const toml::node& node) {
   return text.str();
 }
 
+// A key of very many parts is as many tables inside each other: more than the stack holds.
+bool has_endless_key(std::string_view text) {
+  constexpr int kMostParts = 1000;
+  int parts = 0;
+  for (const char c : text) {
+    const bool of_key = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' ||
+                        c == '"' || c == '\'' || c == ' ' || c == '\t';
+    parts = c == '.' ? parts + 1 : of_key ? parts : 0;
+    if (parts > kMostParts) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<nlohmann::json> parse_toml(std::string_view text, const std::string& where) {
+  if (has_endless_key(text))
+    return usage_error("{}: expected keys of a few parts, found one of more than a thousand",
+                       where);
   try {
     return table_to_json(toml::parse(text, where));
   } catch (const toml::parse_error& error) {

@@ -77,20 +77,20 @@ class ShardWriter {
     UNMASK_TRY(auto writer, SafetensorsWriter::create(join(directory_, shard.file), shard.specs,
                                                       {{"format", "pt"}}));
     for (size_t i = 0; i < shard.tensors.size(); ++i) {
-      UNMASK_TRY_STATUS(write(*shard.tensors[i], shard.specs[i].dtype, writer));
+      UNMASK_TRY_STATUS(write(*shard.tensors[i], writer));
     }
     return writer.finish();
   }
 
  private:
-  Status write(const StoredTensor& stored, DType dtype, SafetensorsWriter& writer) {
+  Status write(const StoredTensor& stored, SafetensorsWriter& writer) {
     const int64_t end = stored.first + stored.elements();
     for (int64_t first = stored.first; first < end; first += kWritten) {
       const std::span<float> values(piece_.as<float>(),
                                     static_cast<size_t>(std::min(kWritten, end - first)));
       source_.read(stored.parameter, first, values);
       UNMASK_TRY_STATUS(writer.append(std::span<const float>(values)));
-      written_ += std::ssize(values) * dtype_bytes(dtype);
+      written_ += static_cast<int64_t>(values.size_bytes());
       if (report_) UNMASK_TRY_STATUS(report_(written_));
     }
     return {};

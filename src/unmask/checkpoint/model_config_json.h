@@ -15,8 +15,9 @@ inline constexpr int kConfigFormat = 1;
 
 // The config.json of four families of checkpoints (docs/checkpoints.md):
 //   LLaDA2     architectures LLaDA2MoeModelLM, model_type llada2_moe or llada2_moe_veomni
-//   LLaDA-MoE  architectures LLaDAMoEModelLM
-//   SDAR-MoE   architectures SDARMoeForCausalLM, model_type sdar_moe (Qwen3-MoE, block-causal)
+//   LLaDA-MoE  architectures LLaDAMoEModelLM or LLaDAMoEModel, model_type lladamoe
+//   SDAR-MoE   architectures SDARMoeForCausalLM or SDARMoeModelLM, model_type sdar_moe (Qwen3-MoE,
+//              block-causal)
 //   our own    the LLaDA2 form with an `unmask` section, which holds what that form cannot say:
 //              the routing policy, widths, the attention block
 // Keys that do not change the computation are ignored; what would change it in a way that is not

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <string_view>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -79,7 +80,10 @@ SafetensorsWriter::SafetensorsWriter(SafetensorsWriter&& other) noexcept
 SafetensorsWriter::~SafetensorsWriter() {
   if (file_ < 0) return;
   ::close(file_);
-  ::unlink(path_.c_str());
+  struct stat found {};  // a device or a pipe that was written to stays
+  if (::lstat(path_.c_str(), &found) == 0 && (S_ISREG(found.st_mode) || S_ISLNK(found.st_mode))) {
+    ::unlink(path_.c_str());
+  }
 }
 
 DType SafetensorsWriter::current_dtype() const {

@@ -160,10 +160,12 @@ Status answer_one(Chat& chat, const ChatArguments& a, const std::string& message
 }
 
 // Returns when there is something to read, or at an interrupt.
-void wait_for_line() {
+void wait_for_line(const std::atomic<bool>& interrupted) {
   if (std::cin.rdbuf()->in_avail() > 0) return;
   pollfd input = {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
-  ::poll(&input, 1, -1);
+  constexpr int kMilliseconds = 200;  // an interrupt just before would otherwise be waited through
+  while (!interrupted && ::poll(&input, 1, kMilliseconds) == 0) {
+  }
 }
 
 // One message a line until the input ends. What goes wrong with one of them is said, and the
@@ -177,7 +179,7 @@ Status converse(Chat& chat, const ChatArguments& a, const StopStrings& stops,
   int64_t unanswered = 0;
   while (!interrupted) {
     if (prompts) print_note("> ");
-    wait_for_line();
+    wait_for_line(interrupted);
     if (interrupted) break;
     if (!std::getline(std::cin, line)) break;
     if (line.ends_with('\r')) line.pop_back();

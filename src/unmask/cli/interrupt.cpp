@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <unistd.h>
 
 namespace unmask::cli {
@@ -12,11 +13,12 @@ namespace {
 std::atomic<bool> interrupted = false;
 std::atomic<const char*> farewell = nullptr;
 
+constexpr int kEnding[] = {SIGTERM, SIGQUIT};
+struct sigaction before_farewell[std::size(kEnding)];
+
 // As the signal ends a program that does not expect it.
 void end_by(int signal) {
-  if (const char* const text = farewell) {
-    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, std::strlen(text));
-  }
+  say_farewell();
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }
@@ -35,7 +37,25 @@ const std::atomic<bool>& cancel_on_interrupt() {
 
 void set_farewell(const char* text) {
   farewell = text;
-  std::signal(SIGTERM, text != nullptr ? &end_by : SIG_DFL);
+  for (size_t i = 0; i < std::size(kEnding); ++i) {
+    struct sigaction action {};
+    action.sa_handler = &end_by;
+    sigaction(kEnding[i], nullptr, &before_farewell[i]);
+    if (before_farewell[i].sa_handler == SIG_DFL) sigaction(kEnding[i], &action, nullptr);
+  }
+}
+
+void clear_farewell() {
+  for (size_t i = 0; i < std::size(kEnding); ++i) {
+    sigaction(kEnding[i], &before_farewell[i], nullptr);
+  }
+  farewell = nullptr;
+}
+
+void say_farewell() {
+  const char* const text = farewell;
+  if (text == nullptr) return;
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, std::strlen(text));
 }
 
 const std::atomic<bool>& stop_on_signal() {

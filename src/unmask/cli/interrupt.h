@@ -7,9 +7,11 @@ namespace unmask::cli {
 // From now on the first Ctrl-C sets the flag that is returned, and the second ends the program.
 const std::atomic<bool>& cancel_on_interrupt();
 
-// What goes to standard error first when a signal ends the program after all (Ctrl-C or SIGTERM);
-// null: nothing.
+// What goes to standard error first when a signal ends the program after all, until it is cleared.
 void set_farewell(const char* text);
+void clear_farewell();
+// Writes it, if there is one, from a signal's handler.
+void say_farewell();
 
 // For runs that are saved on the way out: from now on the first Ctrl-C or SIGTERM sets the flag
 // that is returned, and the second leaves at once.

@@ -16,6 +16,7 @@
 #include "unmask/base/document.h"
 #include "unmask/base/version.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/interrupt.h"
 
 namespace {
 
@@ -24,16 +25,18 @@ void end_by_lost_mapping(int /*signal*/) {
   constexpr char kText[] =
       "unmask: a model or data file became shorter, or unreadable, while it was in use; start "
       "again\n";
+  unmask::cli::say_farewell();
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kText, sizeof kText - 1);
   _exit(1);
 }
 
 // What is closed would be taken by the next file that is opened, and written or read as if it were
-// the terminal.
+// the terminal. It is opened the wrong way round, so that reading and writing still fail.
 void open_standard_files() {
-  int file = ::open("/dev/null", O_RDWR);
-  while (file >= 0 && file <= STDERR_FILENO) file = ::dup(file);
-  if (file > STDERR_FILENO) ::close(file);
+  for (int file = STDIN_FILENO; file <= STDERR_FILENO; ++file) {
+    if (::fcntl(file, F_GETFD) >= 0) continue;
+    ::open("/dev/null", file == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // the lowest that is free
+  }
 }
 
 using unmask::Error;
@@ -85,8 +88,7 @@ Status run_and_flush(const unmask::cli::Run& run) {
     return unmask::failure(
         "not enough memory; smaller batches and sequences take less (train --plan says what a run "
         "needs)");
-  } catch (
-      const std::exception& error) {  // of fmt::print, and of files that are not what they were
+  } catch (const std::exception& error) {
     return unmask::failure("{}", error.what());
   }
   if (std::fflush(stdout) != 0) {

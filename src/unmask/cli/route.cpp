@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -92,13 +93,24 @@ class Output {
     });
   }
 
+  // What stood there before stays until all is written; a device or a pipe is written to.
   Status write(const std::string& path) const {
+    std::error_code code;
+    if (std::filesystem::is_other(path, code)) return write_to(path);
+    const std::string staging = path + ".partial";
+    UNMASK_TRY_STATUS(write_to(staging));
+    std::filesystem::rename(staging, path, code);
+    if (code) return failure("{}: cannot rename to {}: {}", staging, path, code.message());
+    return {};
+  }
+
+ private:
+  Status write_to(const std::string& path) const {
     UNMASK_TRY(SafetensorsWriter writer, SafetensorsWriter::create(path, specs_));
     for (const auto& append : writes_) UNMASK_TRY_STATUS(append(writer));
     return writer.finish();
   }
 
- private:
   std::vector<TensorSpec> specs_;
   std::vector<std::function<Status(SafetensorsWriter&)>> writes_;
 };
@@ -201,13 +213,24 @@ Plot load_plot(const RouteArguments& arguments, const Routed& routed) {
           .curves = {std::move(curve)}};
 }
 
-// "experts_per_token.mean" of the statistics.
+// A member, or an element by its number; null where there is none.
+const json* part_of(const json& whole, const std::string& name) {
+  if (whole.is_array()) {
+    size_t index = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), index);
+    const bool number = error == std::errc() && end == name.data() + name.size();
+    return number && index < whole.size() ? &whole[index] : nullptr;
+  }
+  const auto found = whole.find(name);
+  return found == whole.end() ? nullptr : &*found;
+}
+
+// "experts_per_token.mean" of the statistics, or "load.0".
 Result<double> number_at(const json& statistics, const std::string& name) {
   const json* value = &statistics;
   for (size_t begin = 0; value != nullptr && begin <= name.size();) {
     const size_t end = std::min(name.find('.', begin), name.size());
-    const auto found = value->find(name.substr(begin, end - begin));
-    value = found == value->end() ? nullptr : &*found;
+    value = part_of(*value, name.substr(begin, end - begin));
     begin = end + 1;
   }
   if (value != nullptr && value->is_number()) return value->get<double>();

@@ -52,14 +52,14 @@ Watch::Watch(const Tokenizer* tokenizer, Terminal terminal)
     : tokenizer_(tokenizer), terminal_(terminal) {
   // The alternate screen: what stood there before is back afterwards.
   if (!terminal_.interactive) return;
-  write_note("\x1b[?1049h\x1b[?25l");
   set_farewell(kRestore);
+  write_note("\x1b[?1049h\x1b[?25l");
 }
 
 Watch::~Watch() {
   if (!terminal_.interactive) return;
-  set_farewell(nullptr);
   write_note(kRestore);
+  clear_farewell();
 }
 
 // Generated text is not trusted with the terminal: control characters other than newlines are shown

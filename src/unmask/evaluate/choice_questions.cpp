@@ -107,6 +107,16 @@ Result<std::vector<ChoiceQuestion>> read_choice_questions(const std::string& pat
   return questions;
 }
 
+// Where the header has a place for it.
+Status expect_subjects(const ChoiceTask& task, const std::vector<ChoiceQuestion>& questions,
+                       const std::string& path) {
+  if (task.header.find("{}") == std::string_view::npos) return {};
+  const auto found = std::ranges::find(questions, "", &ChoiceQuestion::subject);
+  if (found == questions.end()) return {};
+  return failure("{}: question {}: expected a \"subject\", which the header of {} names", path,
+                 found - questions.begin() + 1, task.name);
+}
+
 Result<ChoiceData> read_choice_data(const ChoiceTask& task, const std::string& directory,
                                     const std::string& split, int32_t shots) {
   const auto asked = split.empty() ? find_split(task, directory, {"test", "validation"})
@@ -117,6 +127,7 @@ Result<ChoiceData> read_choice_data(const ChoiceTask& task, const std::string& d
   }
   ChoiceData data;
   UNMASK_TRY(data.questions, read_choice_questions(*asked));
+  UNMASK_TRY_STATUS(expect_subjects(task, data.questions, *asked));
   if (shots == 0) return data;
   const auto pool = find_split(task, directory, {"dev", "train"}, *asked);
   if (!pool) {

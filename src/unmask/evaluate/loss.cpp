@@ -71,7 +71,7 @@ Result<Evaluation> evaluate_loss(Model& model, const CleanBatch& sequences,
   UNMASK_TRY_STATUS(model.check_pass(tape));
   if (const MeanLoss& all = evaluation.stratified.all; all.count > 0) {
     const auto loss = static_cast<float>(all.mean());
-    UNMASK_TRY_STATUS(check_finite(ConstMatrix(&loss, 1, 1)));
+    UNMASK_TRY_STATUS(check_finite({&loss, 1}));
   }
   time.reset();  // what is returned has been copied before this function ends
   return evaluation;

@@ -183,7 +183,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
       [&](std::span<const Ask> part, PreparedBatch& p) -> Status {
         if (likelihood) {
           model.head_loss(tape, p.rows, p.targets, p.weight, p.loss, Matrix(), nullptr);
-          UNMASK_TRY_STATUS(check_finite(ConstMatrix(p.loss.data(), 1, std::ssize(p.loss))));
+          UNMASK_TRY_STATUS(check_finite(p.loss));
           for (size_t i = 0; i < part.size(); ++i) {
             const auto losses = p.losses_of(static_cast<int64_t>(i));
             const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
@@ -193,7 +193,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
         }
         const Matrix logits = tape.arena.matrix(std::ssize(p.rows), model.config().vocab_size);
         model.head_forward(tape, p.rows, logits);
-        UNMASK_TRY_STATUS(check_finite(logits));
+        UNMASK_TRY_STATUS(check_finite({logits.data, static_cast<size_t>(logits.size())}));
         for (size_t i = 0; i < part.size(); ++i) {
           for (int32_t choice = 0; choice < std::ssize(part[i].letters); ++choice) {
             consider(part[i].question, choice,
@@ -205,6 +205,10 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
   int64_t right = 0;
   for (size_t i = 0; i < data.questions.size(); ++i) {
     right += evaluation.chosen[i] == data.questions[i].answer;
+  }
+  if (evaluation.left_out == std::ssize(data.questions)) {
+    return failure("none of the {} questions fits the model's {} positions", evaluation.left_out,
+                   model.config().max_positions);
   }
   evaluation.accuracy =
       accuracy_of(static_cast<double>(right), std::ssize(data.questions) - evaluation.left_out);

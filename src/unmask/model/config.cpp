@@ -46,7 +46,7 @@ void check_sizes(const ModelConfig& c, Problems& problems) {
   problems.range("max_positions", c.max_positions, 1, 1 << 24);
   problems.range("dense_layers", c.dense_layers, 0, c.layers);
   problems.range("attention_block", c.attention_block, 0, 1 << 24);
-  if (c.dense_layers > 0) problems.range("dense_ffn", c.dense_ffn, 1, 1 << 20);
+  problems.range("dense_ffn", c.dense_ffn, c.dense_layers > 0 ? 1 : 0, 1 << 20);
 }
 
 void check_attention(const ModelConfig& c, Problems& problems) {

@@ -1,7 +1,6 @@
 #include "unmask/model/expert_cache.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "unmask/base/clock.h"

@@ -139,11 +139,11 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
 
 Status Model::check_pass(const Tape& tape) const {
   if (store_) UNMASK_TRY_STATUS(store_->intact());
-  return check_finite(tape.hidden);
+  return check_finite({tape.hidden.data, static_cast<size_t>(tape.hidden.size())});
 }
 
-Status check_finite(ConstMatrix m) {
-  if (m.empty() || all_finite({m.data, static_cast<size_t>(m.size())})) return {};
+Status check_finite(std::span<const float> values) {
+  if (all_finite(values)) return {};
   return failure(
       "the model gives values that are not finite: its weights are damaged, or training diverged; "
       "try an earlier checkpoint");

@@ -113,7 +113,7 @@ class Model {
   RopeTable rope_;
 };
 
-// Of what a model computed, hidden states or logits, in rows that follow each other.
-Status check_finite(ConstMatrix values);
+// Of what a model computed: hidden states, logits, losses.
+Status check_finite(std::span<const float> values);
 
 }  // namespace unmask

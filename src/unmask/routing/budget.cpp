@@ -83,9 +83,10 @@ Result<double> solve_scale(const Capacity& capacity, double target, const CostOf
   };
   if (std::abs(mean_at(1) - target) < 1e-12 * target) return 1.0;
   const double least = mean_at(0), most = mean_at(kLargestScale);
-  if (target < least || target > most) {
+  if (met(most, target)) return kLargestScale;
+  if (!(target >= least && target <= most)) {
     return usage_error(
-        "expected a mean between {:.6g} and {:.6g}, what scaling the shape between "
+        "expected a mean between {:.10g} and {:.10g}, what scaling the shape between "
         "its min and max can reach, found {:.17g}",
         least, most, target);
   }

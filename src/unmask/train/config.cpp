@@ -16,6 +16,8 @@ void read_data(Fields& fields, TrainConfig::Data& data) {
   fields.read("tokenizer", data.tokenizer);
   fields.read("mask_token", data.special.mask);
   fields.read("end_token", data.special.end);
+  if (data.special.mask == "") fields.refuse("mask_token", "the name of a token");
+  if (data.special.end == "") fields.refuse("end_token", "the name of a token");
   fields.read_between("sequence_length", data.sequence_length, 2);
   fields.read_between("validation_fraction", data.validation_fraction, 0.0, 0.5);
 }

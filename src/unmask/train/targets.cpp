@@ -85,10 +85,11 @@ Result<Written> read_counts(const std::string& path, const PromptsId& prompts) {
   fields.require("unfinished", written.counts.unfinished);
   fields.require("bytes", written.bytes);
   UNMASK_TRY_STATUS(fields.finish());
-  const auto& [answered, kept, unfinished] = written.counts;
-  if (answered < 0 || answered > of || kept < 0 || kept > answered || written.bytes < 0) {
-    return failure("{}: expected 0 <= kept <= answered <= prompts, found {}, {} and {}", counts,
-                   kept, answered, of);
+  const TargetCounts& c = written.counts;
+  if (c.prompts < 0 || c.prompts > of || c.kept < 0 || c.unfinished < 0 || c.unsure() < 0 ||
+      written.bytes < 0) {
+    return failure("{}: damaged: its counts do not belong together; move it and {} away", counts,
+                   path);
   }
   if (of != prompts.count) {
     return failure(
@@ -187,6 +188,13 @@ Result<std::optional<TargetCounts>> finished_targets(const std::string& path,
                                                      std::span<const Conversation> prompts) {
   UNMASK_TRY(const Written written, read_counts(path, PromptsId(prompts)));
   if (written.counts.prompts < std::ssize(prompts)) return std::optional<TargetCounts>();
+  std::error_code code;
+  if (const auto bytes = fs::file_size(path, code);
+      code || bytes != static_cast<uintmax_t>(written.bytes)) {
+    return failure(
+        "{}: expected the {} bytes that {} counts, found {}; move both away to write them again",
+        path, written.bytes, counts_path(path), code ? 0 : bytes);
+  }
   return std::optional(written.counts);
 }
 

@@ -50,6 +50,7 @@ class Trainer {
   }
   Status begin();
   Status load(const CheckpointEntry& checkpoint);
+  Status check_progress(const CheckpointEntry& checkpoint) const;
   bool to_measure() const {
     return due(config().evaluation.every) && held_out_.sequences() > 0 &&
            state_.measured_step < state_.step;
@@ -57,6 +58,7 @@ class Trainer {
   bool to_sample() const {
     return due(config().evaluation.sample_every) && state_.sampled_step < state_.step;
   }
+  Status read();
   Result<StepReport> step();
   Result<bool> after_step(const std::atomic<bool>& stop);
   Status evaluate(const std::atomic<bool>& stop);
@@ -138,11 +140,28 @@ Status Trainer::begin() {
   return {};
 }
 
+// What one step makes of each number is known.
+Status Trainer::check_progress(const CheckpointEntry& checkpoint) const {
+  const auto sequences = static_cast<uint64_t>(state_.step * config().step_sequences());
+  if (state_.step == checkpoint.step && state_.step <= config().steps &&
+      state_.data_cursor == sequences && state_.seed == config().seed && state_.tokens >= 0 &&
+      state_.seconds >= 0 && state_.measured_step <= state_.step &&
+      state_.sampled_step <= state_.step) {
+    return {};
+  }
+  return failure(
+      "{}: training_state/state.json is not that of step {} of this run: found step {}, {} "
+      "sequences read (expected {}), seed {} (expected {})",
+      checkpoint.path, checkpoint.step, state_.step, state_.data_cursor, sequences, state_.seed,
+      config().seed);
+}
+
 Status Trainer::load(const CheckpointEntry& checkpoint) {
   const uint64_t fingerprint = std::exchange(state_.data_fingerprint, 0);
   state_.measured_step = state_.sampled_step = -1;
-  if (const Status loaded = load_checkpoint(checkpoint.path, learner_.model().config(), state_);
-      !loaded) {
+  Status loaded = load_checkpoint(checkpoint.path, learner_.model().config(), state_);
+  if (loaded) loaded = check_progress(checkpoint);
+  if (!loaded) {
     return failure("{}; remove {} to go on from the checkpoint before it, if there is one",
                    loaded.error().message, checkpoint.path);
   }
@@ -160,10 +179,14 @@ Status Trainer::load(const CheckpointEntry& checkpoint) {
   return {};
 }
 
+Status Trainer::read() {
+  return read_step(sequences_, static_cast<int64_t>(state_.data_cursor), config().step_sequences(),
+                   data_);
+}
+
 Result<StepReport> Trainer::step() {
   saved_ = false;
   const int64_t count = config().step_sequences();
-  UNMASK_TRY_STATUS(read_step(sequences_, static_cast<int64_t>(state_.data_cursor), count, data_));
   UNMASK_TRY(const StepReport report, learner_.step(state_.step + 1, data_));
   ++state_.step;
   state_.data_cursor += static_cast<uint64_t>(count);
@@ -280,6 +303,10 @@ Status Trainer::run(const std::atomic<bool>& stop) {
   int64_t window_begin = state_.tokens;
   while (state_.step < config().steps) {
     const double begin = seconds_now();
+    if (const Status status = read(); !status) {
+      end("failed: " + status.error().message);
+      return status;
+    }
     const auto report = step();
     if (!report) {
       end("diverged: " + report.error().message);

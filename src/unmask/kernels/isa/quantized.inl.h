@@ -165,10 +165,11 @@ struct QuantizedTiles {
     }
 
     // total += the sums, of integers times the scales of their outputs.
-    UNMASK_INLINE static void end(const Sums& sums, const bf16* scales, Totals& total) {
+    UNMASK_INLINE static void end(const Sums& sums, [[maybe_unused]] const bf16* scales,
+                                  [[maybe_unused]] int64_t column, Totals& total) {
       unrolled<kVectors>([&](auto v) UNMASK_INLINE {
         if constexpr (kIntegers) {
-          const Vec scale = load_scales(scales + v * kLanes);
+          const Vec scale = load_scales(scales + column + v * kLanes);
           unrolled<kRows>([&](auto r) UNMASK_INLINE {
             Bits sum = sums[0][r][v];
             if constexpr (kSets == 2) sum = add_32(sum, sums[1][r][v]);
@@ -198,17 +199,16 @@ struct QuantizedTiles {
       for (int64_t left = kIntegers ? t.groups : t.steps; left > 0;
            left -= kIntegers ? 1 : kChunk) {
         const int64_t steps = kIntegers ? t.steps : left < kChunk ? left : kChunk;
-        const std::byte* w = group;
         const uint32_t* row_words = words;
 #pragma GCC unroll 2
         for (int turn = 0; turn < kTurns; ++turn) {
           const int64_t column = turn * kVectors * kLanes;
-          w = group + column * 4;
+          const std::byte* w = group + column * 4;
           row_words = words;
           Sums sums;
           begin(sums, total[turn], start);
           add_steps(sums, steps, w, row_words, fetch.take(steps * stride), stride);
-          end(sums, scales + column, total[turn]);
+          end(sums, scales, column, total[turn]);
         }
         group += steps * kStepBytes;
         words = row_words;
