@@ -1,11 +1,15 @@
 #include "tests/cli/program.h"
 
+#include "tests/support/temporary_directory.h"
+#include <filesystem>
 #include <string>
 
 #include <gtest/gtest.h>
 
 namespace unmask::test {
 namespace {
+
+namespace fs = std::filesystem;
 
 TEST(Program, NamesTheNearestCommand) {
   const Outcome outcome = run_unmask("generat x");
@@ -29,6 +33,33 @@ TEST(Program, SaysWhoComplainsOfTheCommandLine) {
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_TRUE(outcome.output.starts_with("unmask: ")) << outcome.output;
   EXPECT_NE(outcome.output.find("--tokens"), std::string::npos) << outcome.output;
+}
+
+TEST(Program, AnOutputTakesNoInputAway) {
+  const TemporaryDirectory directory;
+  const std::string policy = "policy = \"token-choice\"\n", text = "one two three four five six\n";
+  const std::string metrics = R"({"kind":"train","step":1,"tokens":1,"seconds":1,"loss":1})"
+                              "\n";
+  directory.write("policy.toml", policy);
+  directory.write("text.txt", text);
+  fs::create_directories(directory.path("run"));
+  directory.write("run/metrics.jsonl", metrics);
+  fs::create_symlink("text.txt", directory.path("link.txt"));
+  const auto path = [&](const char* name) { return directory.path(name); };
+  for (const std::string& command :
+       {"schedule --policy " + path("policy.toml") + " --plot " + path("policy.toml"),
+        "report " + path("run") + " --out " + path("run/metrics.jsonl"),
+        "tokenize --train-sentencepiece --vocab-size 30 --out " + path("link.txt") + " " +
+            path("text.txt"),
+        "task infill --count 1 --set text=" + path("text.txt") + " --out " + path("text.txt")}) {
+    const Outcome outcome = run_unmask(command);
+    EXPECT_EQ(outcome.exit_code, 2) << command << "\n" << outcome.output;
+    EXPECT_NE(outcome.output.find("another file than the input"), std::string::npos)
+        << outcome.output;
+  }
+  EXPECT_EQ(slurp(path("policy.toml")), policy);
+  EXPECT_EQ(slurp(path("text.txt")), text);
+  EXPECT_EQ(slurp(path("run/metrics.jsonl")), metrics);
 }
 
 TEST(Program, OutputThatCannotBeWrittenIsAFailure) {

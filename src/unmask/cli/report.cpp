@@ -9,6 +9,7 @@
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/output_path.h"
 #include "unmask/report/page.h"
 #include "unmask/report/summary.h"
 
@@ -49,6 +50,12 @@ Status report(const ReportArguments& arguments) {
   if (arguments.text) {
     fmt::print("{}", summary_table(runs));
     return {};
+  }
+  for (const RunLog& run : runs) {
+    UNMASK_TRY_STATUS(
+        keep_inputs("--out", arguments.out,
+                    {run.directory + "/metrics.jsonl", run.directory + "/samples.jsonl",
+                     run.directory + "/config.json"}));
   }
   UNMASK_TRY_STATUS(write_file_atomically(arguments.out, render_page(runs)));
   fmt::print("{}\n", arguments.out);

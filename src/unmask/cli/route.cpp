@@ -17,6 +17,7 @@
 #include "unmask/checkpoint/safetensors.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/logits_file.h"
+#include "unmask/cli/output_path.h"
 #include "unmask/cli/policy_file.h"
 #include "unmask/report/svg_plot.h"
 #include "unmask/routing/capacity.h"
@@ -278,12 +279,9 @@ Status route_command(const RouteArguments& arguments) {
   if (arguments.shared_experts < 0) {
     return usage_error("--shared-experts: expected 0 or more, found {}", arguments.shared_experts);
   }
-  for (const std::string& other : {arguments.in, arguments.backward}) {
-    std::error_code code;
-    if (!arguments.out.empty() && std::filesystem::equivalent(arguments.out, other, code)) {
-      return usage_error("--out {}: expected another file than the input", arguments.out);
-    }
-  }
+  const std::vector<std::string> inputs = {arguments.in, arguments.backward, arguments.policy};
+  UNMASK_TRY_STATUS(keep_inputs("--out", arguments.out, inputs));
+  UNMASK_TRY_STATUS(keep_inputs("--plot", arguments.plot, inputs));
   if (!arguments.sweep.empty() && !(arguments.out.empty() && arguments.backward.empty())) {
     return usage_error("--sweep: expected neither --out nor --backward, which take one policy");
   }

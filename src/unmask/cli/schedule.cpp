@@ -14,6 +14,7 @@
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/output_path.h"
 #include "unmask/cli/policy_file.h"
 #include "unmask/report/svg_plot.h"
 #include "unmask/routing/budget.h"
@@ -202,6 +203,8 @@ Plot plot_of(const std::vector<Schedule>& schedules, const std::string& title) {
 }
 
 Status check(const ScheduleArguments& arguments) {
+  UNMASK_TRY_STATUS(keep_inputs("--plot", arguments.plot, arguments.policies));
+  UNMASK_TRY_STATUS(keep_inputs("--plot", arguments.plot, {arguments.config}));
   if (arguments.policies.empty() == arguments.config.empty()) {
     return usage_error("expected either --policy, or --config");
   }

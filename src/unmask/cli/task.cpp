@@ -8,6 +8,7 @@
 
 #include "unmask/base/files.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/output_path.h"
 #include "unmask/cli/task_settings.h"
 #include "unmask/cli/validators.h"
 #include "unmask/evaluate/tasks/registry.h"
@@ -25,6 +26,11 @@ struct TaskArguments {
 
 Status task_command(const TaskArguments& a) {
   if (a.count < 1) return usage_error("--count {}: expected at least 1", a.count);
+  constexpr std::string_view kText = "text=";  // the one setting that names a file
+  for (const std::string& setting : a.settings) {
+    if (!setting.starts_with(kText)) continue;
+    UNMASK_TRY_STATUS(keep_inputs("--out", a.out, {setting.substr(kText.size())}));
+  }
   UNMASK_TRY(const auto task, make_task(a.name, a.settings));
   UNMASK_TRY(const auto examples, draw_examples(*task, a.split, a.count, a.seed));
   return write_file_atomically(a.out, conversation_lines(examples));

@@ -8,6 +8,7 @@
 #include "unmask/base/files.h"
 #include "unmask/base/log.h"
 #include "unmask/cli/commands.h"
+#include "unmask/cli/output_path.h"
 #include "unmask/cli/token_ids.h"
 #include "unmask/cli/validators.h"
 #include "unmask/text/corpus.h"
@@ -60,6 +61,7 @@ Status train(const TokenizeOptions& options) {
     return usage_error("--train-sentencepiece needs text files, --vocab-size and --out FILE.model");
   }
   UNMASK_TRY(const auto files, corpus_files(options.inputs));
+  UNMASK_TRY_STATUS(keep_inputs("--out", options.out, files));
   std::vector<std::string> texts;
   for (const std::string& file : files) {
     if (is_token_file(file)) return usage_error("{}: expected text, found a token dataset", file);
