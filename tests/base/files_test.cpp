@@ -1,5 +1,6 @@
 #include "unmask/base/files.h"
 
+#include "tests/support/files.h"
 #include "tests/support/temporary_directory.h"
 #include <csignal>
 #include <filesystem>
@@ -15,19 +16,10 @@ namespace unmask {
 namespace {
 
 namespace fs = std::filesystem;
+using test::content, test::entries;
 
 class FilesTest : public testing::Test {
  protected:
-  std::string content(const std::string& path) {
-    const auto bytes = read_file(path);
-    EXPECT_TRUE(bytes.ok()) << (bytes.ok() ? "" : bytes.error().message);
-    return bytes.ok() ? *bytes : "";
-  }
-
-  int64_t entries() const {
-    return std::distance(fs::directory_iterator(directory_.path()), fs::directory_iterator());
-  }
-
   test::TemporaryDirectory directory_;
 };
 
@@ -39,7 +31,7 @@ TEST_F(FilesTest, ReadsWhatWasWritten) {
   EXPECT_EQ(content(path), bytes);
   ASSERT_TRUE(write_file_atomically(path, "").ok());
   EXPECT_EQ(content(path), "");
-  EXPECT_EQ(entries(), 1);
+  EXPECT_EQ(entries(directory_.path()), 1);
 }
 
 TEST_F(FilesTest, NamesThePathThatFails) {
@@ -68,7 +60,7 @@ TEST_F(FilesTest, AFailedWriteKeepsTheOldBytes) {
   std::signal(SIGXFSZ, old_handler);
   EXPECT_FALSE(status.ok());
   EXPECT_EQ(content(path), "old");
-  EXPECT_EQ(entries(), 1);
+  EXPECT_EQ(entries(directory_.path()), 1);
 }
 
 TEST_F(FilesTest, WritersOfOneFileTakeTurns) {
@@ -84,7 +76,7 @@ TEST_F(FilesTest, WritersOfOneFileTakeTurns) {
   other.join();
   const std::string bytes = content(path);
   EXPECT_EQ(bytes, std::string(100000, bytes.at(0)));
-  EXPECT_EQ(entries(), 1);
+  EXPECT_EQ(entries(directory_.path()), 1);
 }
 
 TEST_F(FilesTest, ReplacesTheTailOfAFile) {

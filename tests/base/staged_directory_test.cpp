@@ -1,8 +1,8 @@
 #include "unmask/base/staged_directory.h"
 
+#include "tests/support/files.h"
 #include "tests/support/temporary_directory.h"
 #include <filesystem>
-#include <iterator>
 #include <string>
 #include <utility>
 
@@ -14,19 +14,10 @@ namespace unmask {
 namespace {
 
 namespace fs = std::filesystem;
+using test::content, test::entries;
 
 class StagedDirectoryTest : public testing::Test {
  protected:
-  std::string content(const std::string& path) {
-    const auto bytes = read_file(path);
-    EXPECT_TRUE(bytes.ok()) << (bytes.ok() ? "" : bytes.error().message);
-    return bytes.ok() ? *bytes : "";
-  }
-
-  static int64_t entries(const std::string& path) {
-    return std::distance(fs::directory_iterator(path), fs::directory_iterator());
-  }
-
   test::TemporaryDirectory directory_;
 };
 

@@ -366,6 +366,10 @@ TEST_F(Route, ExitCodesTellUsageFromFailure) {
                       path(out));
   };
   EXPECT_EQ(run("policy.toml", "in", "out").exit_code, 0);
+  std::filesystem::create_symlink("out", path("link"));
+  EXPECT_EQ(run("policy.toml", "in", "link").exit_code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(path("link")));
+  EXPECT_TRUE(Safetensors::open(path("out")).ok());
   EXPECT_EQ(run("absent.toml", "in", "out").exit_code, 1);
   EXPECT_EQ(run("policy.toml", "absent", "out").exit_code, 1);
   const Outcome unwritable = run("policy.toml", "in", "policy.toml/out");

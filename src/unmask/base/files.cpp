@@ -15,12 +15,12 @@ namespace unmask {
 namespace fs = std::filesystem;
 namespace {
 
-// Something else than a file, such as a terminal or a pipe: it takes the bytes and stays.
-Status write_into(const std::string& path, std::string_view bytes) {
-  const Descriptor d{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
-  if (d.file < 0) return failure("{}: cannot open: {}", path, std::strerror(errno));
+// Into what is there; `name` is what errors call it.
+Status write_into(const std::string& place, const std::string& name, std::string_view bytes) {
+  const Descriptor d{::open(place.c_str(), O_WRONLY | O_CLOEXEC)};
+  if (d.file < 0) return failure("{}: cannot open: {}", name, std::strerror(errno));
   if (write_all(d.file, bytes) < bytes.size()) {
-    return failure("{}: cannot write: {}", path, std::strerror(errno));
+    return failure("{}: cannot write: {}", name, std::strerror(errno));
   }
   return {};
 }
@@ -75,23 +75,29 @@ Status make_parent(const std::string& path) {
   return {};
 }
 
-Status write_file_atomically(const std::string& given, std::string_view bytes) {
+Status replace_file(const std::string& given,
+                    const std::function<Status(const std::string& place)>& write) {
   std::error_code code;
-  if (fs::exists(given, code) && fs::is_other(given, code)) return write_into(given, bytes);
+  if (fs::exists(given, code) && fs::is_other(given, code)) return write(given);
   const std::string path = followed(given).string();
   UNMASK_TRY_STATUS(make_parent(path));
   const std::string staging = path + ".partial";
-  const auto give_up = [&](const char* what) {
-    const Error error = failure("{}: cannot {}: {}", path, what, std::strerror(errno));
-    ::unlink(staging.c_str());
-    return error;
-  };
   const Descriptor d{open_staging(staging)};
   if (d.file < 0) return failure("{}: cannot create: {}", staging, std::strerror(errno));
-  if (write_all(d.file, bytes) < bytes.size()) return give_up("write");
-  if (fsync(d.file) != 0) return give_up("sync");
-  if (::rename(staging.c_str(), path.c_str()) != 0) return give_up("rename");
-  return sync_path(parent_of(path));
+  const auto cannot = [&](const char* what) {
+    return failure("{}: cannot {}: {}", path, what, std::strerror(errno));
+  };
+  Status status = write(staging);
+  if (status && fsync(d.file) != 0) status = cannot("sync");
+  if (status && ::rename(staging.c_str(), path.c_str()) != 0) status = cannot("rename");
+  if (status) return sync_path(parent_of(path));
+  ::unlink(staging.c_str());
+  return status;
+}
+
+Status write_file_atomically(const std::string& path, std::string_view bytes) {
+  return replace_file(path,
+                      [&](const std::string& place) { return write_into(place, path, bytes); });
 }
 
 Status replace_tail(const std::string& path, int64_t size, std::string_view bytes) {

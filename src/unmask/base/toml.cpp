@@ -55,9 +55,10 @@ bool has_endless_key(std::string_view text) {
 }  // namespace
 
 Result<nlohmann::json> parse_toml(std::string_view text, const std::string& where) {
-  if (has_endless_key(text))
+  if (has_endless_key(text)) {
     return usage_error("{}: expected keys of a few parts, found one of more than a thousand",
                        where);
+  }
   try {
     return table_to_json(toml::parse(text, where));
   } catch (const toml::parse_error& error) {

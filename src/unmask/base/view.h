@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 #include "unmask/base/check.h"
@@ -25,6 +26,12 @@ struct View {
   T& operator()(int64_t i, int64_t j) const { return data[i * stride + j]; }
   int64_t size() const { return rows * cols; }
   bool empty() const { return rows == 0 || cols == 0; }
+
+  // All elements, of rows that follow each other.
+  std::span<T> flat() const {
+    UNMASK_CHECK(stride == cols || rows <= 1);
+    return {data, static_cast<size_t>(size())};
+  }
 
   View row_range(int64_t begin, int64_t count) const {
     UNMASK_CHECK(begin >= 0 && count >= 0 && begin + count <= rows);

@@ -156,6 +156,28 @@ void read_layer_kinds(Fields& fields, ModelConfig& config) {
   refuse_unless(regular, fields, "moe_layer_freq", "one entry per layer, zeros before ones");
 }
 
+// What LLaDA-MoE and SDAR-MoE have in common: biases of all attention or none, and experts that a
+// softmax over all of them chooses, none of them shared.
+void read_attention(Fields& fields, const char* norm, ModelConfig& config) {
+  config.qk_norm = true;
+  fields.read(norm, config.qk_norm);
+  fields.read("attention_bias", config.qkv_bias);
+  config.linear_bias = config.qkv_bias;
+}
+
+void read_softmax_experts(Fields& fields, bool renormalize, ModelConfig& config) {
+  fields.require("num_experts", config.experts);
+  fields.read("moe_router_enable_expert_bias", config.expert_bias);
+  config.shared_ffn = 0;
+  config.shared_experts = 0;
+  RoutingPolicy& routing = config.routing;
+  routing.policy = RoutingPolicy::Selection::token_choice;
+  routing.weights = RoutingPolicy::Weights::softmax_before;
+  routing.renormalize = renormalize;
+  fields.require("num_experts_per_tok", routing.experts_per_token);
+  fields.read("norm_topk_prob", routing.renormalize);
+}
+
 ModelConfig read_llada_moe(Fields& fields) {
   ModelConfig config;
   config.family = Family::llada_moe;
@@ -164,34 +186,21 @@ ModelConfig read_llada_moe(Fields& fields) {
   config.attention_block = 0;
   read_transformer(fields, config);
   read_tokens(fields, kLlada2Mask, kLlada2End, config);
-  config.qk_norm = true;
-  fields.read("qk_layernorm", config.qk_norm);
-  fields.read("attention_bias", config.qkv_bias);
-  config.linear_bias = config.qkv_bias;
+  read_attention(fields, "qk_layernorm", config);
   refuse_unless(!fields.has("clip_qkv"), fields, "clip_qkv", "null");
   expect_word(fields, "moe_router_score_function", "softmax");
 
   read_layer_kinds(fields, config);
   fields.read("dense_intermediate_size", config.dense_ffn);
-  fields.require("num_experts", config.experts);
   fields.require("expert_intermediate_size", config.expert_ffn);
-  config.shared_ffn = 0;
-  config.shared_experts = 0;
   int32_t shared = 0;
   fields.read("shared_expert_intermediate_size", shared);
   refuse_unless(shared <= 0, fields, "shared_expert_intermediate_size", "null");
-  fields.read("moe_router_enable_expert_bias", config.expert_bias);
   int32_t groups = 0;
   fields.read("router_num_group", groups);
   refuse_unless(groups <= 1, fields, "router_num_group", "null");
-
-  RoutingPolicy& routing = config.routing;
-  routing.policy = RoutingPolicy::Selection::token_choice;
-  routing.weights = RoutingPolicy::Weights::softmax_before;
-  routing.renormalize = false;
-  fields.require("num_experts_per_tok", routing.experts_per_token);
-  fields.read("norm_topk_prob", routing.renormalize);
-  fields.read("routed_scaling_factor", routing.scale);
+  read_softmax_experts(fields, /*renormalize=*/false, config);
+  fields.read("routed_scaling_factor", config.routing.scale);
   return config;
 }
 
@@ -213,10 +222,7 @@ ModelConfig read_sdar_moe(Fields& fields) {
   read_transformer(fields, config);
   read_tokens(fields, kSdarMask, kSdarEnd, config);
   fields.read_between("block_size", config.attention_block, 1);
-  config.qk_norm = true;
-  fields.read("use_qk_norm", config.qk_norm);
-  fields.read("attention_bias", config.qkv_bias);
-  config.linear_bias = config.qkv_bias;
+  read_attention(fields, "use_qk_norm", config);
   expect_flag(fields, "use_sliding_window", false);
   int32_t sparse_step = 1;
   fields.read("decoder_sparse_step", sparse_step);
@@ -224,18 +230,8 @@ ModelConfig read_sdar_moe(Fields& fields) {
 
   read_dense_layers(fields, config);
   fields.read("intermediate_size", config.dense_ffn);
-  fields.require("num_experts", config.experts);
   fields.require("moe_intermediate_size", config.expert_ffn);
-  config.shared_ffn = 0;
-  config.shared_experts = 0;
-  fields.read("moe_router_enable_expert_bias", config.expert_bias);
-
-  RoutingPolicy& routing = config.routing;
-  routing.policy = RoutingPolicy::Selection::token_choice;
-  routing.weights = RoutingPolicy::Weights::softmax_before;
-  routing.renormalize = true;
-  fields.require("num_experts_per_tok", routing.experts_per_token);
-  fields.read("norm_topk_prob", routing.renormalize);
+  read_softmax_experts(fields, /*renormalize=*/true, config);
   return config;
 }
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -96,22 +95,14 @@ class Output {
 
   // What stood there before stays until all is written; a device or a pipe is written to.
   Status write(const std::string& path) const {
-    std::error_code code;
-    if (std::filesystem::is_other(path, code)) return write_to(path);
-    const std::string staging = path + ".partial";
-    UNMASK_TRY_STATUS(write_to(staging));
-    std::filesystem::rename(staging, path, code);
-    if (code) return failure("{}: cannot rename to {}: {}", staging, path, code.message());
-    return {};
+    return replace_file(path, [&](const std::string& place) -> Status {
+      UNMASK_TRY(SafetensorsWriter writer, SafetensorsWriter::create(place, specs_));
+      for (const auto& append : writes_) UNMASK_TRY_STATUS(append(writer));
+      return writer.finish();
+    });
   }
 
  private:
-  Status write_to(const std::string& path) const {
-    UNMASK_TRY(SafetensorsWriter writer, SafetensorsWriter::create(path, specs_));
-    for (const auto& append : writes_) UNMASK_TRY_STATUS(append(writer));
-    return writer.finish();
-  }
-
   std::vector<TensorSpec> specs_;
   std::vector<std::function<Status(SafetensorsWriter&)>> writes_;
 };

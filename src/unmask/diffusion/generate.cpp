@@ -179,7 +179,7 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
 
       const Matrix logits = tape.arena.matrix(std::ssize(rows), config.vocab_size);
       model.head_forward(tape, rows, logits);
-      UNMASK_TRY_STATUS(check_finite({logits.data, static_cast<size_t>(logits.size())}));
+      UNMASK_TRY_STATUS(check_finite(logits.flat()));
       const ProfileScope sampling(totals.sampling_seconds);
       int64_t row = 0;
       for (Decoding* decoding : active) {

@@ -18,7 +18,7 @@ Result<Matrix> masked_logits(Model& model, const PreparedBatch& prepared, Tape& 
   UNMASK_TRY_STATUS(model.check_pass(tape));
   const Matrix logits = tape.arena.matrix(std::ssize(prepared.rows), model.config().vocab_size);
   model.head_forward(tape, prepared.rows, logits);
-  UNMASK_TRY_STATUS(check_finite({logits.data, static_cast<size_t>(logits.size())}));
+  UNMASK_TRY_STATUS(check_finite(logits.flat()));
   return logits;
 }
 

@@ -193,7 +193,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
         }
         const Matrix logits = tape.arena.matrix(std::ssize(p.rows), model.config().vocab_size);
         model.head_forward(tape, p.rows, logits);
-        UNMASK_TRY_STATUS(check_finite({logits.data, static_cast<size_t>(logits.size())}));
+        UNMASK_TRY_STATUS(check_finite(logits.flat()));
         for (size_t i = 0; i < part.size(); ++i) {
           for (int32_t choice = 0; choice < std::ssize(part[i].letters); ++choice) {
             consider(part[i].question, choice,

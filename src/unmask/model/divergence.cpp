@@ -5,9 +5,7 @@
 namespace unmask {
 namespace {
 
-bool finite(ConstMatrix m) {
-  return m.data == nullptr || all_finite({m.data, static_cast<size_t>(m.size())});
-}
+bool finite(ConstMatrix m) { return m.data == nullptr || all_finite(m.flat()); }
 
 // Where layers are run again their middle is not kept.
 std::optional<std::string> first_activation(const Tape& tape, bool recompute) {

@@ -139,7 +139,7 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
 
 Status Model::check_pass(const Tape& tape) const {
   if (store_) UNMASK_TRY_STATUS(store_->intact());
-  return check_finite({tape.hidden.data, static_cast<size_t>(tape.hidden.size())});
+  return check_finite(tape.hidden.flat());
 }
 
 Status check_finite(std::span<const float> values) {

@@ -115,7 +115,7 @@ void Learner::update(int64_t step, float learning_rate, float gradient_scale) {
     };
     const View<bf16> rounded = model_.rounded_experts()[static_cast<int>(i)];
     adamw_update(adamw, of(model_.parameters()), of(gradients_), of(first_moment_),
-                 of(second_moment_), {rounded.data, static_cast<size_t>(rounded.size())});
+                 of(second_moment_), rounded.flat());
   }
 }
 

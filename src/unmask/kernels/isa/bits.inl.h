@@ -7,11 +7,6 @@ namespace {
 using Bits = __m512i;
 inline Bits load_bits(const void* p) { return _mm512_loadu_si512(p); }
 inline void store_bits(void* p, Bits v) { _mm512_storeu_si512(p, v); }
-inline Bits broadcast_bits(const void* p) {
-  int32_t word;
-  __builtin_memcpy(&word, p, 4);
-  return _mm512_set1_epi32(word);
-}
 inline Bits word(int32_t value) { return _mm512_set1_epi32(value); }
 template <uint32_t kMask>
 inline Bits masked(Bits v) {
@@ -46,9 +41,8 @@ inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
 inline Vec as_floats(Bits v) { return _mm512_castsi512_ps(v); }
 inline Bits as_bits(Vec v) { return _mm512_castps_si512(v); }
 inline Vec to_floats(Bits v) { return _mm512_cvtepi32_ps(v); }
-inline Vec load_scales(const bf16* p) {
-  return as_floats(shift_left<16>(
-      _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))));
+inline Bits load_halves(const void* p) {
+  return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 #else
 using Bits = __m256i;
@@ -56,11 +50,6 @@ inline Bits load_bits(const void* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
 inline void store_bits(void* p, Bits v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
-inline Bits broadcast_bits(const void* p) {
-  int32_t word;
-  __builtin_memcpy(&word, p, 4);
-  return _mm256_set1_epi32(word);
-}
 inline Bits word(int32_t value) { return _mm256_set1_epi32(value); }
 // The mask is an operand in memory, because GCC keeps a constant in a register that the sums need.
 struct alignas(32) Words {
@@ -103,12 +92,17 @@ inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
 inline Vec as_floats(Bits v) { return _mm256_castsi256_ps(v); }
 inline Bits as_bits(Vec v) { return _mm256_castps_si256(v); }
 inline Vec to_floats(Bits v) { return _mm256_cvtepi32_ps(v); }
-inline Vec load_scales(const bf16* p) {
-  return as_floats(
-      shift_left<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
+inline Bits load_halves(const void* p) {
+  return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 #endif
 
+inline Bits broadcast_bits(const void* p) {
+  int32_t value;
+  __builtin_memcpy(&value, p, 4);
+  return word(value);
+}
+inline Vec load_scales(const bf16* p) { return as_floats(shift_left<16>(load_halves(p))); }
 inline Bits upper_halves(Bits v) { return masked<0xffff0000>(v); }
 
 // sum[lane] += a · b of the lane's two 16-bit integers. An instruction of its own, because GCC 12
