@@ -1,7 +1,9 @@
 #include "unmask/routing/selection_scores.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "unmask/kernels/softmax.h"
 #include "unmask/routing/scratch.h"
@@ -22,13 +24,35 @@ struct Group {
   }
 };
 
-float sum_of_best_two(std::span<const float> scores) {
-  float best = -std::numeric_limits<float>::infinity(), second = best;
-  for (const float score : scores) {
-    second = std::max(second, std::min(best, score));
-    best = std::max(best, score);
+// The best two of some scores, or of every eighth of them in eight lanes.
+template <class T>
+struct BestTwo {
+  T best = T() - std::numeric_limits<float>::infinity(), second = best;
+
+  void add(T score) {
+    const T lesser = score < best ? score : best;
+    second = lesser > second ? lesser : second;
+    best = score > best ? score : best;
   }
-  return scores.size() < 2 ? best : best + second;
+};
+
+float sum_of_best_two(std::span<const float> scores) {
+  using Lanes = float __attribute__((vector_size(32)));
+  constexpr size_t kLanes = sizeof(Lanes) / sizeof(float);
+  BestTwo<Lanes> lanes;
+  BestTwo<float> all;
+  size_t i = 0;
+  for (; i + kLanes <= scores.size(); i += kLanes) {
+    Lanes eight;
+    std::memcpy(&eight, scores.data() + i, sizeof eight);
+    lanes.add(eight);
+  }
+  for (; i < scores.size(); ++i) all.add(scores[i]);
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    all.add(lanes.best[lane]);
+    all.add(lanes.second[lane]);
+  }
+  return scores.size() < 2 ? all.best : all.best + all.second;
 }
 
 }  // namespace
@@ -49,11 +73,11 @@ int64_t limit_to_groups(RoutingPolicy::Groups groups, int64_t experts,
   const auto size = static_cast<int32_t>(experts / groups.count);
   ArenaScope scope(thread_scratch());
   const auto group = take_scratch<Group>(groups.count);
-  const auto allowed_end = static_cast<int32_t>(allowed.size());
-  for (int32_t g = 0, i = 0; g < groups.count; ++g) {
-    const int32_t begin = i;
-    while (i < allowed_end && allowed[i] < (g + 1) * size) ++i;
-    group[g] = {begin, i, sum_of_best_two(scores.subspan(begin, i - begin)), false};
+  const auto count = static_cast<int32_t>(allowed.size());
+  for (int32_t g = 0, begin = 0, end = 0; g < groups.count; ++g, begin = end) {
+    end = std::min(begin + size, count);
+    while (end > begin && allowed[end - 1] >= (g + 1) * size) --end;
+    group[g] = {begin, end, sum_of_best_two(scores.subspan(begin, end - begin)), false};
   }
   for (int32_t round = 0; round < groups.keep; ++round) {
     int32_t best = -1;
@@ -67,7 +91,8 @@ int64_t limit_to_groups(RoutingPolicy::Groups groups, int64_t experts,
   int64_t next_kept = 0, next_other = kept;
   for (const Group& g : group) {
     int64_t& next = g.kept ? next_kept : next_other;
-    for (int32_t i = g.begin; i < g.end; ++i) index[next++] = i;
+    std::iota(index.begin() + next, index.begin() + next + (g.end - g.begin), g.begin);
+    next += g.end - g.begin;
   }
   return kept;
 }

@@ -25,6 +25,18 @@ void top_k_of(std::span<const float> scores, std::span<const int32_t> index,
   for (int32_t& i : chosen) i = index[i];
 }
 
+// The best of the groups that are kept, then of the others where those do not suffice, as positions
+// in `allowed`.
+void choose_of_groups(RoutingPolicy::Groups groups, int64_t experts,
+                      std::span<const int32_t> allowed, std::span<const float> scores,
+                      std::span<int32_t> chosen) {
+  const auto index = take_scratch<int32_t>(std::ssize(allowed));
+  const int64_t kept = limit_to_groups(groups, experts, allowed, scores, index);
+  const int64_t inside = std::min(kept, std::ssize(chosen));
+  top_k_of(scores, index.first(kept), chosen.first(inside));
+  top_k_of(scores, index.subspan(kept), chosen.subspan(inside));
+}
+
 Status check_groups(const RoutingPolicy& policy, int32_t experts) {
   if (!policy.groups) return {};
   const auto [count, keep] = *policy.groups;
@@ -57,18 +69,16 @@ TokenRouting::TokenRouting(const RoutingPolicy& policy) : policy_(policy) {
 
 void TokenRouting::choose(std::span<const float> logits, std::span<const float> bias,
                           std::span<int32_t> chosen) const {
-  ArenaScope scope(thread_scratch());
-  if (policy_.groups) {
-    const auto all = take_scratch<int32_t>(std::ssize(logits));
-    std::iota(all.begin(), all.end(), 0);
-    return choose_within(logits, bias, all, chosen);
-  }
   // Every score is ascending in the logit, so that without bias and groups the logits decide
   // (and do so where the sigmoid saturates).
-  if (bias.empty()) return top_k(logits, chosen);
+  if (!policy_.groups && bias.empty()) return top_k(logits, chosen);
+  ArenaScope scope(thread_scratch());
   const auto scores = take_scratch<float>(std::ssize(logits));
   selection_scores(policy_.weights, logits, bias, scores);
-  top_k(scores, chosen);
+  if (!policy_.groups) return top_k(scores, chosen);
+  const auto all = take_scratch<int32_t>(std::ssize(logits));
+  std::iota(all.begin(), all.end(), 0);
+  choose_of_groups(*policy_.groups, std::ssize(logits), all, scores, chosen);
 }
 
 void TokenRouting::choose_within(std::span<const float> logits, std::span<const float> bias,
@@ -79,14 +89,10 @@ void TokenRouting::choose_within(std::span<const float> logits, std::span<const 
   if (policy_.groups || !bias.empty()) {
     selection_scores(policy_.weights, z, gather(bias, allowed), z);
   }
-  if (!policy_.groups) {
-    top_k(z, chosen);
+  if (policy_.groups) {
+    choose_of_groups(*policy_.groups, std::ssize(logits), allowed, z, chosen);
   } else {
-    const auto index = take_scratch<int32_t>(std::ssize(allowed));
-    const int64_t kept = limit_to_groups(*policy_.groups, std::ssize(logits), allowed, z, index);
-    const int64_t inside = std::min(kept, std::ssize(chosen));
-    top_k_of(z, index.first(kept), chosen.first(inside));
-    top_k_of(z, index.subspan(kept), chosen.subspan(inside));
+    top_k(z, chosen);
   }
   for (int32_t& expert : chosen) expert = allowed[expert];
 }
