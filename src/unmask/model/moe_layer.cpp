@@ -1,5 +1,6 @@
 #include "unmask/model/moe_layer.h"
 
+#include "unmask/kernels/dots.h"
 #include "unmask/kernels/elementwise.h"
 #include "unmask/kernels/linear.h"
 #include "unmask/kernels/norm.h"
@@ -62,7 +63,7 @@ void moe_layer_route(const LayerContext& context, const MoeWeights& w, Router& r
                      ConstMatrix normed, Routing& routing) {
   const ProfileScope time(context.profile.router);
   const RouteContext route = route_context(context, w.expert_bias);
-  linear_forward(normed, w.router, {}, routing.logits, Precision::f32);
+  dot_products(normed, w.router, routing.logits);
   router.select(routing.logits, route, routing.assignment, routing.decision);
   router.weigh_forward(routing.logits, routing.decision, routing.assignment);
   routing.balance = BalanceLoss();

@@ -14,9 +14,11 @@ namespace unmask::avx2 {
 #include "unmask/kernels/isa/word_dots.inl.h"
 #include "unmask/kernels/isa/quantized.inl.h"
 #include "unmask/kernels/isa/pairs.inl.h"
+#include "unmask/kernels/isa/activations.inl.h"
 #include "unmask/kernels/isa/vector_exp.inl.h"
 #include "unmask/kernels/isa/swiglu.inl.h"
 #include "unmask/kernels/isa/rows.inl.h"
+#include "unmask/kernels/isa/dots.inl.h"
 #include "unmask/kernels/isa/elementwise.inl.h"
 #include "unmask/kernels/isa/norm.inl.h"
 #include "unmask/kernels/isa/softmax.inl.h"
@@ -48,6 +50,8 @@ const QuantizedKernel kInt4Matrix =
     MatrixQuantized<HalfByteColumns, Registers, Int4Tiles>::kernel();
 
 const SoftmaxKernel kSoftmax = Softmax::kernel();
+const DotsKernel kDots = Dots::kernel();
+const ActivationKernel kActivation = {&to_levels, &to_pairs};
 const SwiGluKernel kSwiGlu = {&swiglu_forward, &swiglu_backward};
 
 }  // namespace unmask::avx2

@@ -3,8 +3,18 @@
 
 namespace {
 
+// The sum of eight words.
+inline int32_t sum_of_words(__m256i v) {
+  const __m128i fours = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  const __m128i twos = _mm_add_epi32(fours, _mm_unpackhi_epi64(fours, fours));
+  return _mm_cvtsi128_si32(twos) + _mm_extract_epi32(twos, 1);
+}
+
 #ifdef __AVX512F__
 using Bits = __m512i;
+inline int32_t sum_of_words(Bits v) {
+  return sum_of_words(_mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)));
+}
 inline Bits load_bits(const void* p) { return _mm512_loadu_si512(p); }
 inline void store_bits(void* p, Bits v) { _mm512_storeu_si512(p, v); }
 inline Bits word(int32_t value) { return _mm512_set1_epi32(value); }
@@ -41,6 +51,15 @@ inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
 inline Vec as_floats(Bits v) { return _mm512_castsi512_ps(v); }
 inline Bits as_bits(Vec v) { return _mm512_castps_si512(v); }
 inline Vec to_floats(Bits v) { return _mm512_cvtepi32_ps(v); }
+inline Bits to_nearest(Vec v) { return _mm512_cvtps_epi32(v); }
+inline Bits max_unsigned(Bits a, Bits b) { return _mm512_max_epu32(a, b); }
+// The words of v[0], then those of v[1] …, each as a signed byte.
+inline Bits pack_bytes(const Bits v[4]) {
+  const Bits bytes =
+      _mm512_packs_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
+  const Bits order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, bytes);
+}
 inline Bits load_halves(const void* p) {
   return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
@@ -92,6 +111,13 @@ inline Bits byte_pairs(Bits unsigned_bytes, Bits bytes) {
 inline Vec as_floats(Bits v) { return _mm256_castsi256_ps(v); }
 inline Bits as_bits(Vec v) { return _mm256_castps_si256(v); }
 inline Vec to_floats(Bits v) { return _mm256_cvtepi32_ps(v); }
+inline Bits to_nearest(Vec v) { return _mm256_cvtps_epi32(v); }
+inline Bits max_unsigned(Bits a, Bits b) { return _mm256_max_epu32(a, b); }
+inline Bits pack_bytes(const Bits v[4]) {
+  const Bits bytes =
+      _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+  return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
 inline Bits load_halves(const void* p) {
   return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }

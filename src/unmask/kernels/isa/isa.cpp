@@ -151,6 +151,12 @@ const QuantizedKernel& quantized_kernel(const QuantizedShape& shape) {
             avx512_vnni::kInt4);
 }
 
+const ActivationKernel& activation_kernel() {
+  return isa_in_use() == Isa::avx2 ? avx2::kActivation : avx512::kActivation;
+}
+
+const DotsKernel& dots_kernel() { return isa_in_use() == Isa::avx2 ? avx2::kDots : avx512::kDots; }
+
 const SwiGluKernel& swiglu_kernel() {
   return isa_in_use() == Isa::avx2 ? avx2::kSwiGlu : avx512::kSwiGlu;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "unmask/kernels/isa/activation_kernel.h"
+#include "unmask/kernels/isa/dots_kernel.h"
 #include "unmask/kernels/isa/elementwise_kernel.h"
 #include "unmask/kernels/isa/gemm_kernel.h"
 #include "unmask/kernels/isa/norm_kernel.h"
@@ -24,6 +26,8 @@ extern const QuantizedKernel kInt8Matrix;
 extern const QuantizedKernel kInt4Matrix;
 extern const SoftmaxKernel kSoftmax;
 extern const SwiGluKernel kSwiGlu;
+extern const ActivationKernel kActivation;
+extern const DotsKernel kDots;
 extern const PeakKernel kPeakInt8;
 extern const QuantizedKernel kBf16;
 extern const QuantizedKernel kInt8;
@@ -39,6 +43,8 @@ extern const GemmKernel kGemmBf16;
 extern const GemmKernel kGemmBf16Pairs;
 extern const SoftmaxKernel kSoftmax;
 extern const SwiGluKernel kSwiGlu;
+extern const ActivationKernel kActivation;
+extern const DotsKernel kDots;
 extern const PeakKernel kPeakInt8;
 extern const QuantizedKernel kBf16;
 extern const QuantizedKernel kInt8;
