@@ -98,7 +98,7 @@ Result<Schedule> schedule_of_policy(const std::string& path, const ScheduleArgum
                        .experts = {},
                        .flops = {}};
   UNMASK_TRY(schedule.policy, read_policy_file(path, arguments.settings));
-  const auto [experts, length] = std::pair{arguments.experts, arguments.sequence_length};
+  const int32_t experts = arguments.experts, length = arguments.sequence_length;
   const Status fits =
       check_experts(schedule.policy, experts > 0 ? experts : std::numeric_limits<int32_t>::max());
   if (!fits) return in_policy_file(fits.error(), path);

@@ -24,7 +24,7 @@ constexpr size_t kMaxText = size_t{1} << 30;
 
 bool is_set(const json& object, const char* key) {
   const auto entry = object.find(key);
-  return entry != object.end() && !entry->is_null() && *entry != "" && *entry != 0;
+  return entry != object.end() && !entry->is_null() && *entry != json("") && *entry != 0;
 }
 
 // "a b" or ["a", "b"].
