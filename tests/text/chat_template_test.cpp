@@ -59,12 +59,15 @@ TEST(ChatTemplate, IsTheOneThatTheTokenizerHasTokensFor) {
 }
 
 TEST(ChatTemplate, SaysWhereAnAnswerEnds) {
-  const AnswerEnds chat_ml(NamedTokens({"<|im_start|>", "<|im_end|>"}), {"x"});
+  const auto chat_ml =
+      TextEnds::of_answers(NamedTokens({"<|im_start|>", "<|im_end|>"}), {"x"}).value();
   EXPECT_EQ(chat_ml.tokens, (std::vector<int32_t>{NamedTokens::kFirst + 1}));
-  EXPECT_EQ(chat_ml.strings, (std::vector<std::string>{"x"}));
-  const AnswerEnds plain(ByteTokenizer(), {"x"});
+  EXPECT_EQ(chat_ml.strings.before("a<|role_end|>bx"), "a<|role_end|>b");
+  const auto plain = TextEnds::of_answers(ByteTokenizer(), {"x"}).value();
   EXPECT_TRUE(plain.tokens.empty());
-  EXPECT_EQ(plain.strings, (std::vector<std::string>{"x", "<|role_end|>"}));
+  EXPECT_EQ(plain.strings.before("ax<|role_end|>"), "a");
+  EXPECT_EQ(plain.strings.before("a<|role_end|>x"), "a");
+  EXPECT_FALSE(TextEnds::of_answers(ByteTokenizer(), {""}).ok());
 }
 
 TEST(ChatTemplate, RefusesUnknownRoles) {

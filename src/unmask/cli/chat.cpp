@@ -202,16 +202,14 @@ Status chat(const ChatArguments& a) {
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
   UNMASK_TRY(Model model, a.decoding.load(checkpoint));
   UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
-  const AnswerEnds ends(*tokenizer, a.decoding.stop);
-  UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
-  UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), stops));
-  options.stop_tokens = ends.tokens;
+  UNMASK_TRY(const TextEnds ends, TextEnds::of_answers(*tokenizer, a.decoding.stop));
+  UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), ends));
   const std::atomic<bool>& interrupted = cancel_on_interrupt();
   options.cancel = &interrupted;
 
-  Chat chat(model, *tokenizer, stops, std::move(options), a);
-  const Status status = a.message ? answer_one(chat, a, *a.message, stops, model.config())
-                                  : converse(chat, a, stops, model.config(), interrupted);
+  Chat chat(model, *tokenizer, ends.strings, std::move(options), a);
+  const Status status = a.message ? answer_one(chat, a, *a.message, ends.strings, model.config())
+                                  : converse(chat, a, ends.strings, model.config(), interrupted);
   if (interrupted) end_by_interrupt();
   return status;
 }

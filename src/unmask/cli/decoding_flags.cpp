@@ -86,7 +86,7 @@ Result<Model> DecodingFlags::load(const std::string& checkpoint) const {
 }
 
 Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,
-                                                const StopStrings& stops) const {
+                                                const TextEnds& ends) const {
   using Cache = GenerateOptions::Cache;
   GenerateOptions result = options;
   static const std::map<std::string_view, Cache> kCaches = {
@@ -98,12 +98,10 @@ Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,
     return usage_error("--cache {}: expected auto, on, off, prefix, dual or vicinity", cache);
   }
   result.cache = found->second;
-  if (!stops.empty()) {
-    if (tokenizer == nullptr) {
-      return usage_error(
-          "--stop: compares texts, and --tokens works without; expected one of them");
-    }
-    end_at(stops, *tokenizer, result);
+  if (tokenizer != nullptr) {
+    end_at(ends, *tokenizer, result);
+  } else if (!ends.strings.empty()) {
+    return usage_error("--stop: compares texts, and --tokens works without; expected one of them");
   }
   return result;
 }

@@ -30,9 +30,9 @@ struct DecodingFlags {
 
   // With the routing that the flags ask for.
   Result<Model> load(const std::string& checkpoint) const;
-  // `options` with the cache and the stop strings of the flags. `tokenizer` may be null where there
-  // are no stop strings; both outlive what is returned.
-  Result<GenerateOptions> complete(const Tokenizer* tokenizer, const StopStrings& stops) const;
+  // `options` with the cache of the flags, for texts that end there. `tokenizer` may be null where
+  // no strings end them; both outlive what is returned.
+  Result<GenerateOptions> complete(const Tokenizer* tokenizer, const TextEnds& ends) const;
 };
 
 }  // namespace unmask::cli

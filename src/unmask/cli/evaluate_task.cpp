@@ -85,16 +85,14 @@ Status evaluate_generated_task(const std::string& checkpoint, const TaskFlags& f
       draw_examples(*task, Split::test, flags.count ? flags.count : kExamples, decoding.seed));
   UNMASK_TRY(Model model, decoding.load(checkpoint));
   UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
-  const AnswerEnds ends(*tokenizer, decoding.stop);
-  UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
+  UNMASK_TRY(const TextEnds ends, TextEnds::of_answers(*tokenizer, decoding.stop));
   AnswerOptions options;
-  UNMASK_TRY(options.generate, decoding.complete(tokenizer.get(), stops));
-  options.generate.stop_tokens = ends.tokens;
+  UNMASK_TRY(options.generate, decoding.complete(tokenizer.get(), ends));
   options.seed = decoding.seed;
   options.length = flags.length;
   options.samples = flags.samples;
   if (flags.batch) options.batch = flags.batch;
-  options.read = [&](const Generation& g) { return written_text(g, *tokenizer, stops); };
+  options.read = [&](const Generation& g) { return written_text(g, *tokenizer, ends.strings); };
   Tape tape;
   UNMASK_TRY(const TaskEvaluation evaluation,
              evaluate_task(model, *tokenizer, *task, examples, options, tape));

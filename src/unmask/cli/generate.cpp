@@ -173,8 +173,9 @@ Status generate(const GenerateArguments& a) {
     requests.push_back({canvas, a.decoding.seed + static_cast<uint64_t>(i)});
   }
 
-  UNMASK_TRY(const StopStrings stops, StopStrings::create(a.decoding.stop));
-  UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), stops));
+  TextEnds ends;
+  UNMASK_TRY(ends.strings, StopStrings::create(a.decoding.stop));
+  UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), ends));
   options.stop_at_end = !a.ignore_end;
   const std::atomic<bool>& interrupted = cancel_on_interrupt();
   options.cancel = &interrupted;
@@ -196,12 +197,12 @@ Status generate(const GenerateArguments& a) {
     json out = {{"generations", json::array()},
                 {"report", report_json(report, *generations, model.config())}};
     for (const Generation& g : *generations) {
-      out["generations"].push_back(to_json(g, tokenizer.get(), stops));
+      out["generations"].push_back(to_json(g, tokenizer.get(), ends.strings));
     }
     // Sampled bytes need not be UTF-8.
     fmt::print("{}\n", to_text(out));
   } else {
-    print(*generations, tokenizer.get(), stops);
+    print(*generations, tokenizer.get(), ends.strings);
     std::fflush(stdout);
     if (!a.quiet) write_note(report_text(report, *generations, model.config()));
   }

@@ -6,6 +6,7 @@
 
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
+#include "unmask/text/line_reader.h"
 
 namespace unmask {
 namespace {
@@ -93,14 +94,10 @@ const ChoiceTask* find_choice_task(std::string_view name) {
 Result<std::vector<ChoiceQuestion>> read_choice_questions(const std::string& path) {
   UNMASK_TRY(const std::string text, read_file(path));
   std::vector<ChoiceQuestion> questions;
-  std::string_view rest = text;
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    auto question = parse_question(line);
-    if (!question) return failure("{}:{}: {}", path, number, question.error().message);
+  LineReader lines(text);
+  while (const auto line = lines.next()) {
+    auto question = parse_question(line->text);
+    if (!question) return failure("{}:{}: {}", path, line->number, question.error().message);
     questions.push_back(std::move(question).value());
   }
   if (questions.empty()) return failure("{}: expected questions, found none", path);

@@ -29,9 +29,10 @@ int32_t prompt_length(const Canvas& canvas) {
   return static_cast<int32_t>(std::ranges::find(given, 0) - given.begin());
 }
 
-void end_at(const StopStrings& stops, const Tokenizer& tokenizer, GenerateOptions& options) {
-  if (stops.empty()) return;
-  options.stop = [&stops, &tokenizer](std::span<const int32_t> written) {
+void end_at(const TextEnds& ends, const Tokenizer& tokenizer, GenerateOptions& options) {
+  options.stop_tokens = ends.tokens;
+  if (ends.strings.empty()) return;
+  options.stop = [&stops = ends.strings, &tokenizer](std::span<const int32_t> written) {
     return stops.tokens_before(written, tokenizer);
   };
 }

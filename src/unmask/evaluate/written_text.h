@@ -19,8 +19,8 @@ std::string written_text(const Generation& generation, const Tokenizer& tokenize
 std::string whole_text(const Generation& generation, const Tokenizer& tokenizer,
                        const StopStrings& stops);
 
-// Lets answers end at the texts; all outlive `options`.
-void end_at(const StopStrings& stops, const Tokenizer& tokenizer, GenerateOptions& options);
+// Lets texts end there; all outlive `options`.
+void end_at(const TextEnds& ends, const Tokenizer& tokenizer, GenerateOptions& options);
 
 // Tokens of the prompt: all that is given up to the first position that is not.
 int32_t prompt_length(const Canvas& canvas);

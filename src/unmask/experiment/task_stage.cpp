@@ -142,15 +142,13 @@ class TaskStage final : public Stage {
     }};
     UNMASK_TRY(Model model, load_model(point.model, load));
     UNMASK_TRY(const auto tokenizer, load_tokenizer(point.model, model.config()));
-    const AnswerEnds ends(*tokenizer, {});
-    UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
+    UNMASK_TRY(const TextEnds ends, TextEnds::of_answers(*tokenizer));
     AnswerOptions options;
     options.batch = keys_.batch;
     options.generate.sampler = keys_.sampler;
-    options.generate.stop_tokens = ends.tokens;
     options.generate.cancel = &stop;
-    end_at(stops, *tokenizer, options.generate);
-    options.read = [&](const Generation& g) { return written_text(g, *tokenizer, stops); };
+    end_at(ends, *tokenizer, options.generate);
+    options.read = [&](const Generation& g) { return written_text(g, *tokenizer, ends.strings); };
     Tape tape;
     UNMASK_TRY(const TaskEvaluation result,
                evaluate_task(model, *tokenizer, task, examples, options, tape));

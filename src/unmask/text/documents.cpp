@@ -10,6 +10,7 @@
 #include "unmask/base/json_text.h"
 #include "unmask/base/mapped_file.h"
 #include "unmask/base/parallel.h"
+#include "unmask/text/line_reader.h"
 #include "unmask/text/utf8.h"
 
 namespace unmask {
@@ -34,30 +35,6 @@ size_t piece_end(std::string_view text, size_t begin, bool separates_lines) {
   }
   return text.size();
 }
-
-// The lines of a text that are not blank, with their numbers.
-class LineReader {
- public:
-  struct Line {
-    std::string_view text;
-    int64_t number = 0;  // from 1
-  };
-  explicit LineReader(std::string_view text) : rest_(text) {}
-
-  std::optional<Line> next() {
-    while (!rest_.empty()) {
-      const size_t end = std::min(rest_.find('\n'), rest_.size());
-      const Line line = {rest_.substr(0, end), ++number_};
-      rest_.remove_prefix(std::min(end + 1, rest_.size()));
-      if (line.text.find_first_not_of(" \t\r") != std::string_view::npos) return line;
-    }
-    return std::nullopt;
-  }
-
- private:
-  std::string_view rest_;
-  int64_t number_ = 0;
-};
 
 // Bytes that no text has, though some tokenizers would take them.
 Status check_is_text(const MappedFile& file) {

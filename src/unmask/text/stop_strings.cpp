@@ -38,14 +38,16 @@ int32_t StopStrings::tokens_before(std::span<const int32_t> written,
   return static_cast<int32_t>(count);
 }
 
-AnswerEnds::AnswerEnds(const Tokenizer& tokenizer, std::vector<std::string> stop)
-    : strings(std::move(stop)) {
+Result<TextEnds> TextEnds::of_answers(const Tokenizer& tokenizer, std::vector<std::string> stop) {
+  TextEnds ends;
   const std::string_view end = ChatTemplate::of(tokenizer).end;
   if (const auto id = tokenizer.token_id(end)) {
-    tokens.push_back(*id);
+    ends.tokens.push_back(*id);
   } else {
-    strings.emplace_back(end);
+    stop.emplace_back(end);
   }
+  UNMASK_TRY(ends.strings, StopStrings::create(std::move(stop)));
+  return ends;
 }
 
 }  // namespace unmask

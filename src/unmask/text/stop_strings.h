@@ -31,13 +31,15 @@ class StopStrings {
   std::vector<std::string> strings_;
 };
 
-// The end of an answer in a conversation: a token of its own where the tokenizer has one, else a
-// text besides those of `stop`.
-struct AnswerEnds {
-  std::vector<int32_t> tokens;
-  std::vector<std::string> strings;
+// Where a generated text ends, besides the end tokens of its model.
+struct TextEnds {
+  StopStrings strings = {};
+  std::vector<int32_t> tokens = {};
 
-  AnswerEnds(const Tokenizer& tokenizer, std::vector<std::string> stop);
+  // Those of an answer in a conversation: the texts of `stop`, and what ends a message: a token of
+  // its own where the tokenizer has one, else a text.
+  static Result<TextEnds> of_answers(const Tokenizer& tokenizer,
+                                     std::vector<std::string> stop = {});
 };
 
 }  // namespace unmask

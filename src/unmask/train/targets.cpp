@@ -141,11 +141,9 @@ Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
   UNMASK_TRY(Written written, read_counts(path, id));
   UNMASK_TRY_STATUS(write_counts(path, written, id));
 
-  const AnswerEnds ends(tokenizer, {});
-  UNMASK_TRY(const StopStrings stops, StopStrings::create(ends.strings));
+  UNMASK_TRY(const TextEnds ends, TextEnds::of_answers(tokenizer));
   GenerateOptions generate_options = options.generate;
-  generate_options.stop_tokens = ends.tokens;
-  end_at(stops, tokenizer, generate_options);
+  end_at(ends, tokenizer, generate_options);
   generate_options.cancel = &stop;
 
   std::optional<Progress> progress;
@@ -173,7 +171,7 @@ Result<TargetCounts> write_targets(Model& model, const Tokenizer& tokenizer,
       written.counts.unfinished += !generation.ended;
       if (generation.ended && sure) {
         ++written.counts.kept;
-        lines += line_of(prompts[i], written_text(generation, tokenizer, stops));
+        lines += line_of(prompts[i], written_text(generation, tokenizer, ends.strings));
       }
     }
     UNMASK_TRY_STATUS(replace_tail(path, written.bytes, lines));
