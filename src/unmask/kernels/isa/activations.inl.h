@@ -1,10 +1,10 @@
-// Included inside the namespace of an instruction set, after bits.inl.h and
-// pairs.inl.h: the functions of activation_kernel.h.
+// Included inside the namespace of an instruction set, after bits.inl.h and pairs.inl.h: the
+// functions of activation_kernel.h.
 
 namespace {
 
-// The bits of the largest |x|; those of an infinity or a NaN if there is one. n is a multiple
-// of 32.
+// The bits of the largest |x|; those of an infinity or a NaN if there is one. n is a multiple of
+// 32.
 uint32_t largest_bits(const float* x, int64_t n) {
   constexpr int kAtOnce = 32 / kLanes;
   Bits largest[kAtOnce];
@@ -23,10 +23,10 @@ uint32_t largest_bits(const float* x, int64_t n) {
 }
 
 // The levels of as many values as four vectors hold.
-template <class Load>
-inline Bits levels_of(Load load, Vec inverse) {
+template <class Get>
+inline Bits levels_of(Get get, Vec inverse) {
   Bits level[4];
-  for (int i = 0; i < 4; ++i) level[i] = to_nearest(load(i * kLanes) * inverse);
+  for (int i = 0; i < 4; ++i) level[i] = to_nearest(get(i * kLanes) * inverse);
   return pack_bytes(level);
 }
 
@@ -35,9 +35,10 @@ inline Bits sum_of_bytes(Bits bytes) {
   return multiply_pairs(byte_pairs(word(0x01010101), bytes), word(0x00010001));
 }
 
-int32_t group_to_levels(int64_t n, const float* x, float scale, uint32_t* words) {
+// Returns the sum of the levels.
+int32_t group_to_levels(int64_t n, const float* x, float inverse_scale, uint32_t* words) {
   constexpr int64_t kStep = 4 * kLanes;
-  const Vec inverse = broadcast(scale);
+  const Vec inverse = broadcast(inverse_scale);
   Bits sums = word(0);
   int64_t k = 0;
   for (; k + kStep <= n; k += kStep, words += kLanes) {
