@@ -62,7 +62,7 @@ TEST(ChatTemplate, SaysWhereAnAnswerEnds) {
   const auto chat_ml =
       TextEnds::of_answers(NamedTokens({"<|im_start|>", "<|im_end|>"}), {"x"}).value();
   EXPECT_EQ(chat_ml.tokens, (std::vector<int32_t>{NamedTokens::kFirst + 1}));
-  EXPECT_EQ(chat_ml.strings.before("a<|role_end|>bx"), "a<|role_end|>b");
+  EXPECT_EQ(chat_ml.strings.before("a<|role_end|>b<|im_end|>cx"), "a<|role_end|>b<|im_end|>c");
   const auto plain = TextEnds::of_answers(ByteTokenizer(), {"x"}).value();
   EXPECT_TRUE(plain.tokens.empty());
   EXPECT_EQ(plain.strings.before("ax<|role_end|>"), "a");

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <immintrin.h>
 
-#include "unmask/base/check.h"
 #include "unmask/base/prefetch.h"
 #include "unmask/kernels/isa/activation_kernel.h"
 

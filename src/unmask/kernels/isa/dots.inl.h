@@ -56,7 +56,7 @@ struct Dots {
 
   static void dots(const DotsTask& t) {
     const RowsOf<kOutputs> w(t.w, t.w_stride, t.outputs);
-    for (int64_t begin = 0; begin < t.k; begin += kDepth) {
+    for (int64_t begin = 0; begin < t.k || begin == 0; begin += kDepth) {
       const int64_t end = begin + kDepth < t.k ? begin + kDepth : t.k;
       const float* const next = end < t.k ? t.w + end : t.w_next;
       for (int64_t r = 0, tile = 0; r < t.rows; r += kRows, ++tile) {
@@ -67,9 +67,8 @@ struct Dots {
     }
     for (int64_t r = 0; r < t.rows; ++r) {
       const float* const row = t.sums + r * kOutputs * kLanes;
-      for (int64_t j = 0; j < t.outputs; ++j) {
-        t.y[r * t.y_stride + j] = t.k > 0 ? sum_of_lanes(load(row + j * kLanes)) : 0.0f;
-      }
+      float* const y = t.y + r * t.y_stride;
+      for (int64_t j = 0; j < t.outputs; ++j) y[j] = sum_of_lanes(load(row + j * kLanes));
     }
   }
 
