@@ -74,6 +74,18 @@ TEST_F(ChatCommand, PutsTheMessageIntoTheTemplate) {
   EXPECT_EQ(generated.output, one + chat.output);
 }
 
+TEST_F(ChatCommand, FollowsTheTemplateOfTheCheckpoint) {
+  const auto plain = json_of("--message hi --length 4").at("prompt_tokens").get<size_t>();
+  directory_.write("chat_template.jinja", "{{ 'detailed thinking ' + option + '<|role_end|>' }}");
+  EXPECT_EQ(json_of("--message hi --length 4").at("prompt_tokens"),
+            plain + std::string("<role>SYSTEM</role>detailed thinking off<|role_end|>").size());
+  directory_.write("chat_template.jinja", "{{ '<|start_header_id|>' }}");
+  const Outcome unknown = run("chat", "--message hi --length 4");
+  EXPECT_EQ(unknown.exit_code, 0);
+  EXPECT_NE(unknown.output.find("chat template that is not known"), std::string::npos)
+      << unknown.output;
+}
+
 TEST_F(ChatCommand, RemembersTheConversationUntilReset) {
   const std::string command = "printf 'hi\\nmore\\n/reset\\nhi\\n' | " +
                               std::string(UNMASK_BINARY) + " chat " + directory_.path() +

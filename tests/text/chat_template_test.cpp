@@ -14,7 +14,10 @@ namespace {
 // Bytes, and some names that are tokens of their own.
 class NamedTokens final : public Tokenizer {
  public:
-  explicit NamedTokens(std::vector<std::string> names) : names_(std::move(names)) {}
+  explicit NamedTokens(std::vector<std::string> names, std::string chat_template = "")
+      : names_(std::move(names)) {
+    chat_template_ = std::move(chat_template);
+  }
 
   Result<std::vector<int32_t>> encode(std::string_view text) const override {
     return bytes_.encode(text);
@@ -56,6 +59,38 @@ TEST(ChatTemplate, IsTheOneThatTheTokenizerHasTokensFor) {
   EXPECT_EQ(prompt_of(NamedTokens({"<|im_start|>", "<|im_end|>", "<|role_end|>"})), kInLlada2);
   EXPECT_EQ(prompt_of(NamedTokens({"<|im_end|>"})), kInLlada2);
   EXPECT_EQ(prompt_of(ByteTokenizer()), kInLlada2);
+}
+
+// How such templates begin.
+constexpr const char* kWritesLlada2 =
+    "{{ '<role>HUMAN</role>' + message.content + '<|role_end|>' }}";
+constexpr const char* kWritesDirective =
+    "{{ '<role>SYSTEM</role>' }}{{ 'detailed thinking ' + thinking_option + '<|role_end|>' }}";
+constexpr const char* kWritesChatMl = "{{ '<|im_start|>' + message.role + '\\n' }}";
+constexpr const char* kWritesLlama = "{{ '<|start_header_id|>' + message.role }}";
+
+TEST(ChatTemplate, IsTheOneThatTheTokenizerComesWith) {
+  EXPECT_EQ(prompt_of(NamedTokens({"<|im_start|>", "<|im_end|>"}, kWritesLlada2)), kInLlada2);
+  EXPECT_EQ(prompt_of(NamedTokens({"<|role_end|>"}, kWritesChatMl)), kInChatMl);
+  EXPECT_EQ(prompt_of(NamedTokens({"<|im_start|>", "<|im_end|>"}, kWritesLlama)), kInChatMl);
+  EXPECT_FALSE(ChatTemplate::knows(NamedTokens({"<|role_end|>"}, kWritesLlama)));
+  for (const char* known : {"", kWritesLlada2, kWritesDirective, kWritesChatMl}) {
+    EXPECT_TRUE(ChatTemplate::knows(NamedTokens({"<|role_end|>"}, known))) << known;
+  }
+}
+
+// What the template of Ling 2.0, which LLaDA2.0 and LLaDA-MoE have, makes of these messages.
+TEST(ChatTemplate, EndsTheFirstSystemMessageWithTheDirective) {
+  const NamedTokens tokenizer({"<|role_end|>"}, kWritesDirective);
+  const ChatTemplate& chat = ChatTemplate::of(tokenizer);
+  const Conversation untold = {{"user", "Q"}};
+  EXPECT_EQ(chat.prompt(untold).value(),
+            "<role>SYSTEM</role>detailed thinking off<|role_end|><role>HUMAN</role>Q<|role_end|>"
+            "<role>ASSISTANT</role>");
+  const Conversation told = {{"system", "S"}, {"user", "Q"}, {"system", "T"}};
+  EXPECT_EQ(chat.prompt(told).value(),
+            "<role>SYSTEM</role>S\ndetailed thinking off<|role_end|><role>HUMAN</role>Q<|role_end|>"
+            "<role>SYSTEM</role>T<|role_end|><role>ASSISTANT</role>");
 }
 
 TEST(ChatTemplate, SaysWhereAnAnswerEnds) {

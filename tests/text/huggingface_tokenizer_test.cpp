@@ -179,6 +179,30 @@ TEST(HuggingFaceTokenizer, DirectoriesSayWhichTokensAreSpecial) {
   EXPECT_EQ(tokenizer.value()->end_token(), 257);
 }
 
+TEST(HuggingFaceTokenizer, DirectoriesSayHowConversationsAreWritten) {
+  const TemporaryDirectory directory, saved;
+  directory.write("tokenizer.json", to_text(small_description()));
+  const auto loaded = [](const TemporaryDirectory& from) {
+    auto tokenizer = Tokenizer::load(from.path());
+    EXPECT_TRUE(tokenizer) << tokenizer.error().message;
+    return std::move(tokenizer).value();
+  };
+  EXPECT_EQ(loaded(directory)->chat_template(), "");
+  directory.write("tokenizer_config.json", R"({"chat_template": "one"})");
+  EXPECT_EQ(loaded(directory)->chat_template(), "one");
+  EXPECT_EQ(Tokenizer::load(directory.path("tokenizer.json")).value()->chat_template(), "one");
+  ASSERT_TRUE(loaded(directory)->save(saved.path()));
+  EXPECT_EQ(loaded(saved)->chat_template(), "one");
+
+  directory.write("tokenizer_config.json", R"({"chat_template": [
+      {"name": "tools", "template": "t"}, 7, {"name": "default", "template": "two"}]})");
+  EXPECT_EQ(loaded(directory)->chat_template(), "two");
+  directory.write("tokenizer_config.json", R"({"chat_template": null})");
+  EXPECT_EQ(loaded(directory)->chat_template(), "");
+  directory.write("chat_template.jinja", "three");
+  EXPECT_EQ(loaded(directory)->chat_template(), "three");
+}
+
 TEST(HuggingFaceTokenizer, AddedTokensAreFoundLongestFirstAndStripAsTheySay) {
   json description = small_description();
   description["added_tokens"] = {

@@ -57,6 +57,10 @@ class Chat {
         stops_(stops),
         options_(std::move(options)),
         arguments_(arguments) {
+    if (!ChatTemplate::knows(tokenizer)) {
+      log_warning("{}: a chat template that is not known: expected that of LLaDA2 or ChatML",
+                  arguments.checkpoint);
+    }
     reset();
   }
 

@@ -85,7 +85,8 @@ Status ByteTokenizer::save(const std::string& directory) const {
         {"merges", nlohmann::json::array()}}}};
   const std::string path = (std::filesystem::path(directory) / "tokenizer.json").string();
   UNMASK_TRY_STATUS(write_file_atomically(path, to_text(description, 1) + "\n"));
-  return write_tokenizer_config(directory, "PreTrainedTokenizerFast", mask_name_, end_name_);
+  return write_tokenizer_config(directory, "PreTrainedTokenizerFast", mask_name_, end_name_,
+                                chat_template_);
 }
 
 std::unique_ptr<ByteTokenizer> ByteTokenizer::recognise(const nlohmann::json& description,

@@ -7,16 +7,35 @@ constexpr ChatTemplate kLlada2 = {.system = "<role>SYSTEM</role>",
                                   .user = "<role>HUMAN</role>",
                                   .assistant = "<role>ASSISTANT</role>",
                                   .end = "<|role_end|>",
-                                  .between = ""};
+                                  .between = "",
+                                  .directive = ""};
+constexpr ChatTemplate kDirectedLlada2 = [] {
+  ChatTemplate directed = kLlada2;
+  directed.directive = "detailed thinking off";
+  return directed;
+}();
 constexpr ChatTemplate kChatMl = {.system = "<|im_start|>system\n",
                                   .user = "<|im_start|>user\n",
                                   .assistant = "<|im_start|>assistant\n",
                                   .end = "<|im_end|>",
-                                  .between = "\n"};
+                                  .between = "\n",
+                                  .directive = ""};
+
+// The one that a tokenizer's own template writes, told by words that only it has; null for others.
+const ChatTemplate* written_by(std::string_view own) {
+  const auto writes = [&](std::string_view words) { return own.find(words) != own.npos; };
+  if (writes(kLlada2.end)) return writes("detailed thinking") ? &kDirectedLlada2 : &kLlada2;
+  return writes("<|im_start|>") ? &kChatMl : nullptr;
+}
 
 }  // namespace
 
+bool ChatTemplate::knows(const Tokenizer& tokenizer) {
+  return tokenizer.chat_template().empty() || written_by(tokenizer.chat_template()) != nullptr;
+}
+
 const ChatTemplate& ChatTemplate::of(const Tokenizer& tokenizer) {
+  if (const ChatTemplate* own = written_by(tokenizer.chat_template())) return *own;
   const auto has = [&](std::string_view name) { return tokenizer.token_id(name).has_value(); };
   const bool chat_ml = has("<|im_start|>") && has(kChatMl.end) && !has(kLlada2.end);
   return chat_ml ? kChatMl : kLlada2;
@@ -25,6 +44,14 @@ const ChatTemplate& ChatTemplate::of(const Tokenizer& tokenizer) {
 Result<std::string> ChatTemplate::prompt(std::span<const Message> messages) const {
   UNMASK_TRY_STATUS(check_roles(messages));
   std::string text;
+  if (!directive.empty()) {
+    text.append(system);
+    if (!messages.empty() && messages.front().role == "system") {
+      text.append(messages.front().content).append("\n");
+      messages = messages.subspan(1);
+    }
+    text.append(directive).append(end).append(between);
+  }
   for (const Message& message : messages) {
     const std::string_view begin = message.role == "system" ? system
                                    : message.role == "user" ? user

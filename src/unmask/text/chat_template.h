@@ -22,13 +22,19 @@ struct ChatTemplate {
   std::string_view system, user, assistant;  // what a message of the role begins with
   std::string_view end;                      // of a message, and so of an answer
   std::string_view between;                  // messages, behind `end`
+  // The last line of what the system says first; where it says nothing, all of it.
+  std::string_view directive;
 
-  // The one that the tokenizer has tokens for: LLaDA2's,
+  // LLaDA2's,
   //   <role>SYSTEM</role>…<|role_end|><role>HUMAN</role>…<|role_end|><role>ASSISTANT</role>…
-  // or ChatML, of models that were adapted from Qwen (SDAR),
+  // with the directive "detailed thinking off" where the tokenizer comes with a template that says
+  // so (LLaDA2.0, LLaDA-MoE), or ChatML, of models that were adapted from Qwen (SDAR),
   //   <|im_start|>system⏎…<|im_end|>⏎<|im_start|>user⏎…<|im_end|>⏎<|im_start|>assistant⏎…
-  // With tokens for neither, LLaDA2's as plain text.
+  // Without a template that is one of these, the one that the tokenizer has tokens for; with tokens
+  // for neither, LLaDA2's as plain text.
   static const ChatTemplate& of(const Tokenizer& tokenizer);
+  // Whether the tokenizer's own template is one of these, or it has none.
+  static bool knows(const Tokenizer& tokenizer);
 
   // The text a model is given to answer: all messages and the beginning of the next answer.
   Result<std::string> prompt(std::span<const Message> messages) const;

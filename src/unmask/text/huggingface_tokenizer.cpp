@@ -326,7 +326,7 @@ Status HuggingFaceTokenizer::save(const std::string& directory) const {
   const std::string path = (std::filesystem::path(directory) / "tokenizer.json").string();
   UNMASK_TRY_STATUS(write_file_atomically(path, text));
   return write_tokenizer_config(directory, "PreTrainedTokenizerFast", name_of(mask_token_),
-                                name_of(end_token_));
+                                name_of(end_token_), chat_template_);
 }
 
 }  // namespace unmask

@@ -182,7 +182,7 @@ Status SentencePieceTokenizer::save(const std::string& directory) const {
   const std::string path = (std::filesystem::path(directory) / "tokenizer.model").string();
   UNMASK_TRY_STATUS(write_file_atomically(path, model_));
   return write_tokenizer_config(directory, "LlamaTokenizer", name_of(mask_token_),
-                                name_of(end_token_));
+                                name_of(end_token_), chat_template_);
 }
 
 Result<std::string> train_sentencepiece(const std::vector<std::string>& texts, int32_t vocab_size) {

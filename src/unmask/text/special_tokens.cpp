@@ -11,7 +11,10 @@
 namespace unmask {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr const char* kFileName = "tokenizer_config.json";
+constexpr const char* kTemplateName = "chat_template.jinja";
 
 // "name" or {"content": "name", …}.
 std::optional<std::string> name_in(const nlohmann::json& config, const char* key) {
@@ -23,28 +26,48 @@ std::optional<std::string> name_in(const nlohmann::json& config, const char* key
   return name.get<std::string>();
 }
 
+// "template", or of several [{"name": …, "template": …}] the default.
+std::string template_in(const nlohmann::json& config) {
+  const auto entry = config.find("chat_template");
+  if (entry == config.end()) return "";
+  if (entry->is_string()) return entry->get<std::string>();
+  for (const nlohmann::json& one : *entry) {
+    if (one.is_object() && one.value("name", nlohmann::json()) == "default" &&
+        one.contains("template") && one["template"].is_string()) {
+      return one["template"].get<std::string>();
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
-Result<SpecialTokens> configured_special_tokens(const std::string& directory,
-                                                const SpecialTokens& caller) {
-  SpecialTokens result = caller;
-  const std::string path = (std::filesystem::path(directory) / kFileName).string();
+Result<TokenizerConfig> read_tokenizer_config(const std::string& directory,
+                                              const SpecialTokens& caller) {
+  TokenizerConfig result = {caller, ""};
   std::error_code code;
-  if (!std::filesystem::exists(path, code)) return result;
-  UNMASK_TRY(const nlohmann::json config, read_json_file(path));
-  if (!config.is_object()) return failure("{}: expected a JSON object", path);
-  if (!result.mask) result.mask = name_in(config, "mask_token");
-  if (!result.end) result.end = name_in(config, "eos_token");
+  if (const fs::path path = fs::path(directory) / kFileName; fs::exists(path, code)) {
+    UNMASK_TRY(const nlohmann::json config, read_json_file(path.string()));
+    if (!config.is_object()) return failure("{}: expected a JSON object", path.string());
+    if (!result.special.mask) result.special.mask = name_in(config, "mask_token");
+    if (!result.special.end) result.special.end = name_in(config, "eos_token");
+    result.chat_template = template_in(config);
+  }
+  if (const fs::path path = fs::path(directory) / kTemplateName; fs::exists(path, code)) {
+    UNMASK_TRY(result.chat_template, read_file(path.string()));
+  }
   return result;
 }
 
 Status write_tokenizer_config(const std::string& directory, const std::string& tokenizer_class,
-                              const std::string& mask, const std::string& end) {
+                              const std::string& mask, const std::string& end,
+                              const std::string& chat_template) {
   nlohmann::json config = {{"tokenizer_class", tokenizer_class},
                            {"clean_up_tokenization_spaces", false}};
   if (!mask.empty()) config["mask_token"] = mask;
   if (!end.empty()) config["eos_token"] = config["pad_token"] = end;
-  return write_file_atomically((std::filesystem::path(directory) / kFileName).string(),
+  if (!chat_template.empty()) config["chat_template"] = chat_template;
+  return write_file_atomically((fs::path(directory) / kFileName).string(),
                                to_text(config, 2) + "\n");
 }
 

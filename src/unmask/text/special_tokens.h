@@ -1,7 +1,6 @@
 #pragma once
 
 #include <initializer_list>
-#include <optional>
 #include <string>
 
 #include "unmask/base/result.h"
@@ -9,10 +8,16 @@
 
 namespace unmask {
 
-// What tokenizer_config.json of a directory says about the mask and end tokens, under what the
-// caller says; without that file, what the caller says.
-Result<SpecialTokens> configured_special_tokens(const std::string& directory,
-                                                const SpecialTokens& caller);
+// What a directory says of its tokenizer beside its vocabulary.
+struct TokenizerConfig {
+  SpecialTokens special;
+  std::string chat_template;  // in Jinja; empty when there is none
+};
+
+// From tokenizer_config.json, whose mask and end tokens are under what the caller says, and
+// chat_template.jinja, which takes the place of a template in it. Both may be missing.
+Result<TokenizerConfig> read_tokenizer_config(const std::string& directory,
+                                              const SpecialTokens& caller);
 
 // Names by which published models call the two.
 inline constexpr std::initializer_list<const char*> kUsualMaskNames = {
@@ -20,8 +25,9 @@ inline constexpr std::initializer_list<const char*> kUsualMaskNames = {
 inline constexpr std::initializer_list<const char*> kUsualEndNames = {
     "<|endoftext|>", "<|end_of_text|>", "<|end▁of▁sentence|>", "</s>", "<eos>", "[EOS]"};
 
-// Writes tokenizer_config.json. Empty names are left out.
+// Writes tokenizer_config.json. What is empty is left out.
 Status write_tokenizer_config(const std::string& directory, const std::string& tokenizer_class,
-                              const std::string& mask, const std::string& end);
+                              const std::string& mask, const std::string& end,
+                              const std::string& chat_template);
 
 }  // namespace unmask

@@ -13,20 +13,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<std::unique_ptr<Tokenizer>> load_directory(const fs::path& directory,
-                                                  const SpecialTokens& special) {
-  UNMASK_TRY(const SpecialTokens names, configured_special_tokens(directory.string(), special));
+// The vocabulary in a directory.
+Result<fs::path> file_in(const fs::path& directory) {
   std::error_code code;
-  if (const fs::path path = directory / "tokenizer.json"; fs::exists(path, code)) {
-    UNMASK_TRY(std::string text, read_file(path.string()));
-    return HuggingFaceTokenizer::parse(std::move(text), path.string(), names);
-  }
-  if (const fs::path path = directory / "tokenizer.model"; fs::exists(path, code)) {
-    UNMASK_TRY(std::string model, read_file(path.string()));
-    return SentencePieceTokenizer::parse(std::move(model), path.string(), names);
+  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+    if (fs::exists(directory / name, code)) return directory / name;
   }
   return failure("{}: expected a directory with tokenizer.json or tokenizer.model, found neither",
                  directory.string());
+}
+
+Result<std::unique_ptr<Tokenizer>> parse(const fs::path& file, const SpecialTokens& names) {
+  UNMASK_TRY(std::string bytes, read_file(file.string()));
+  if (file.extension() == ".json") {
+    return HuggingFaceTokenizer::parse(std::move(bytes), file.string(), names);
+  }
+  if (file.extension() == ".model") {
+    return SentencePieceTokenizer::parse(std::move(bytes), file.string(), names);
+  }
+  return usage_error(
+      "{}: expected \"byte\", a tokenizer.json, a SentencePiece .model or a directory with one",
+      file.string());
 }
 
 }  // namespace
@@ -42,22 +49,17 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path,
                                                    const SpecialTokens& special) {
   if (path == "byte") return std::unique_ptr<Tokenizer>(std::make_unique<ByteTokenizer>(special));
   std::error_code code;
-  if (fs::is_directory(path, code)) return load_directory(path, special);
-  const fs::path file(path);
-  SpecialTokens names = special;
+  fs::path file(path);
+  if (fs::is_directory(file, code)) {
+    UNMASK_TRY(file, file_in(file));
+  }
+  TokenizerConfig config = {special, ""};
   if (file.filename() == "tokenizer.json" || file.filename() == "tokenizer.model") {
-    UNMASK_TRY(names, configured_special_tokens(file.parent_path().string(), special));
+    UNMASK_TRY(config, read_tokenizer_config(file.parent_path().string(), special));
   }
-  UNMASK_TRY(std::string bytes, read_file(path));
-  if (file.extension() == ".json") {
-    return HuggingFaceTokenizer::parse(std::move(bytes), path, names);
-  }
-  if (file.extension() == ".model") {
-    return SentencePieceTokenizer::parse(std::move(bytes), path, names);
-  }
-  return usage_error(
-      "{}: expected \"byte\", a tokenizer.json, a SentencePiece .model or a directory with one",
-      path);
+  UNMASK_TRY(auto tokenizer, parse(file, config.special));
+  tokenizer->chat_template_ = std::move(config.chat_template);
+  return tokenizer;
 }
 
 }  // namespace unmask

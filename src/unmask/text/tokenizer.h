@@ -60,6 +60,9 @@ class Tokenizer {
   // Ends and joins documents, ends a generated answer.
   std::optional<int32_t> end_token() const { return end_token_; }
 
+  // How its publisher puts conversations together, in Jinja (chat_template.h); may be empty.
+  const std::string& chat_template() const { return chat_template_; }
+
   // From tokenizer.json, a SentencePiece .model, "byte", or a directory that holds one of them (a
   // checkpoint). Features of tokenizer.json that are not understood are errors that name them.
   static Result<std::unique_ptr<Tokenizer>> load(const std::string& path,
@@ -71,6 +74,7 @@ class Tokenizer {
 
   std::optional<int32_t> mask_token_;
   std::optional<int32_t> end_token_;
+  std::string chat_template_;
 };
 
 }  // namespace unmask

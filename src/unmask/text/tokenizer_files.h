@@ -8,7 +8,7 @@ namespace unmask {
 
 // What Tokenizer::load reads of a directory.
 inline constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer.model",
-                                                  "tokenizer_config.json"};
+                                                  "tokenizer_config.json", "chat_template.jinja"};
 
 // Copies those that are there.
 Status copy_tokenizer_files(const std::string& from, const std::string& to);
