@@ -218,15 +218,16 @@ TEST(ModelConfigJson, NoSharedExpertsAreNotSharedExpertsOfAnyWidth) {
 }
 
 TEST(ModelConfigJson, ReadsRopeFromWhereNewerFilesHaveIt) {
-  json document = llada2_mini();
-  document["rope_scaling"] = {{"rope_type", "default"}};
-  EXPECT_EQ(read(document), read(llada2_mini()));
-  document.erase("rope_theta");
-  document.erase("partial_rotary_factor");
-  document["rope_parameters"] = {
-      {"rope_type", "default"}, {"rope_theta", 100}, {"partial_rotary_factor", 0.25}};
-  EXPECT_EQ(read(document).rope_theta, 100);
-  EXPECT_EQ(read(document).rope_fraction, 0.25f);
+  for (const char* table : {"rope_scaling", "rope_parameters"}) {
+    json document = llada2_mini();
+    document[table] = {{"rope_type", "default"}};
+    EXPECT_EQ(read(document), read(llada2_mini()));
+    document.erase("rope_theta");
+    document.erase("partial_rotary_factor");
+    document[table].update({{"rope_theta", 100}, {"partial_rotary_factor", 0.25}});
+    EXPECT_EQ(read(document).rope_theta, 100);
+    EXPECT_EQ(read(document).rope_fraction, 0.25f);
+  }
 }
 
 TEST(ModelConfigJson, AnyOfSeveralEndTokensEnds) {

@@ -65,17 +65,18 @@ void read_tokens(Fields& fields, int32_t released_mask, int32_t released_end, Mo
 
 // Older files say it in keys of their own and in rope_scaling, newer ones in rope_parameters.
 void read_rope(Fields& fields, ModelConfig& config) {
-  fields.read("rope_theta", config.rope_theta);
-  fields.read("partial_rotary_factor", config.rope_fraction);
-  fields.table("rope_parameters", [&](Fields& rope) {
-    expect_word(rope, "rope_type", "default");
-    rope.read("rope_theta", config.rope_theta);
-    rope.read("partial_rotary_factor", config.rope_fraction);
-  });
-  fields.table("rope_scaling", [&](Fields& scaling) {
-    expect_word(scaling, "rope_type", "default");
-    expect_word(scaling, "type", "default");
-  });
+  const auto read_angles = [&](Fields& from) {
+    from.read("rope_theta", config.rope_theta);
+    from.read("partial_rotary_factor", config.rope_fraction);
+  };
+  read_angles(fields);
+  for (const char* table : {"rope_scaling", "rope_parameters"}) {
+    fields.table(table, [&](Fields& rope) {
+      expect_word(rope, "rope_type", "default");
+      expect_word(rope, "type", "default");
+      read_angles(rope);
+    });
+  }
 }
 
 // What all families call by the same name.
