@@ -220,7 +220,7 @@ TEST(ModelConfigJson, NoSharedExpertsAreNotSharedExpertsOfAnyWidth) {
 TEST(ModelConfigJson, ReadsRopeFromWhereNewerFilesHaveIt) {
   for (const char* table : {"rope_scaling", "rope_parameters"}) {
     json document = llada2_mini();
-    document[table] = {{"rope_type", "default"}};
+    document[table] = {{"rope_type", "default"}, {"factor", 1.0}};
     EXPECT_EQ(read(document), read(llada2_mini()));
     document.erase("rope_theta");
     document.erase("partial_rotary_factor");
@@ -228,6 +228,12 @@ TEST(ModelConfigJson, ReadsRopeFromWhereNewerFilesHaveIt) {
     EXPECT_EQ(read(document).rope_theta, 100);
     EXPECT_EQ(read(document).rope_fraction, 0.25f);
   }
+}
+
+TEST(ModelConfigJson, WithoutPaddingTheEndPads) {
+  json document = llada2_mini();
+  document["pad_token_id"] = -1;
+  EXPECT_EQ(read(document).pad_token, read(document).end_token);
 }
 
 TEST(ModelConfigJson, AnyOfSeveralEndTokensEnds) {

@@ -117,6 +117,18 @@ TEST(ModelCommands, InspectSaysWhyATokenizerCannotBeUsed) {
   EXPECT_NE(found["tokenizer"]["error"].get<std::string>().find("Unigram"), std::string::npos);
 }
 
+TEST(ModelCommands, ConvertLosesNoTokenizer) {
+  const TemporaryDirectory directory;
+  const std::string model = directory.path("model"), out = directory.path("out");
+  fs::copy(kModel, model);
+  expect_error("convert " + model + " " + out, 0, "will know no text");
+  std::ofstream(out + "/tokenizer.json") << "{}";
+  expect_error("convert " + model + " " + out, 2, "its tokenizer would be lost");
+  EXPECT_TRUE(fs::exists(out + "/tokenizer.json"));
+  fs::create_symlink("nowhere", model + "/tokenizer.json");
+  expect_error("convert " + model + " " + directory.path("other"), 1, "cannot copy");
+}
+
 TEST(ModelCommands, InitWritesWhatConvertWould) {
   const TemporaryDirectory directory;
   const std::string shape = "init --shape " + kModel + "/config.json --seed 5 --router-skew 0.1 ";

@@ -100,6 +100,13 @@ TEST(Guidance, RefusesWhatItCannotDo) {
   options.guidance = 1.0f;
   options.cache = GenerateOptions::Cache::dual;
   EXPECT_FALSE(generate(model, std::span(&request, 1), options, tape).ok());
+
+  // Two canvases of one pass would compete for experts.
+  options.cache = GenerateOptions::Cache::off;
+  ModelConfig competing = model.config();
+  EXPECT_TRUE(check_options(options, competing).ok());
+  competing.routing.drop.emplace();
+  EXPECT_FALSE(check_options(options, competing).ok());
 }
 
 }  // namespace

@@ -74,6 +74,10 @@ TEST(ChatTemplate, IsTheOneThatTheTokenizerComesWith) {
   EXPECT_EQ(prompt_of(NamedTokens({"<|role_end|>"}, kWritesChatMl)), kInChatMl);
   EXPECT_EQ(prompt_of(NamedTokens({"<|im_start|>", "<|im_end|>"}, kWritesLlama)), kInChatMl);
   EXPECT_FALSE(ChatTemplate::knows(NamedTokens({"<|role_end|>"}, kWritesLlama)));
+  EXPECT_FALSE(ChatTemplate::knows(
+      NamedTokens({}, "{{ '<|im_start|>system\\nYou are here to help.<|im_end|>\\n' }}")));
+  EXPECT_TRUE(
+      ChatTemplate::knows(NamedTokens({}, "{{ '<|im_start|>system\\n' + messages[0].content }}")));
   for (const char* known : {"", kWritesLlada2, kWritesDirective, kWritesChatMl}) {
     EXPECT_TRUE(ChatTemplate::knows(NamedTokens({"<|role_end|>"}, known))) << known;
   }

@@ -265,6 +265,36 @@ TEST(HuggingFaceTokenizer, WhiteSpaceIsUnicodes) {
   EXPECT_EQ(encode(*tokenizer.value(), "\xC2\x85\xE3\x80\x80 \n").size(), 0u);
 }
 
+// What a pattern keeps of a text.
+std::string kept(const char* pattern, const char* text) {
+  json description = small_description();
+  for (int byte = 0; byte < 256; ++byte) {
+    description["model"]["vocab"][to_byte_level(static_cast<uint8_t>(byte))] = byte;
+  }
+  description["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       {{{"type", "Split"},
+         {"behavior", "Removed"},
+         {"invert", true},
+         {"pattern", {{"Regex", pattern}}}},
+        {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+  const auto tokenizer = parse(description);
+  EXPECT_TRUE(tokenizer) << tokenizer.error().message;
+  return tokenizer.value()->decode(encode(*tokenizer.value(), text));
+}
+
+TEST(HuggingFaceTokenizer, PatternsMeanWhatTheyMeanToOniguruma) {
+  EXPECT_EQ(kept(R"(\p{Han}+)", "中。文a「x」"), "中文");
+  EXPECT_EQ(kept(R"([\p{Han}x]+)", "中。文a「x」"), "中文x");
+  EXPECT_EQ(kept(R"(\P{Han}+)", "中。文"), "。");
+  EXPECT_EQ(kept(R"(\p{Lu}+)", "aBC"), "BC");
+  EXPECT_EQ(kept(R"(\h+)", "beef  xyz 12"), "beef12");
+  EXPECT_EQ(kept(R"(\H+)", "ab yz"), " yz");
+  EXPECT_EQ(kept(R"([^\n]+$|\n)", "abc\ndef"), "abc\ndef");
+  EXPECT_EQ(kept(R"(^#+)", "a\n##b"), "##");
+}
+
 TEST(HuggingFaceTokenizer, AVeryLongWordTakesNoQuadraticTime) {
   const auto tokenizer = Tokenizer::load(kSplitDigits);
   ASSERT_TRUE(tokenizer);

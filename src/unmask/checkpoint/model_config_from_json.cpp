@@ -61,6 +61,7 @@ void read_tokens(Fields& fields, int32_t released_mask, int32_t released_end, Mo
   config.pad_token = config.end_token;
   std::vector<int32_t> ignored;
   read_token(fields, "pad_token_id", config.pad_token, ignored);
+  if (config.pad_token < 0) config.pad_token = config.end_token;  // -1: none
 }
 
 // Older files say it in keys of their own and in rope_scaling, newer ones in rope_parameters.
@@ -74,6 +75,9 @@ void read_rope(Fields& fields, ModelConfig& config) {
     fields.table(table, [&](Fields& rope) {
       expect_word(rope, "rope_type", "default");
       expect_word(rope, "type", "default");
+      double factor = 1;
+      rope.read("factor", factor);
+      refuse_unless(factor == 1, rope, "factor", "1");
       read_angles(rope);
     });
   }

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "unmask/base/log.h"
 #include "unmask/checkpoint/checkpoint_source.h"
 #include "unmask/checkpoint/hugging_face.h"
 #include "unmask/checkpoint/model_file.h"
@@ -30,6 +31,14 @@ Status convert(const ConvertArguments& arguments) {
         "{}: is a packed model: rounding it a second time would lose more than once; convert the "
         "checkpoint it was made from",
         in);
+  }
+  if (!has_vocabulary(in)) {
+    if (has_vocabulary(arguments.out)) {
+      return usage_error(
+          "{}: its tokenizer would be lost, since {} has none to take its place; copy it there",
+          arguments.out, in);
+    }
+    log_warning("{}: no tokenizer.json or tokenizer.model: the packed model will know no text", in);
   }
   UNMASK_TRY(const ModelConfig config, load_model_config(in));
   UNMASK_TRY(const CheckpointSource source, CheckpointSource::open(in, config));

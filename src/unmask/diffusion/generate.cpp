@@ -74,6 +74,12 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
         "guidance {}: the canvas without what is given has no cache; expected cache auto or off",
         options.guidance);
   }
+  if (options.guidance > 0.0f && shares_experts_with_others(config.routing)) {
+    return usage_error(
+        "guidance {}: the canvas without what is given would compete for experts with the one that "
+        "has it; expected routing without drops and not among a whole batch",
+        options.guidance);
+  }
   if (options.block_length < 0) {
     return usage_error("block length {}: expected 0 (one block) or more", options.block_length);
   }

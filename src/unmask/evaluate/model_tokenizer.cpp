@@ -9,8 +9,10 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& directory,
   UNMASK_TRY(auto tokenizer, Tokenizer::load(directory));
   const std::optional<int32_t> mask = tokenizer->mask_token();
   if (!mask) {
-    return failure("{}: the tokenizer has no mask token, without which nothing can be unmasked",
-                   directory);
+    return failure(
+        "{}: the tokenizer has no mask token, without which nothing can be unmasked; where it has "
+        "one of another name, say so by \"mask_token\" in tokenizer_config.json",
+        directory);
   }
   if (*mask != config.mask_token) {
     return failure(

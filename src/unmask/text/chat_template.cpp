@@ -21,11 +21,25 @@ constexpr ChatTemplate kChatMl = {.system = "<|im_start|>system\n",
                                   .between = "\n",
                                   .directive = ""};
 
+// Whether a template of ChatML itself says what the system says (Qwen2.5), rather than ending its
+// string there. Line ends may be written as such or as \n.
+bool has_own_system_message(std::string_view own) {
+  for (const std::string_view begin : {"<|im_start|>system\n", "<|im_start|>system\\n"}) {
+    for (size_t at = own.find(begin); at != own.npos; at = own.find(begin, at + 1)) {
+      const size_t behind = at + begin.size();
+      if (behind < own.size() && own[behind] != '\'' && own[behind] != '"' && own[behind] != '{') {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 // The one that a tokenizer's own template writes, told by words that only it has; null for others.
 const ChatTemplate* written_by(std::string_view own) {
   const auto writes = [&](std::string_view words) { return own.find(words) != own.npos; };
   if (writes(kLlada2.end)) return writes("detailed thinking") ? &kDirectedLlada2 : &kLlada2;
-  return writes("<|im_start|>") ? &kChatMl : nullptr;
+  return writes("<|im_start|>") && !has_own_system_message(own) ? &kChatMl : nullptr;
 }
 
 }  // namespace

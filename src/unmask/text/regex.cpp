@@ -14,6 +14,49 @@ constexpr size_t kJitStack = size_t{64} << 20;  // grown only when a pattern bac
 // Unicode's words are spelled out instead.
 constexpr std::string_view kSpace = R"(\t-\r\x{85}\p{Z})";
 constexpr std::string_view kWord = R"(\p{L}\p{M}\p{N}\p{Pc})";
+constexpr std::string_view kHexDigit = "0-9a-fA-F";  // \h of Oniguruma; PCRE2's is a blank
+
+// The members of a class that is written as one letter; empty for others.
+std::string_view members_of(char letter) {
+  switch (letter) {
+    case 's':
+    case 'S':
+      return kSpace;
+    case 'w':
+    case 'W':
+      return kWord;
+    case 'h':
+    case 'H':
+      return kHexDigit;
+    default:
+      return "";
+  }
+}
+
+Result<pcre2_code_8*> compile_pcre2(std::string_view pattern, uint32_t options) {
+  int error = 0;
+  size_t offset = 0;
+  pcre2_code_8* code =
+      pcre2_compile_8(reinterpret_cast<PCRE2_SPTR8>(pattern.data()), pattern.size(),
+                      PCRE2_UTF | options, &error, &offset, nullptr);
+  if (code == nullptr) {
+    char message[128] = {};
+    pcre2_get_error_message_8(error, reinterpret_cast<PCRE2_UCHAR8*>(message), sizeof message);
+    return failure("regex {}: {} at offset {}", pattern, message, offset);
+  }
+  return code;
+}
+
+// Whether a pattern behind \p goes on with the name of a script. PCRE2 would take the characters
+// that some text of the script uses, such as 。 in {Han}, for Oniguruma's: those that are of it.
+bool begins_script(std::string_view pattern) {
+  const size_t end = pattern.find('}');
+  if (!pattern.starts_with('{') || end == pattern.npos || end <= 3) return false;
+  const auto script =
+      compile_pcre2(fmt::format("\\p{{sc:{}}}", pattern.substr(1, end - 1)), PCRE2_UCP);
+  if (script.ok()) pcre2_code_free_8(*script);
+  return script.ok();
+}
 
 Result<std::string> to_pcre2(std::string_view pattern) {
   std::string out;
@@ -23,14 +66,17 @@ Result<std::string> to_pcre2(std::string_view pattern) {
     const char c = pattern[i];
     if (c == '\\' && i + 1 < pattern.size()) {
       const char letter = pattern[++i];
-      const bool negated = letter == 'S' || letter == 'W';
-      if (letter != 's' && letter != 'w' && !negated) {
+      const bool negated = letter == 'S' || letter == 'W' || letter == 'H';
+      const std::string_view members = members_of(letter);
+      if ((letter == 'p' || letter == 'P') && begins_script(pattern.substr(i + 1))) {
+        out.append({c, letter}).append("{sc:");
+        ++i;
+      } else if (members.empty()) {
         out.append({c, letter});
       } else if (in_class && negated) {
         return failure("regex {}: \\{} inside a character class is not supported", pattern, letter);
       } else {
-        const std::string_view body = letter == 's' || letter == 'S' ? kSpace : kWord;
-        out += in_class ? std::string(body) : fmt::format("[{}{}]", negated ? "^" : "", body);
+        out += in_class ? std::string(members) : fmt::format("[{}{}]", negated ? "^" : "", members);
       }
       continue;
     }
@@ -47,21 +93,6 @@ Result<std::string> to_pcre2(std::string_view pattern) {
     out.push_back(c);
   }
   return out;
-}
-
-Result<pcre2_code_8*> compile_pcre2(std::string_view pattern, uint32_t options) {
-  int error = 0;
-  size_t offset = 0;
-  pcre2_code_8* code =
-      pcre2_compile_8(reinterpret_cast<PCRE2_SPTR8>(pattern.data()), pattern.size(),
-                      PCRE2_UTF | options, &error, &offset, nullptr);
-  if (code == nullptr) {
-    char message[128] = {};
-    pcre2_get_error_message_8(error, reinterpret_cast<PCRE2_UCHAR8*>(message), sizeof message);
-    return failure("regex {}: {} at offset {}", pattern, message, offset);
-  }
-  pcre2_jit_compile_8(code, PCRE2_JIT_COMPLETE);  // without it matching is the same, but slower
-  return code;
 }
 
 }  // namespace
@@ -83,9 +114,10 @@ MatchMemory::MatchMemory()
 
 Result<Regex> Regex::compile(std::string_view pattern) {
   UNMASK_TRY(const std::string translated, to_pcre2(pattern));
-  UNMASK_TRY(pcre2_code_8* const code, compile_pcre2(translated, PCRE2_UCP));
+  UNMASK_TRY(pcre2_code_8* const code, compile_pcre2(translated, PCRE2_UCP | PCRE2_MULTILINE));
   Regex regex;
   regex.code_.reset(code);
+  pcre2_jit_compile_8(code, PCRE2_JIT_COMPLETE);  // without it matching is the same, but slower
   return regex;
 }
 
@@ -93,6 +125,7 @@ Result<Regex> Regex::compile_literal(std::string_view text) {
   UNMASK_TRY(pcre2_code_8* const code, compile_pcre2(text, PCRE2_LITERAL));
   Regex regex;
   regex.code_.reset(code);
+  pcre2_jit_compile_8(code, PCRE2_JIT_COMPLETE);
   return regex;
 }
 

@@ -35,8 +35,9 @@ class MatchMemory {
 // compilation, so threads share it.
 class Regex {
  public:
-  // The dialect of tokenizer.json (Oniguruma) as far as it agrees with PCRE2; \s and \w mean what
-  // they mean there. A feature that would silently mean something else is an error.
+  // The dialect of tokenizer.json (Oniguruma) as far as it agrees with PCRE2; \s, \w, \h, ^, $
+  // and scripts mean what they mean there. A feature that would silently mean something else is an
+  // error.
   static Result<Regex> compile(std::string_view pattern);
   // Matches exactly this text.
   static Result<Regex> compile_literal(std::string_view text);

@@ -4,12 +4,19 @@
 
 namespace unmask {
 
+bool has_vocabulary(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::error_code code;
+  return fs::exists(fs::path(directory) / "tokenizer.json", code) ||
+         fs::exists(fs::path(directory) / "tokenizer.model", code);
+}
+
 Status copy_tokenizer_files(const std::string& from, const std::string& to) {
   namespace fs = std::filesystem;
   for (const char* name : kTokenizerFiles) {
     const fs::path source = fs::path(from) / name;
     std::error_code code;
-    if (!fs::exists(source, code)) continue;
+    if (fs::symlink_status(source, code).type() == fs::file_type::not_found) continue;
     if (!fs::copy_file(source, fs::path(to) / name, fs::copy_options::overwrite_existing, code)) {
       return failure("{}: cannot copy to {}: {}", source.string(), to, code.message());
     }

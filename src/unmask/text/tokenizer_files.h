@@ -10,7 +10,9 @@ namespace unmask {
 inline constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer.model",
                                                   "tokenizer_config.json", "chat_template.jinja"};
 
-// Copies those that are there.
+bool has_vocabulary(const std::string& directory);
+
+// Copies those that are there; a link to nothing is an error.
 Status copy_tokenizer_files(const std::string& from, const std::string& to);
 
 }  // namespace unmask
