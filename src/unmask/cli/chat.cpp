@@ -123,8 +123,7 @@ class Chat {
     const auto stop = std::find_if(begin, end, [&](int32_t token) {
       return model_.config().ends(token) || std::ranges::count(options_.stop_tokens, token) > 0;
     });
-    const std::string text = tokenizer_.decode(std::span(begin, stop));
-    return std::string(stops_.before(text));
+    return stops_.text_before(std::span(begin, stop), tokenizer_);
   }
 
   Model& model_;

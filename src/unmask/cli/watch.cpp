@@ -66,7 +66,7 @@ Watch::~Watch() {
 // as a dot.
 std::string Watch::text(std::span<const int32_t> tokens) const {
   if (tokenizer_ == nullptr) return fmt::format("{} ", fmt::join(tokens, " "));
-  std::string text = tokenizer_->decode(tokens);
+  std::string text = tokenizer_->decode_behind(tokens);
   for (char& c : text) {
     if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '.';
   }

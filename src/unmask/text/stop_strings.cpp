@@ -30,12 +30,19 @@ size_t StopStrings::held_back() const {
 
 int32_t StopStrings::tokens_before(std::span<const int32_t> written,
                                    const Tokenizer& tokenizer) const {
-  const std::string text = tokenizer.decode(written);
+  const std::string text = tokenizer.decode_behind(written);
   const size_t kept = before(text).size();
   if (kept == text.size()) return -1;
   size_t count = 0;
-  while (tokenizer.decode(written.first(count)).size() < kept) ++count;
+  while (tokenizer.decode_behind(written.first(count)).size() < kept) ++count;
   return static_cast<int32_t>(count);
+}
+
+std::string StopStrings::text_before(std::span<const int32_t> written,
+                                     const Tokenizer& tokenizer) const {
+  const std::string all = tokenizer.decode_behind(written), text = tokenizer.decode(written);
+  const size_t kept = before(all).size(), left_out = all.size() - text.size();
+  return text.substr(0, kept - std::min(kept, left_out));
 }
 
 Result<TextEnds> TextEnds::of_answers(const Tokenizer& tokenizer, std::vector<std::string> stop) {

@@ -27,6 +27,9 @@ class StopStrings {
   // The last may hold more than that text.
   int32_t tokens_before(std::span<const int32_t> written, const Tokenizer& tokenizer) const;
 
+  // The text of these tokens, which stand behind others, up to a stop string.
+  std::string text_before(std::span<const int32_t> written, const Tokenizer& tokenizer) const;
+
  private:
   std::vector<std::string> strings_;
 };

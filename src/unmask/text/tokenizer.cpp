@@ -38,9 +38,14 @@ Result<std::unique_ptr<Tokenizer>> parse(const fs::path& file, const SpecialToke
 
 }  // namespace
 
-std::string Tokenizer::decode(std::span<const int32_t> ids) const {
+std::string Tokenizer::decode_behind(std::span<const int32_t> ids) const {
   std::string text;
   for (const int32_t id : ids) text += token_text(id);
+  return text;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids) const {
+  std::string text = decode_behind(ids);
   finish_decoding(text);
   return text;
 }

@@ -40,6 +40,9 @@ class Tokenizer {
   // that the tokenizer's normalizer leaves as it is. Ids outside the vocabulary give nothing.
   std::string decode(std::span<const int32_t> ids) const;
 
+  // The bytes of ids that stand behind others: the first keeps the space that it may begin with.
+  std::string decode_behind(std::span<const int32_t> ids) const;
+
   // Number of rows that the embedding needs: the largest id + 1.
   virtual int32_t vocab_size() const = 0;
 
