@@ -32,8 +32,8 @@ Status convert(const ConvertArguments& arguments) {
         "checkpoint it was made from",
         in);
   }
-  if (!has_vocabulary(in)) {
-    if (has_vocabulary(arguments.out)) {
+  if (!vocabulary_in(in)) {
+    if (vocabulary_in(arguments.out)) {
       return usage_error(
           "{}: its tokenizer would be lost, since {} has none to take its place; copy it there",
           arguments.out, in);

@@ -11,8 +11,7 @@ std::string text_from(size_t first, const Generation& generation, const Tokenize
                       const StopStrings& stops) {
   const std::span<const int32_t> tokens = generation.tokens;
   const auto kept = tokens.subspan(std::min(first, tokens.size()));
-  const std::string text = tokenizer.decode(kept);
-  if (!generation.ended || stops.empty()) return text;
+  if (!generation.ended || stops.empty()) return tokenizer.decode(kept);
   // The kept tokens may hold the beginning of a stop string whose end stands in the next ones.
   const auto masked = generation.canvas.masked();
   const auto end = static_cast<size_t>(std::ranges::find(masked, 1) - masked.begin());
@@ -20,10 +19,7 @@ std::string text_from(size_t first, const Generation& generation, const Tokenize
   const auto all = generation.canvas.tokens().subspan(first, end - first);
   const size_t given = tokenizer.decode_behind(all.first(prompt - first)).size();
   const std::string written = tokenizer.decode_behind(all).substr(given);
-  // What decoding leaves out at the beginning of a text counts there.
-  const size_t left_out = tokenizer.decode_behind(kept).size() - text.size();
-  const size_t stop = given + stops.before(written).size();
-  return text.substr(0, stop - std::min(stop, left_out));
+  return tokenizer.decode_first(given + stops.before(written).size(), kept);
 }
 
 }  // namespace

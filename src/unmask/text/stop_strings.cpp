@@ -40,9 +40,7 @@ int32_t StopStrings::tokens_before(std::span<const int32_t> written,
 
 std::string StopStrings::text_before(std::span<const int32_t> written,
                                      const Tokenizer& tokenizer) const {
-  const std::string all = tokenizer.decode_behind(written), text = tokenizer.decode(written);
-  const size_t kept = before(all).size(), left_out = all.size() - text.size();
-  return text.substr(0, kept - std::min(kept, left_out));
+  return tokenizer.decode_first(before(tokenizer.decode_behind(written)).size(), written);
 }
 
 Result<TextEnds> TextEnds::of_answers(const Tokenizer& tokenizer, std::vector<std::string> stop) {

@@ -7,21 +7,12 @@
 #include "unmask/text/huggingface_tokenizer.h"
 #include "unmask/text/sentencepiece_tokenizer.h"
 #include "unmask/text/special_tokens.h"
+#include "unmask/text/tokenizer_files.h"
 
 namespace unmask {
 namespace {
 
 namespace fs = std::filesystem;
-
-// The vocabulary in a directory.
-Result<fs::path> file_in(const fs::path& directory) {
-  std::error_code code;
-  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
-    if (fs::exists(directory / name, code)) return directory / name;
-  }
-  return failure("{}: expected a directory with tokenizer.json or tokenizer.model, found neither",
-                 directory.string());
-}
 
 Result<std::unique_ptr<Tokenizer>> parse(const fs::path& file, const SpecialTokens& names) {
   UNMASK_TRY(std::string bytes, read_file(file.string()));
@@ -44,10 +35,14 @@ std::string Tokenizer::decode_behind(std::span<const int32_t> ids) const {
   return text;
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids) const {
-  std::string text = decode_behind(ids);
+std::string Tokenizer::decode_first(size_t bytes, std::span<const int32_t> ids) const {
+  std::string text = decode_behind(ids).substr(0, bytes);
   finish_decoding(text);
   return text;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids) const {
+  return decode_first(std::string::npos, ids);
 }
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path,
@@ -56,7 +51,12 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path,
   std::error_code code;
   fs::path file(path);
   if (fs::is_directory(file, code)) {
-    UNMASK_TRY(file, file_in(file));
+    const auto found = vocabulary_in(path);
+    if (!found) {
+      return failure(
+          "{}: expected a directory with tokenizer.json or tokenizer.model, found neither", path);
+    }
+    file = *found;
   }
   TokenizerConfig config = {special, ""};
   if (file.filename() == "tokenizer.json" || file.filename() == "tokenizer.model") {

@@ -43,6 +43,9 @@ class Tokenizer {
   // The bytes of ids that stand behind others: the first keeps the space that it may begin with.
   std::string decode_behind(std::span<const int32_t> ids) const;
 
+  // The text of the first so many bytes of decode_behind's.
+  std::string decode_first(size_t bytes, std::span<const int32_t> ids) const;
+
   // Number of rows that the embedding needs: the largest id + 1.
   virtual int32_t vocab_size() const = 0;
 

@@ -4,11 +4,14 @@
 
 namespace unmask {
 
-bool has_vocabulary(const std::string& directory) {
+std::optional<std::string> vocabulary_in(const std::string& directory) {
   namespace fs = std::filesystem;
-  std::error_code code;
-  return fs::exists(fs::path(directory) / "tokenizer.json", code) ||
-         fs::exists(fs::path(directory) / "tokenizer.model", code);
+  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+    const fs::path file = fs::path(directory) / name;
+    std::error_code code;
+    if (fs::exists(file, code)) return file.string();
+  }
+  return std::nullopt;
 }
 
 Status copy_tokenizer_files(const std::string& from, const std::string& to) {

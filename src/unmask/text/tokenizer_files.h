@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "unmask/base/result.h"
@@ -10,7 +11,8 @@ namespace unmask {
 inline constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer.model",
                                                   "tokenizer_config.json", "chat_template.jinja"};
 
-bool has_vocabulary(const std::string& directory);
+// The file with its tokens.
+std::optional<std::string> vocabulary_in(const std::string& directory);
 
 // Copies those that are there; a link to nothing is an error.
 Status copy_tokenizer_files(const std::string& from, const std::string& to);
