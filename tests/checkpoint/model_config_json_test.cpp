@@ -220,7 +220,8 @@ TEST(ModelConfigJson, NoSharedExpertsAreNotSharedExpertsOfAnyWidth) {
 TEST(ModelConfigJson, ReadsRopeFromWhereNewerFilesHaveIt) {
   for (const char* table : {"rope_scaling", "rope_parameters"}) {
     json document = llada2_mini();
-    document[table] = {{"rope_type", "default"}, {"factor", 1.0}};
+    document[table] = {
+        {"rope_type", "default"}, {"factor", 1.0}, {"type", nullptr}, {"attention_factor", 1.0}};
     EXPECT_EQ(read(document), read(llada2_mini()));
     document.erase("rope_theta");
     document.erase("partial_rotary_factor");

@@ -150,9 +150,9 @@ TEST_F(SafetensorsTest, RefusesDamagedFiles) {
   expect_refused(one("3"), {"\"weight\"", "an object with dtype"});
   expect_refused(one(R"({"dtype":"F32","shape":[1]})"), {"\"weight\"", "data_offsets"});
   expect_refused(one(R"({"dtype":"F33","shape":[1],"data_offsets":[0,4]})"),
-                 {"\"weight\"", "unknown dtype \"F33\""});
+                 {"\"weight\"", "dtype \"F33\": expected whole numbers"});
   expect_refused(one(R"({"dtype":7,"shape":[1],"data_offsets":[0,4]})"),
-                 {"\"weight\"", "unknown dtype"});
+                 {"\"weight\"", "dtype (not a string)"});
   expect_refused(one(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})"),
                  {"\"weight\"", "non-negative"});
   expect_refused(one(R"({"dtype":"F32","shape":[1.0],"data_offsets":[0,4]})"),

@@ -124,6 +124,8 @@ TEST(ModelCommands, ConvertLosesNoTokenizer) {
   expect_error("convert " + model + " " + out, 0, "will know no text");
   std::ofstream(out + "/tokenizer.json") << "{}";
   expect_error("convert " + model + " " + out, 2, "its tokenizer would be lost");
+  expect_error("init --shape " + model + "/config.json --format int8 " + out, 2,
+               "its tokenizer would be lost");
   EXPECT_TRUE(fs::exists(out + "/tokenizer.json"));
   fs::create_symlink("nowhere", model + "/tokenizer.json");
   expect_error("convert " + model + " " + directory.path("other"), 1, "cannot copy");

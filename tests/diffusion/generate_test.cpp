@@ -270,6 +270,9 @@ TEST(Generate, OldKeysAndValuesOfTheWholeCanvas) {
     found.push_back(together[0].tokens);
   }
   EXPECT_NE(found[2], found[0]) << "the case is too easy: old values change nothing";
+  // One block of the whole canvas has no other positions, whose values could be old.
+  options.block_length = 0;
+  EXPECT_FALSE(check_options(options, model.config()).ok());
 }
 
 TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
@@ -324,6 +327,7 @@ TEST(Generate, StopTokensAndStopTexts) {
   options.stop_tokens = {fourth};
   const Generation by_token = run(model, {request({1, 2}, 20)}, options)[0];
   EXPECT_TRUE(by_token.ended);
+  EXPECT_FALSE(by_token.stopped);
   EXPECT_LE(by_token.tokens.size(), static_cast<size_t>(first - all.begin()));
 
   options.stop_tokens = {};
@@ -338,6 +342,7 @@ TEST(Generate, StopTokensAndStopTexts) {
   };
   const Generation by_text = run(model, {request({1, 2}, 20)}, options)[0];
   EXPECT_TRUE(by_text.ended);
+  EXPECT_TRUE(by_text.stopped);
   EXPECT_EQ(by_text.forwards, 7);
   EXPECT_EQ(by_text.tokens, std::vector<int32_t>(all.begin(), all.begin() + 6));
 }

@@ -295,6 +295,11 @@ TEST(HuggingFaceTokenizer, AVeryLongWordTakesNoQuadraticTime) {
   EXPECT_EQ(tokenizer.value()->decode(encode(*tokenizer.value(), word)), word);
 }
 
+TEST(HuggingFaceTokenizer, AVeryLongRunOfSpacesIsMatched) {
+  const std::string text = std::string(11'000'000, ' ') + "a";  // beyond PCRE2's usual limit
+  EXPECT_EQ(kept(R"(\s*[\r\n]+|\s+)", text.c_str()).size(), 11'000'000u);
+}
+
 TEST(HuggingFaceTokenizer, ThreadsShareIt) {
   const auto tokenizer = Tokenizer::load(kSplitDigits);
   ASSERT_TRUE(tokenizer);

@@ -170,6 +170,11 @@ const nlohmann::json* Fields::find(std::string_view key) {
   return found == object_->end() ? nullptr : &*found;
 }
 
+void Fields::ignore_others() {
+  if (object_ == nullptr) return;
+  for (const auto& [key, value] : object_->items()) known_.push_back(key);
+}
+
 bool Fields::has(std::string_view key) const {
   return object_ != nullptr && object_->contains(std::string(key));
 }

@@ -79,6 +79,7 @@ void read_rope(Fields& fields, ModelConfig& config) {
       rope.read("factor", factor);
       refuse_unless(factor == 1, rope, "factor", "1");
       read_angles(rope);
+      rope.ignore_others();
     });
   }
 }
@@ -287,6 +288,16 @@ std::optional<Family> find_family(const json& document) {
   return std::nullopt;
 }
 
+// Null means the default, also in the tables for positions.
+json without_nulls(const json& table) {
+  json present = json::object();
+  for (const auto& [key, value] : table.items()) {
+    if (value.is_null()) continue;
+    present[key] = value.is_object() && key != "unmask" ? without_nulls(value) : value;
+  }
+  return present;
+}
+
 ModelConfig read_family(Family family, Fields& fields) {
   switch (family) {
     case Family::llada_moe:
@@ -313,14 +324,11 @@ Result<ModelConfig> model_config_from_json(const json& document, const std::stri
             ? to_text(document["architectures"])
             : "none");
   }
-  json present = json::object();  // null means the default
-  for (const auto& [key, value] : document.items()) {
-    if (!value.is_null()) present[key] = value;
-  }
+  const json present = without_nulls(document);
   Fields fields(present, "", where);
   ModelConfig config = read_family(*family, fields);
   fields.table("unmask", [&](Fields& section) { read_unmask_section(section, config, where); });
-  for (const auto& [key, value] : present.items()) fields.find(key);  // the others do not matter
+  fields.ignore_others();
   UNMASK_TRY_STATUS(fields.finish());
   if (const Status status = validate(config); !status) {
     return usage_error("{}: {}", where, status.error().message);

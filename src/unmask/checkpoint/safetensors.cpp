@@ -128,8 +128,10 @@ Result<Tensor> parse_tensor(const std::string& name, const json& value,
     return dtype.is_string() && dtype.get_ref<const std::string&>() == e.name;
   });
   if (known == kDTypes.end()) {
-    return failure("{}: unknown dtype {}", where,
-                   dtype.is_string() ? escaped(dtype.get<std::string>()) : "(not a string)");
+    return failure(
+        "{}: dtype {}: expected whole numbers, or floating point of 16 bits or more: F16, BF16, F32 "
+        "or F64; convert the checkpoint to BF16 first",
+        where, dtype.is_string() ? escaped(dtype.get<std::string>()) : "(not a string)");
   }
   tensor.dtype = known->dtype;
 

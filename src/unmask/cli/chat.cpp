@@ -213,7 +213,10 @@ Status chat(const ChatArguments& a) {
   Chat chat(model, *tokenizer, ends.strings, std::move(options), a);
   const Status status = a.message ? answer_one(chat, a, *a.message, ends.strings, model.config())
                                   : converse(chat, a, ends.strings, model.config(), interrupted);
-  if (interrupted) end_by_interrupt();
+  if (interrupted) {
+    log_info("interrupted");
+    end_by_interrupt();
+  }
   return status;
 }
 

@@ -33,11 +33,7 @@ Status convert(const ConvertArguments& arguments) {
         in);
   }
   if (!vocabulary_in(in)) {
-    if (vocabulary_in(arguments.out)) {
-      return usage_error(
-          "{}: its tokenizer would be lost, since {} has none to take its place; copy it there",
-          arguments.out, in);
-    }
+    UNMASK_TRY_STATUS(check_no_tokenizer_is_lost(arguments.out));
     log_warning("{}: no tokenizer.json or tokenizer.model: the packed model will know no text", in);
   }
   UNMASK_TRY(const ModelConfig config, load_model_config(in));

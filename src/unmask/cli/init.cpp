@@ -134,11 +134,10 @@ Result<ModelConfig> shape_of(const InitArguments& arguments) {
   return config;
 }
 
-// Bytes, where the model's special tokens are theirs; of another vocabulary nothing is known.
-Status add_tokenizer(const ModelConfig& config, const std::string& directory) {
+// Whether the model's special tokens are those of bytes; of another vocabulary nothing is known.
+bool reads_bytes(const ModelConfig& config) {
   const ByteTokenizer bytes;
-  if (config.mask_token != bytes.mask_token() || config.end_token != bytes.end_token()) return {};
-  return bytes.save(directory);
+  return config.mask_token == bytes.mask_token() && config.end_token == bytes.end_token();
 }
 
 Status init(const InitArguments& arguments) {
@@ -148,17 +147,21 @@ Status init(const InitArguments& arguments) {
     return usage_error("--router-skew {}: expected a number from 0 to {}", arguments.router_skew,
                        kMostSkew);
   }
+  const bool bytes = reads_bytes(config);
+  if (!bytes) {
+    UNMASK_TRY_STATUS(check_no_tokenizer_is_lost(arguments.out));
+  }
   const RandomParameters source(config, arguments.seed, arguments.router_skew);
   UNMASK_TRY(auto staged, stage_model(arguments.out));
   if (arguments.format == "f32") {
     if (arguments.group) return usage_error("group: f32 has no scales; expected none");
-    const auto bytes = source.layout().parameters() * int64_t{sizeof(float)};
-    UNMASK_TRY_STATUS(save_model(staged.path(), source, {}, progress_in_megabytes("init", bytes)));
+    const auto size = source.layout().parameters() * int64_t{sizeof(float)};
+    UNMASK_TRY_STATUS(save_model(staged.path(), source, {}, progress_in_megabytes("init", size)));
   } else {
     UNMASK_TRY_STATUS(write_packed(staged, source, weight_formats().at(arguments.format),
                                    arguments.group, "init"));
   }
-  UNMASK_TRY_STATUS(add_tokenizer(config, staged.path()));
+  if (bytes) UNMASK_TRY_STATUS(ByteTokenizer().save(staged.path()));
   UNMASK_TRY_STATUS(staged.commit());
   print_written(arguments.out, config);
   return {};

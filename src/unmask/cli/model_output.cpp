@@ -57,6 +57,14 @@ Result<StagedDirectory> stage_model(const std::string& path) {
   return StagedDirectory::create(path);
 }
 
+Status check_no_tokenizer_is_lost(const std::string& path) {
+  if (!vocabulary_in(path)) return {};
+  return usage_error(
+      "{}: its tokenizer would be lost, since the new model has none to take its place; put one "
+      "beside what it is made from, or choose another name",
+      path);
+}
+
 ReportBytes progress_in_megabytes(const std::string& title, int64_t bytes) {
   constexpr int64_t kMegabyte = 1'000'000;
   const int64_t total = (bytes + kMegabyte - 1) / kMegabyte;

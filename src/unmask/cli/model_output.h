@@ -18,6 +18,9 @@ std::map<std::string, WeightFormat> weight_formats();
 // holds nothing but a packed model, which can be made again.
 Result<StagedDirectory> stage_model(const std::string& path);
 
+// Refuses to replace a model that has a tokenizer by one that has none.
+Status check_no_tokenizer_is_lost(const std::string& path);
+
 // Writes a packed model into a staged directory, with progress on standard error.
 Status write_packed(const StagedDirectory& staged, const ParameterSource& source,
                     WeightFormat format, std::optional<int32_t> group, const std::string& title);

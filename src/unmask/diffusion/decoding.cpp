@@ -152,16 +152,18 @@ void Decoding::denoise(Matrix logits) {
   ++result_.forwards;
   ++block_step_;
   editing_step_ += masked_.empty();
-  if (options_.on_step) {
-    options_.on_step({index_, result_.forwards, result_.canvas, choice_.commits,
-                      choice_.provisional, choice_.edits});
-  }
-  if (const auto length = end_of_text()) {
+  if (const auto end = end_of_text()) {
     result_.ended = done_ = true;
-    length_ = *length;
+    result_.stopped = end->stopped;
+    length_ = end->length;
   } else if (block_is_finished(static_cast<int32_t>(masked_.size()))) {
     enter_next_block();
   }
+}
+
+DenoisingEvent Decoding::event() const {
+  return {index_,          result_.forwards,    result_.canvas,
+          choice_.commits, choice_.provisional, choice_.edits};
 }
 
 bool Decoding::block_is_finished(int32_t masked_before) const {
@@ -174,7 +176,7 @@ bool Decoding::is_end(int32_t token) const {
   return config_.ends(token) || std::ranges::count(options_.stop_tokens, token) > 0;
 }
 
-std::optional<int32_t> Decoding::end_of_text() const {
+std::optional<Decoding::End> Decoding::end_of_text() const {
   if (!continues_) return std::nullopt;
   const Canvas& canvas = result_.canvas;
   const auto given = canvas.given(), masked = canvas.masked();
@@ -188,10 +190,10 @@ std::optional<int32_t> Decoding::end_of_text() const {
   }
   if (options_.stop) {
     const int32_t before = options_.stop(kept < 0 ? written : written.first(kept));
-    if (before >= 0) kept = before;
+    if (before >= 0) return End{first + before, true};
   }
   if (kept < 0) return std::nullopt;
-  return first + kept;
+  return End{first + kept, false};
 }
 
 void Decoding::count_unique_experts(const Tape& tape) {

@@ -33,6 +33,8 @@ class Decoding {
 
   // The pass is done: keeps what it put into the cache, or lets the sampler choose.
   void advance(const Tape& tape, Matrix logits);
+  // Of a pass that denoised: what the sampler chose.
+  DenoisingEvent event() const;
 
   // After the last pass.
   Generation finish();
@@ -49,8 +51,12 @@ class Decoding {
   void denoise(Matrix logits);
   void enter_next_block();
   bool block_is_finished(int32_t masked_before) const;
-  // How many tokens are kept, if the text ends where it is now.
-  std::optional<int32_t> end_of_text() const;
+  // Where the text ends, if it does as it is now.
+  struct End {
+    int32_t length;
+    bool stopped;
+  };
+  std::optional<End> end_of_text() const;
   bool is_end(int32_t token) const;
   void count_unique_experts(const Tape& tape);
 

@@ -53,6 +53,16 @@ bool shares_experts_with_others(const RoutingPolicy& policy) {
          (chooser_of(policy) == Chooser::expert && policy.selection == RoutingPolicy::Group::batch);
 }
 
+void advance(std::span<Decoding* const> active, const Tape& tape, Matrix logits, double& seconds) {
+  const ProfileScope sampling(seconds);
+  int64_t row = 0;
+  for (Decoding* decoding : active) {
+    const int64_t count = decoding->logit_rows();
+    decoding->advance(tape, logits.row_range(row, count));
+    row += count;
+  }
+}
+
 }  // namespace
 
 Status check_options(const GenerateOptions& options, const ModelConfig& config) {
@@ -99,6 +109,11 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
     return usage_error(
         "cache prefix, dual, vicinity: for models that attend to the whole canvas; this one "
         "attends in blocks, expected auto, on or off");
+  }
+  if (approximate && options.block_length == 0) {
+    return usage_error(
+        "cache prefix, dual, vicinity: old keys and values are of what is outside the active block, "
+        "and the whole canvas is one; expected a block length");
   }
   if (const auto sampler = make_sampler(options.sampler); !sampler) return sampler.error();
   return {};
@@ -186,12 +201,10 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
       const Matrix logits = tape.arena.matrix(std::ssize(rows), config.vocab_size);
       model.head_forward(tape, rows, logits);
       UNMASK_TRY_STATUS(check_finite(logits.flat()));
-      const ProfileScope sampling(totals.sampling_seconds);
-      int64_t row = 0;
-      for (Decoding* decoding : active) {
-        const int64_t count = decoding->logit_rows();
-        decoding->advance(tape, logits.row_range(row, count));
-        row += count;
+      advance(active, tape, logits, totals.sampling_seconds);
+      if (!options.on_step) continue;
+      for (const Decoding* decoding : active) {
+        if (decoding->denoises()) options.on_step(decoding->event());
       }
     }
   }

@@ -75,6 +75,7 @@ struct Generation {
                                 // up to the first masked position when cancelled
   std::vector<float> confidence;  // [tokens] probability each had when it was written; 1 if given
   bool ended = false;             // by an end token, or by `stop`
+  bool stopped = false;           // by `stop`
   bool cancelled = false;
   int32_t forwards = 0;          // denoising steps of this request
   int32_t prefill_forwards = 0;  // passes that put given blocks into the cache

@@ -35,7 +35,7 @@ Result<ChoiceQuestion> parse_question(std::string_view line) {
   fields.require("choices", question.choices);
   fields.require("answer", question.answer);
   fields.read("subject", question.subject);
-  for (const auto& [key, value] : document.items()) fields.find(key);
+  fields.ignore_others();
   UNMASK_TRY_STATUS(fields.finish());
   if (question.choices.empty() || question.choices.size() > kMostChoices) {
     return failure("'choices': expected 1 to {}, found {}", kMostChoices, question.choices.size());

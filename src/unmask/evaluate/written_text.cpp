@@ -11,7 +11,7 @@ std::string text_from(size_t first, const Generation& generation, const Tokenize
                       const StopStrings& stops) {
   const std::span<const int32_t> tokens = generation.tokens;
   const auto kept = tokens.subspan(std::min(first, tokens.size()));
-  if (!generation.ended || stops.empty()) return tokenizer.decode(kept);
+  if (!generation.stopped) return tokenizer.decode(kept);
   // The kept tokens may hold the beginning of a stop string whose end stands in the next ones.
   const auto masked = generation.canvas.masked();
   const auto end = static_cast<size_t>(std::ranges::find(masked, 1) - masked.begin());

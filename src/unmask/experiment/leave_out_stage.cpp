@@ -81,7 +81,7 @@ Result<std::unique_ptr<Stage>> make_leave_out_stage(const StageSpec& spec,
   Fields fields(spec.keys, spec.name, place.experiment.directory);
   fields.require("edges", edges);
   if (edges.size() < 2) fields.refuse("edges", "two or more ascending weights");
-  for (const auto& [key, value] : spec.keys.items()) fields.find(key);
+  fields.ignore_others();
   UNMASK_TRY_STATUS(fields.finish());
   UNMASK_TRY(HeldOut held_out, HeldOut::create(spec, place));
   return std::unique_ptr<Stage>(

@@ -51,7 +51,7 @@ Result<std::unique_ptr<Stage>> make_loss_stage(const StageSpec& spec, const Stag
   Fields fields(spec.keys, spec.name, place.experiment.directory);
   fields.read_between("draws", draws, 1);
   if (const json* found = fields.find("routing")) routing = *found;
-  for (const auto& [key, value] : spec.keys.items()) fields.find(key);
+  fields.ignore_others();
   UNMASK_TRY_STATUS(fields.finish());
   UNMASK_TRY(HeldOut held_out, HeldOut::create(spec, place));
   return std::unique_ptr<Stage>(

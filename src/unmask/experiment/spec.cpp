@@ -126,7 +126,7 @@ Result<std::vector<std::string>> read_words(const json& arm, const std::string& 
   std::vector<std::string> words;
   Fields fields(arm, path, file);
   fields.read("each", words);
-  for (const auto& [key, value] : arm.items()) fields.find(key);
+  fields.ignore_others();
   UNMASK_TRY_STATUS(fields.finish());
   return words;
 }

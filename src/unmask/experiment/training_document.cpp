@@ -40,7 +40,7 @@ Result<json> training_document(const StageSpec& spec, const StagePlace& place) {
   fields.require("what", file);
   fields.read("set", settings);
   fields.read("data", data);
-  for (const auto& [key, value] : spec.keys.items()) fields.find(key);
+  fields.ignore_others();
   UNMASK_TRY_STATUS(fields.finish());
 
   UNMASK_TRY(json document, read_layered_toml_file(place.experiment.directory + "/" + file));

@@ -2,6 +2,7 @@
 #include "unmask/text/regex.h"
 
 #include <cstdint>
+#include <limits>
 #include <new>
 #include <pcre2.h>
 
@@ -110,6 +111,8 @@ MatchMemory::MatchMemory()
       match_(pcre2_match_data_create_8(1, nullptr)) {
   if (stack_ == nullptr || context_ == nullptr || match_ == nullptr) throw std::bad_alloc();
   pcre2_jit_stack_assign_8(context_.get(), nullptr, stack_.get());
+  // Long runs of white space are gone through once for each of their ends.
+  pcre2_set_match_limit_8(context_.get(), std::numeric_limits<uint32_t>::max());
 }
 
 Result<Regex> Regex::compile(std::string_view pattern) {

@@ -111,7 +111,7 @@ Status start_from(const nlohmann::json& document, const std::string& file, Train
   std::string path;
   Fields fields(*training, "training", file);
   fields.read("from", path);
-  for (const auto& [key, value] : training->items()) fields.find(key);
+  fields.ignore_others();
   UNMASK_TRY_STATUS(fields.finish());
   UNMASK_TRY(config.from, find_checkpoint(path));
   if (is_packed(config.from)) {
