@@ -74,7 +74,7 @@ class Setup {
     router_->balance(logits(), context(), decision_, assignment_, 1.0f, d_logits());
   }
   void measure() {
-    measure_routing(work_.policy, logits(), decision_, assignment_, context(), 1, statistics_);
+    measure_routing(work_.policy, logits(), decision_, assignment_, context(), statistics_);
   }
 
  private:

@@ -42,8 +42,7 @@ struct RoutedBatch {
             .masked = {},
             .padding = padding,
             .position = position,
-            .expert_bias = expert_bias,
-            .key = {}};
+            .expert_bias = expert_bias};
   }
 };
 

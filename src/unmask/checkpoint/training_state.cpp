@@ -1,7 +1,5 @@
 #include "unmask/checkpoint/training_state.h"
 
-#include <bit>
-#include <cstring>
 #include <filesystem>
 #include <span>
 #include <string_view>
@@ -22,8 +20,6 @@ namespace {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
-
-using Statistics = std::map<std::string, std::vector<float>>;
 
 // What kinds of fields there are: another kind does not compile until each visitor knows it.
 template <class T>
@@ -61,19 +57,11 @@ struct EachTensor {
 
   void operator()(const char*, const Number auto&) {}
   void operator()(const char*, const std::optional<double>&) {}
-  void operator()(const char* field, Statistics& statistics) { each(field, statistics); }
-  void operator()(const char* field, const Statistics& statistics) { each(field, statistics); }
   void operator()(const char* field, const Parameters& parameters) {
     if (stored_with_model(field)) return;
     for (const ParameterInfo& info : parameters.layout().table) {
       tensor(fmt::format("{}.{}", field, info.name), {info.rows, info.cols},
              values_of(parameters, info));
-    }
-  }
-
-  void each(const char* field, auto& statistics) {
-    for (auto& [name, values] : statistics) {
-      tensor(fmt::format("{}.{}", field, name), {std::ssize(values)}, std::span(values));
     }
   }
 };
@@ -82,18 +70,13 @@ EachTensor(Tensor) -> EachTensor<Tensor>;
 
 using Shape = std::vector<int64_t>;
 
-// The numbers of the state, and the lengths of its statistics, as JSON.
+// The numbers of the state as JSON.
 struct ToJson {
   json document = {{"format", kFormat}};
 
   void operator()(const char* name, const Number auto& value) { document[name] = value; }
   void operator()(const char* name, const std::optional<double>& value) {
     if (value) document[name] = *value;
-  }
-  void operator()(const char* name, const Statistics& statistics) {
-    json lengths = json::object();
-    for (const auto& [key, values] : statistics) lengths[key] = values.size();
-    document[name] = std::move(lengths);
   }
   void operator()(const char*, const Parameters&) {}
 };
@@ -111,17 +94,6 @@ struct FromJson {
   void operator()(const char* name, std::optional<double>& value) {
     value.reset();
     fields.read(name, value);
-  }
-  // Their values follow from the tensors; the names and lengths say which ones to expect.
-  void operator()(const char* name, Statistics& statistics) {
-    statistics.clear();
-    const json* lengths = fields.find(name);
-    if (lengths == nullptr || !lengths->is_object()) return fields.refuse(name, "a table");
-    for (const auto& [key, length] : lengths->items()) {
-      // No allocation on the word of a file: the tensor itself must have this length.
-      if (!length.is_number_unsigned()) return fields.refuse(name, "lengths");
-      statistics[key];
-    }
   }
   void operator()(const char*, const Parameters&) {}
 };
@@ -142,10 +114,6 @@ Status write_tensors(const std::string& path, const TrainingState& state) {
 
 Status read_tensors(const std::string& path, TrainingState& state) {
   UNMASK_TRY(const Safetensors file, Safetensors::open(path));
-  for (auto& [name, values] : state.statistics) {
-    const Tensor* tensor = file.find("statistics." + name);
-    if (tensor != nullptr) values.resize(static_cast<size_t>(tensor->elements()));
-  }
   Status status;
   std::unordered_set<std::string> expected;
   std::vector<std::pair<const Tensor*, std::span<float>>> jobs;
@@ -199,63 +167,10 @@ Status load_training_state(const std::string& checkpoint, TrainingState& state) 
   fields.require("format", format);
   if (format != kFormat) fields.refuse("format", "1: written by a newer version?");
   TrainingState::visit(state, FromJson{fields});
+  fields.find("statistics");  // a table without entries in older checkpoints
   UNMASK_TRY_STATUS(fields.finish());
   return read_tensors(tensors_path(checkpoint), state);
 }
-
-// Everything as bytes, field by field.
-struct ToBytes {
-  std::vector<std::pair<std::string, std::span<const std::byte>>> fields;
-
-  void operator()(const char* name, const Number auto& value) {
-    fields.emplace_back(name, std::as_bytes(std::span(&value, 1)));
-  }
-  void operator()(const char* name, const std::optional<double>& value) {
-    fields.emplace_back(
-        name, value ? std::as_bytes(std::span(&*value, 1)) : std::span<const std::byte>());
-  }
-  void operator()(const char* name, const Statistics& statistics) {
-    for (const auto& [key, values] : statistics) {
-      fields.emplace_back(fmt::format("{}.{}", name, key), std::as_bytes(std::span(values)));
-    }
-  }
-  void operator()(const char* name, const Parameters& parameters) {
-    for (const ParameterInfo& info : parameters.layout().table) {
-      fields.emplace_back(fmt::format("{}.{}", name, info.name),
-                          std::as_bytes(values_of(parameters, info)));
-    }
-  }
-};
-
-std::map<std::string, std::span<const std::byte>> bytes_of(const TrainingState& state) {
-  ToBytes bytes;
-  TrainingState::visit(state, bytes);
-  return {bytes.fields.begin(), bytes.fields.end()};
-}
-
-bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
-}
-
-struct ToText {
-  std::string text;
-
-  void operator()(const char* name, const Number auto& value) {
-    text += fmt::format("{}: {}\n", name, value);
-  }
-  void operator()(const char* name, const std::optional<double>& value) {
-    text += value ? fmt::format("{}: {}\n", name, *value) : fmt::format("{}: none\n", name);
-  }
-  void operator()(const char* name, const Statistics& statistics) {
-    for (const auto& [key, values] : statistics) {
-      text += fmt::format("{}.{}: {} values\n", name, key, values.size());
-    }
-  }
-  void operator()(const char* name, const Parameters& parameters) {
-    text += fmt::format("{}: {} tensors, {} values\n", name, parameters.layout().table.size(),
-                        parameters.layout().size);
-  }
-};
 
 }  // namespace
 
@@ -273,26 +188,6 @@ Status load_checkpoint(const std::string& directory, const ModelConfig& config,
                        TrainingState& state) {
   UNMASK_TRY_STATUS(load_training_state(directory, state));
   return load_parameters(directory, config, *state.parameters);
-}
-
-std::vector<std::string> differing_fields(const TrainingState& a, const TrainingState& b) {
-  const auto of_a = bytes_of(a);
-  const auto of_b = bytes_of(b);
-  std::vector<std::string> names;
-  for (const auto& [name, bytes] : of_a) {
-    const auto other = of_b.find(name);
-    if (other == of_b.end() || !same_bytes(bytes, other->second)) names.push_back(name);
-  }
-  for (const auto& [name, bytes] : of_b) {
-    if (!of_a.contains(name)) names.push_back(name);
-  }
-  return names;
-}
-
-std::string describe(const TrainingState& state) {
-  ToText text;
-  TrainingState::visit(state, text);
-  return std::move(text.text);
 }
 
 }  // namespace unmask

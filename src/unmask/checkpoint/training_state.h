@@ -2,10 +2,8 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "unmask/base/result.h"
 #include "unmask/checkpoint/hugging_face.h"
@@ -15,8 +13,8 @@
 namespace unmask {
 
 // Everything that a resumed run needs to go on as if it had never stopped. `visit` lists the
-// fields once; saving, loading, comparing and printing all go through it, so that a new field
-// cannot be forgotten by one of them. Parameters and moments are borrowed from the learner.
+// fields once; saving, loading and comparing all go through it, so that a new field cannot be
+// forgotten by one of them. Parameters and moments are borrowed from the learner.
 struct TrainingState {
   int64_t step = 0;                 // updates done
   int64_t tokens = 0;               // tokens trained on
@@ -28,8 +26,6 @@ struct TrainingState {
   int64_t measured_step = 0;        // where the validation loss was measured last
   int64_t sampled_step = 0;         // where a text was written last
   uint64_t data_fingerprint = 0;    // of the sequences that the cursor counts
-  // Running statistics by name, such as the routers' selection biases or loads.
-  std::map<std::string, std::vector<float>> statistics;
   const Parameters* parameters = nullptr;
   const Parameters* first_moment = nullptr;
   const Parameters* second_moment = nullptr;
@@ -47,7 +43,6 @@ struct TrainingState {
     visitor("measured_step", state.measured_step);
     visitor("sampled_step", state.sampled_step);
     visitor("data_fingerprint", state.data_fingerprint);
-    visitor("statistics", state.statistics);
     visitor("parameters", *state.parameters);
     visitor("first_moment", *state.first_moment);
     visitor("second_moment", *state.second_moment);
@@ -55,7 +50,7 @@ struct TrainingState {
 };
 
 // A checkpoint is a directory in the form of Hugging Face (hugging_face.h) with `training_state/`
-// in it: state.json with the numbers, state.safetensors with the moments and statistics. It is
+// in it: state.json with the numbers, state.safetensors with the moments. It is
 // staged, synced and renamed into place: a kill or a full disk leaves what was there before.
 // `add_files` may put more into the staged directory, such as the tokenizer.
 Status save_checkpoint(const std::string& directory, const ModelConfig& config,
@@ -65,11 +60,5 @@ Status save_checkpoint(const std::string& directory, const ModelConfig& config,
 // Into the parameters and moments that `state` borrows, which have the layout of `config`.
 Status load_checkpoint(const std::string& directory, const ModelConfig& config,
                        TrainingState& state);
-
-// The names of the fields in which two states differ, by their bits.
-std::vector<std::string> differing_fields(const TrainingState& a, const TrainingState& b);
-
-// One line per field.
-std::string describe(const TrainingState& state);
 
 }  // namespace unmask

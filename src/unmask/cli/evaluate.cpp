@@ -63,6 +63,10 @@ Status evaluate(const EvaluateArguments& a, const std::vector<MeasureOption>& op
   }
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
   if (measure == kLoss) return evaluate_text(checkpoint, a.data, a.text, a.task, a.decoding);
+  if (measure == kChoice && a.data.size() > 1) {
+    return usage_error("--data: expected one directory of questions {}, found {}",
+                       text_of(measure, a.task.task), a.data.size());
+  }
   if (measure == kGenerated) return evaluate_generated_task(checkpoint, a.task, a.decoding);
   TaskFlags flags = a.task;
   flags.directory = a.data.front();

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/json_text.h"
+#include "unmask/checkpoint/model_file.h"
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/evaluate_flags.h"
 #include "unmask/evaluate/logit_difference.h"
@@ -107,7 +108,9 @@ Result<std::optional<LogitDifference>> difference_to(const std::string& against,
                                                      const CleanBatch& sequences) {
   if (against.empty()) return std::optional<LogitDifference>();
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(against));
-  UNMASK_TRY(Model reference, decoding.load(checkpoint));
+  DecodingFlags flags = decoding;
+  if (!is_packed(checkpoint)) flags.expert_memory.reset();
+  UNMASK_TRY(Model reference, flags.load(checkpoint));
   UNMASK_TRY(const auto difference, compare_logits(model, reference, sequences, decoding.seed));
   return std::optional(difference);
 }

@@ -86,8 +86,7 @@ RouteContext LogitsFile::context() const {
           .masked = masked,
           .padding = {},
           .position = {},
-          .expert_bias = expert_bias,
-          .key = {}};
+          .expert_bias = expert_bias};
 }
 
 Result<const Tensor*> find_tensor(const Safetensors& file, const std::string& path,

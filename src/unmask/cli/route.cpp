@@ -74,7 +74,7 @@ Result<Routed> route(const RouteArguments& arguments, const std::vector<std::str
   routed.router->select(input.matrix(), input.context(), routed.assignment, routed.decision);
   routed.router->weigh_forward(input.matrix(), routed.decision, routed.assignment);
   measure_routing(routed.policy, input.matrix(), routed.decision, routed.assignment,
-                  input.context(), 0, routed.statistics);
+                  input.context(), routed.statistics);
   for (int32_t e = 0; e < input.experts; ++e) {
     routed.expert.insert(routed.expert.end(), routed.assignment.load(e), e);
   }
@@ -183,12 +183,6 @@ Status add_gradient(const std::string& path, const LogitsFile& input, Routed& ro
   return {};
 }
 
-json described(const Routed& routed) {
-  json statistics = to_json(routed.statistics);
-  statistics.erase("expert_bytes");  // logits alone do not tell how large an expert is
-  return statistics;
-}
-
 Plot load_plot(const RouteArguments& arguments, const Routed& routed) {
   std::vector<int32_t> load = routed.statistics.load;
   std::sort(load.rbegin(), load.rend());
@@ -244,7 +238,7 @@ Status sweep(const RouteArguments& arguments, const LogitsFile& input) {
     std::vector<std::string> settings = arguments.settings;
     settings.push_back(key + "=" + value);
     UNMASK_TRY(const Routed routed, route(arguments, settings, input));
-    const json statistics = described(routed);
+    const json statistics = to_json(routed.statistics);
     double x = 0;
     if (!arguments.plot.empty() && !CLI::detail::lexical_cast(value, x)) {
       return usage_error("--sweep: expected numbers for a figure, found {}", value);
@@ -283,7 +277,7 @@ Status route_command(const RouteArguments& arguments) {
   if (!arguments.sweep.empty()) return sweep(arguments, input);
 
   UNMASK_TRY(Routed routed, route(arguments, arguments.settings, input));
-  json statistics = described(routed);
+  json statistics = to_json(routed.statistics);
   Output output;
   add_assignment(routed, output);
   add_decision(input, routed, output);

@@ -72,6 +72,10 @@ Status RoutingFlags::apply(ModelConfig& config) const {
   const Selection policy = base.policy;
   // A null block is none: only a key that is put makes one.
   json block = table.contains("block") ? table["block"] : json::object();
+  if (p) {  // in place of one that follows a schedule
+    block.erase("p_min");
+    block.erase("p_max");
+  }
   UNMASK_TRY_STATUS(put(p, "--p", {Selection::block_experts, Selection::coreset_expert_choice},
                         policy, block["p"]));
   UNMASK_TRY_STATUS(put(coreset_min, "--coreset-min",

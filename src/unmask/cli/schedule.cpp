@@ -212,7 +212,6 @@ Status check(const ScheduleArguments& arguments) {
                                     {"--sequence-length", arguments.sequence_length},
                                     {"--hidden", arguments.hidden},
                                     {"--expert-width", arguments.expert_width}}) {
-    if (value < 0) return usage_error("{}: expected a positive number, found {}", flag, value);
     if (value > 0 && !arguments.config.empty()) {
       return usage_error("{}: --config says it already", flag);
     }
@@ -263,13 +262,21 @@ void add_schedule(CLI::App& program, Run& run) {
   command->add_option("--config,-c", a->config, "Training configuration instead, with its model");
   command->add_option("--set", a->settings, "key=value over the file, repeatable")
       ->allow_extra_args(false);
-  command->add_option("--experts", a->experts, "Routed experts of a layer");
-  command->add_option("--sequence-length", a->sequence_length,
-                      "Tokens: with --experts, what whole capacities leave of k");
-  command->add_option("--hidden", a->hidden,
-                      "Hidden size: with --expert-width, FLOPs of the "
-                      "routed experts of one layer, forward");
-  command->add_option("--expert-width", a->expert_width, "Inner width of an expert");
+  command->add_option("--experts", a->experts, "Routed experts of a layer")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--sequence-length", a->sequence_length,
+                   "Tokens: with --experts, what whole capacities leave of k")
+      ->check(CLI::PositiveNumber);
+  const auto hidden = command
+                          ->add_option("--hidden", a->hidden,
+                                       "Hidden size: with --expert-width, FLOPs of the routed "
+                                       "experts of one layer, forward")
+                          ->check(CLI::PositiveNumber);
+  command->add_option("--expert-width", a->expert_width, "Inner width of an expert")
+      ->check(CLI::PositiveNumber)
+      ->needs(hidden);
+  hidden->needs("--expert-width");
   command->add_option("--mean-flops", a->mean_flops,
                       "Scale the schedule to spend this many FLOPs per token on average, and print "
                       "the mean k to configure");

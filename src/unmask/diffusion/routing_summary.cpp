@@ -26,7 +26,7 @@ void RoutingCollector::add(const RouteContext& context, const Tape& tape) {
   for (RoutingSummary& layer : layers_) {
     const Routing& routing = tape.layers[layer.layer].routing;
     RoutingStatistics& s = statistics_;
-    measure_routing(policy_, routing.logits, routing.decision, routing.assignment, context, 0, s);
+    measure_routing(policy_, routing.logits, routing.decision, routing.assignment, context, s);
     for (size_t e = 0; e < layer.load.size(); ++e) layer.load[e] += s.load[e];
 
     const auto added = static_cast<double>(routing.assignment.tokens);

@@ -7,6 +7,7 @@
 
 #include <fmt/ranges.h>
 
+#include "unmask/routing/capacity.h"
 #include "unmask/routing/router.h"
 
 namespace unmask {
@@ -74,7 +75,7 @@ void check_attention(const ModelConfig& c, Problems& problems) {
 
 void check_experts(const ModelConfig& c, Problems& problems) {
   if (c.dense_layers >= c.layers) return;
-  problems.range("experts", c.experts, 1, 1 << 14);
+  problems.range("experts", c.experts, 1, kMostExperts);
   problems.range("expert_ffn", c.expert_ffn, 1, 1 << 18);
   problems.range("shared_ffn", c.shared_ffn, 0, 1 << 20);
   problems.range("shared_experts", c.shared_experts, c.shared_ffn > 0 ? 1 : 0, 1 << 10);

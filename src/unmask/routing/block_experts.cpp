@@ -16,8 +16,9 @@ class BlockExperts : public CoresetSelector {
             std::span<uint8_t> coreset) const override {
     const auto votes = take_scratch<double>(logits.cols);
     ballot_.count_scores(logits, context, block, votes);
-    mark_by_share(votes, policy_.block.p, coreset_least(policy_, static_cast<int32_t>(logits.cols)),
-                  coreset);
+    const int32_t least =
+        coreset_least(policy_.block, policy_.experts_per_token, static_cast<int32_t>(logits.cols));
+    mark_by_share(votes, policy_.block.p, least, coreset);
   }
 };
 

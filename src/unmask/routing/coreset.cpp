@@ -114,8 +114,8 @@ void mark_by_size(std::span<const double> votes, int32_t size, std::span<uint8_t
   }
 }
 
-int32_t coreset_least(const RoutingPolicy& policy, int32_t experts) {
-  return std::min(experts, std::max(policy.block.coreset_min, policy.experts_per_token));
+int32_t coreset_least(const RoutingPolicy::Block& block, int32_t k, int32_t experts) {
+  return std::min(experts, std::max(block.coreset_min, k));
 }
 
 std::span<const int32_t> list_coreset(const Decision& decision, int64_t block, int64_t experts) {

@@ -48,8 +48,8 @@ void mark_by_share(std::span<const double> votes, double p, int32_t least,
 // By size: until `size` experts are marked, those that are already included.
 void mark_by_size(std::span<const double> votes, int32_t size, std::span<uint8_t> coreset);
 
-// The fewest experts of a coreset: enough for every token's k, and coreset_min, but at most all.
-int32_t coreset_least(const RoutingPolicy& policy, int32_t experts);
+// The fewest experts of a coreset: enough for a token's k, and coreset_min, but at most all.
+int32_t coreset_least(const RoutingPolicy::Block& block, int32_t k, int32_t experts);
 
 // Fills blocks, coreset and coreset_size of `decision`: mark(block, coreset) marks the experts of a
 // block, on any thread. Blocks without a token to route have none.
@@ -63,9 +63,7 @@ void choose_coresets(const RoutingPolicy& policy, ConstMatrix logits, const Rout
   decision.coreset_size.assign(static_cast<size_t>(blocks), 0);
   parallel_for(blocks, [&](int64_t b) {
     const RowBlock& block = decision.blocks[b];
-    bool routed = false;
-    for (int32_t t = block.begin; t < block.end; ++t) routed |= !context.is_padding(t);
-    if (!routed) return;
+    if (context.routed_tokens(block.begin, block.end) == 0) return;
     const auto coreset = std::span(decision.coreset).subspan(b * experts, experts);
     mark(block, coreset);
     decision.coreset_size[b] =

@@ -21,17 +21,12 @@ class CoresetExpertChoice : public Selector {
 
   void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
               Decision& decision) const override {
-    UNMASK_CHECK(!policy_.capacity || std::ssize(context.mask_ratio) == context.sequences());
-    decision.k.assign(context.sequences(), policy_.experts_per_token);
-    for (size_t b = 0; policy_.capacity && b < decision.k.size(); ++b) {
-      decision.k[b] = experts_per_token(policy_, context.mask_ratio[b]);
-    }
+    give_k(policy_, context, decision);
     choose_coresets(policy_, logits, context, decision, [&](const RowBlock& block, auto coreset) {
       ArenaScope scope(thread_scratch());
       const auto votes = take_scratch<double>(experts_);
       ballot_.count_scores(logits, context, block, votes);
-      const int32_t k = decision.k[block.sequence];
-      const int32_t least = std::min(experts_, std::max(policy_.block.coreset_min, k));
+      const int32_t least = coreset_least(policy_.block, decision.k[block.sequence], experts_);
       mark_by_share(votes, share_of(context, block.sequence), least, coreset);
     });
 
@@ -73,8 +68,7 @@ class CoresetExpertChoice : public Selector {
     decision.capacity.resize(blocks);
     for (int64_t b = 0; b < blocks; ++b) {
       const RowBlock& block = decision.blocks[b];
-      int64_t tokens = 0;
-      for (int32_t t = block.begin; t < block.end; ++t) tokens += !context.is_padding(t);
+      const int64_t tokens = context.routed_tokens(block.begin, block.end);
       decision.capacity[b] = static_cast<int32_t>(expert_capacity(
           tokens, decision.k[block.sequence], std::max(1, decision.coreset_size[b])));
     }
@@ -98,10 +92,7 @@ class CoresetExpertChoice : public Selector {
     const RowBlock& block = decision.blocks[b];
     ArenaScope scope(thread_scratch());
     const auto rows = take_scratch<int32_t>(block.end - block.begin);
-    int64_t count = 0;
-    for (int32_t t = block.begin; t < block.end; ++t) {
-      if (!context.is_padding(t)) rows[count++] = t;
-    }
+    const int64_t count = list_routed(context, block, rows);
     const auto keys = take_scratch<int32_t>(padded_keys(count));
     for (const int32_t e : list_coreset(decision, b, experts_)) {
       for (int64_t i = 0; i < count; ++i) keys[i] = order_key(logits(rows[i], e));

@@ -115,8 +115,7 @@ int64_t slots_per_expert(const RoutingPolicy& policy, int64_t tokens, int32_t ex
 void drop_beyond_capacity(const RoutingPolicy& policy, const Weighting& weighting,
                           ConstMatrix logits, const RouteContext& context, Assignment& assignment,
                           Decision& decision) {
-  int64_t tokens = 0;
-  for (int64_t t = 0; t < logits.rows; ++t) tokens += !context.is_padding(t);
+  const int64_t tokens = context.routed_tokens(0, logits.rows);
   const int64_t capacity = slots_per_expert(policy, tokens, assignment.experts);
 
   ArenaScope scope(thread_scratch());

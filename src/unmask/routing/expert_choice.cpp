@@ -44,7 +44,7 @@ class ExpertChoice : public Selector {
 
   void select(ConstMatrix logits, const RouteContext& context, Assignment& assignment,
               Decision& decision) const override {
-    give_k(context, decision);
+    give_k(policy_, context, decision);
     if (policy_.selection == Group::block) {
       for_each_block(context, policy_.block.size,
                      [&](const RowBlock& block) { decision.blocks.push_back(block); });
@@ -58,13 +58,10 @@ class ExpertChoice : public Selector {
     row_begin[0] = slot_begin[0] = 0;
     for (int32_t g = 0; g < groups; ++g) {
       const RowBlock group = group_of(context, decision, g);
-      int32_t end = row_begin[g];
-      for (int32_t t = group.begin; t < group.end; ++t) {
-        if (!context.is_padding(t)) rows[end++] = t;
-      }
-      row_begin[g + 1] = end;
-      decision.capacity[g] = static_cast<int32_t>(
-          expert_capacity(end - row_begin[g], decision.k[group.sequence], experts_));
+      const int32_t count = list_routed(context, group, rows.subspan(row_begin[g]));
+      row_begin[g + 1] = row_begin[g] + count;
+      decision.capacity[g] =
+          static_cast<int32_t>(expert_capacity(count, decision.k[group.sequence], experts_));
       slot_begin[g + 1] = slot_begin[g] + decision.capacity[g];
     }
 
@@ -142,28 +139,6 @@ class ExpertChoice : public Selector {
     }
     return {
         .begin = context.sequence_begin[g], .end = context.sequence_begin[g + 1], .sequence = g};
-  }
-
-  // The k of every sequence: that of its mask ratio, also in each of its blocks, or with
-  // selection = "batch" for all of them that of the mean over the batch's tokens.
-  void give_k(const RouteContext& context, Decision& decision) const {
-    const int32_t sequences = context.sequences();
-    decision.k.assign(sequences, policy_.experts_per_token);
-    if (!policy_.capacity) return;
-    UNMASK_CHECK(std::ssize(context.mask_ratio) == sequences);
-    if (policy_.selection == Group::batch) {
-      double masked = 0;
-      for (int32_t b = 0; b < sequences; ++b) {
-        const int32_t length = context.sequence_begin[b + 1] - context.sequence_begin[b];
-        masked += static_cast<double>(context.mask_ratio[b]) * length;
-      }
-      const double ratio = masked / std::max(1, context.sequence_begin.back());
-      std::fill(decision.k.begin(), decision.k.end(), experts_per_token(policy_, ratio));
-    } else {
-      for (int32_t b = 0; b < sequences; ++b) {
-        decision.k[b] = experts_per_token(policy_, context.mask_ratio[b]);
-      }
-    }
   }
 
   RoutingPolicy policy_;

@@ -213,7 +213,15 @@ nlohmann::json to_json(const RoutingPolicy& policy) {
 }
 
 void change_policy(nlohmann::json& table, const PolicyEntry& entry) {
+  using Selection = RoutingPolicy::Selection;
   table["policy"] = entry.name;
+  if (entry.policy == Selection::coreset_expert_choice) {
+    // The tokens of a block compete, never those of a batch.
+    if (table.value("selection", "") == "batch") table.erase("selection");
+  } else if (table.contains("block")) {
+    table["block"].erase("p_min");
+    table["block"].erase("p_max");
+  }
   if (entry.chooser == Chooser::expert) {
     table.erase("groups");
     table.erase("drop");

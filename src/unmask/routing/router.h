@@ -5,7 +5,6 @@
 #include <span>
 #include <string>
 
-#include "unmask/base/random.h"
 #include "unmask/base/result.h"
 #include "unmask/base/view.h"
 #include "unmask/kernels/assignment.h"
@@ -24,9 +23,14 @@ struct RouteContext {
   std::span<const int32_t> position;        // [tokens] or empty: in its sequence, else its rows
                                             // count from 0; what blocks are cut by (blocks.h)
   std::span<const float> expert_bias;       // [experts] or empty: added to the score for selection
-  RandomKey key;
 
   bool is_padding(int64_t token) const { return !padding.empty() && padding[token] != 0; }
+  // Of the rows [begin, end), those that are no padding.
+  int64_t routed_tokens(int64_t begin, int64_t end) const {
+    int64_t count = 0;
+    for (int64_t t = begin; t < end; ++t) count += !is_padding(t);
+    return count;
+  }
   int32_t sequences() const { return static_cast<int32_t>(sequence_begin.size()) - 1; }
 };
 

@@ -145,7 +145,7 @@ nlohmann::json to_json(const Spread& spread) {
 
 void measure_routing(const RoutingPolicy& policy, ConstMatrix logits, const Decision& decision,
                      const Assignment& assignment, const RouteContext& context,
-                     int64_t bytes_per_expert, RoutingStatistics& statistics) {
+                     RoutingStatistics& statistics) {
   measure_experts(assignment, statistics);
   measure_tokens(decision, assignment, context, statistics);
   measure_blocks(decision, statistics);
@@ -153,7 +153,6 @@ void measure_routing(const RoutingPolicy& policy, ConstMatrix logits, const Deci
   if (decision.k.empty()) statistics.k.assign(context.sequences(), policy.experts_per_token);
   statistics.unique_experts_per_block =
       unique_experts_per_block(policy.block.size, assignment, context);
-  statistics.expert_bytes = statistics.unique_experts * bytes_per_expert;
   statistics.router_entropy = router_entropy(logits, context);
   statistics.expert_bias.reset();
   if (!context.expert_bias.empty()) {
@@ -175,7 +174,6 @@ nlohmann::json to_json(const RoutingStatistics& statistics) {
       {"k", statistics.k},
       {"unique_experts_per_block", statistics.unique_experts_per_block},
       {"unique_experts", statistics.unique_experts},
-      {"expert_bytes", statistics.expert_bytes},
       {"router_entropy", statistics.router_entropy},
   };
   if (statistics.coreset_size) json["coreset_size"] = to_json(*statistics.coreset_size);

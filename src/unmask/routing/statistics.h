@@ -33,15 +33,14 @@ struct RoutingStatistics {
   double unique_experts_per_block = 0;  // mean over blocks of policy.block.size (arXiv 2605.30876)
   std::optional<Spread> coreset_size;   // of policies that have coresets, over blocks
   int32_t unique_experts = 0;           // of the whole pass
-  int64_t expert_bytes = 0;             // weights of experts that were touched
   double router_entropy = 0;            // nats, of softmax over all experts, mean over tokens
   std::optional<Spread> expert_bias;    // of the selection bias
 };
 
-// Fills `statistics`, reusing its memory. `bytes_per_expert`: weights of one routed expert.
+// Fills `statistics`, reusing its memory.
 void measure_routing(const RoutingPolicy& policy, ConstMatrix logits, const Decision& decision,
                      const Assignment& assignment, const RouteContext& context,
-                     int64_t bytes_per_expert, RoutingStatistics& statistics);
+                     RoutingStatistics& statistics);
 
 nlohmann::json to_json(const RoutingStatistics& statistics);
 

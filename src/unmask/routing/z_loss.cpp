@@ -9,8 +9,7 @@ class ZLoss : public BalanceTerm {
 
   void prepare(const RouteContext& context, const Decision&,
                const Assignment& assignment) override {
-    int64_t tokens = 0;
-    for (int64_t t = 0; t < assignment.tokens; ++t) tokens += !context.is_padding(t);
+    const int64_t tokens = context.routed_tokens(0, assignment.tokens);
     share_ = tokens == 0 ? 0 : coefficient_ / static_cast<float>(tokens);
   }
 

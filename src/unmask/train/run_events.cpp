@@ -120,9 +120,8 @@ RoutingEvent routing_event(const TrainingState& state, Learner& learner) {
       const Matrix row = model.parameters()[bias];
       context.expert_bias = {row.data, static_cast<size_t>(row.cols)};
     }
-    const int64_t bytes = int64_t{4} * 3 * config.hidden * config.expert_ffn;
     measure_routing(config.routing, routing.logits, routing.decision, routing.assignment, context,
-                    bytes, statistics);
+                    statistics);
     event.layers.push_back(layer_routing(i, statistics));
   }
   for (size_t b = 0; b < statistics.k.size(); ++b) {
