@@ -284,6 +284,29 @@ TEST_F(HuggingFaceTest, NamesWhatIsMissing) {
       << config.error().message;
 }
 
+TEST_F(HuggingFaceTest, TextEndsAtTheTokensOfGenerationConfigToo) {
+  save(small_checkpoint());
+  const auto write = [&](const char* text) {
+    ASSERT_TRUE(write_file_atomically(directory_.path("generation_config.json"), text).ok());
+  };
+  const auto ends = [&](int32_t token) {
+    const auto config = load_model_config(directory_.path());
+    EXPECT_TRUE(config.ok()) << config.error().message;
+    return config.ok() && config->ends(token);
+  };
+  const int32_t own = config_.end_token;
+  EXPECT_FALSE(ends(4) || ends(5));
+  write(R"({"eos_token_id": [4, 5]})");
+  EXPECT_TRUE(ends(own) && ends(4) && ends(5));
+  write(R"({"eos_token_id": 5, "temperature": 0.6})");
+  EXPECT_TRUE(ends(own) && ends(5));
+  EXPECT_FALSE(ends(4));
+  write(R"({"eos_token_id": null})");
+  EXPECT_TRUE(ends(own));
+  write(R"({"eos_token_id": "</s>"})");
+  EXPECT_FALSE(load_model_config(directory_.path()).ok());
+}
+
 TEST_F(HuggingFaceTest, RefusesNumbersThatAreNotFinite) {
   for (const char* name : {"lm_head.weight", "model.layers.1.mlp.gate.weight",
                            "model.layers.2.mlp.gate.expert_bias"}) {

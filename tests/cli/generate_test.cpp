@@ -210,6 +210,25 @@ TEST(GenerateCommand, RoutesByAnotherPolicyAtRunTime) {
   EXPECT_EQ(unique("--routing " + file), more) << "the file says what the flags said";
   EXPECT_EQ(unique("--routing " + file + " --p 0.3"), few);
 
+  const std::string scheduled = directory.write(
+      "scheduled.toml",
+      "policy = \"coreset-expert-choice\"\nexperts_per_token = 6\nweights = \"sigmoid\"\n"
+      "capacity = {schedule = \"linear\", min = 2, max = 6}\n"
+      "block = {p_min = 0.5, p_max = 0.9, coreset_min = 1}\n");
+  EXPECT_LT(unique("--routing " + scheduled + " --p 0.1"),
+            unique("--routing " + scheduled + " --p 0.95"))
+      << "one p in place of the schedule's";
+  const std::string expert_choice =
+      directory.write("expert-choice.toml",
+                      "policy = \"expert-choice\"\nexperts_per_token = 6\nweights = \"sigmoid\"\n"
+                      "capacity = {schedule = \"linear\", min = 2, max = 6}\n");
+  const auto tokens = [&](const std::string& flags) {
+    return json_of(base + "--routing " + expert_choice + flags).at("generations")[0].at("tokens");
+  };
+  EXPECT_NE(tokens(" --experts-per-token 1"), tokens("")) << "one k in place of the schedule's";
+  expect_error(base + "--block-size 8", 2, "the policy token-choice has no such key");
+  expect_error(base + "--routing expert-choice --block-size 8", 2, "selection = \"block\"");
+
   expect_error(base + "--routing block-expert", 2, "nearest: block-experts");
   expect_error(base + "--p 0.5", 2, "the policy token-choice has no such key");
   expect_error(base + "--routing block-experts --p 1.5", 2, "between 0 and 1");

@@ -32,16 +32,12 @@ Model writes_x() {
 
 class EvaluateTask : public testing::Test {
  protected:
-  EvaluateTask() : examples_(*draw_examples(task_, Split::test, 9, 1)) {
-    // The text up to the marks that end an answer.
-    options_.read = [this](const Generation& g) {
-      const std::string text = tokenizer_->decode(g.tokens);
-      return text.substr(text.rfind("</role>") + 7);
-    };
+  Result<TaskEvaluation> try_evaluate() {
+    Model model = writes_x();
+    return evaluate_task(model, *tokenizer_, task_, examples_, options_, StopStrings(), tape_);
   }
   TaskEvaluation evaluate() {
-    Model model = writes_x();
-    auto evaluation = evaluate_task(model, *tokenizer_, task_, examples_, options_, tape_);
+    auto evaluation = try_evaluate();
     EXPECT_TRUE(evaluation.ok()) << evaluation.error().message;
     return std::move(evaluation).value();
   }
@@ -51,7 +47,7 @@ class EvaluateTask : public testing::Test {
 
   CountX task_;
   std::unique_ptr<Tokenizer> tokenizer_ = Tokenizer::load("byte").value();
-  std::vector<TaskExample> examples_;
+  std::vector<TaskExample> examples_ = *draw_examples(task_, Split::test, 9, 1);
   AnswerOptions options_;
   Tape tape_;
 };
@@ -108,12 +104,11 @@ TEST_F(EvaluateTask, CutsIntoBatchesWithTheSameAnswersAndCountsSamples) {
 }
 
 TEST_F(EvaluateTask, BadOptionsAreUsageErrors) {
-  Model model = writes_x();
   options_.samples = 0;
-  EXPECT_FALSE(evaluate_task(model, *tokenizer_, task_, examples_, options_, tape_).ok());
+  EXPECT_FALSE(try_evaluate().ok());
   options_.samples = 1;
   options_.length = 1000;
-  const auto long_one = evaluate_task(model, *tokenizer_, task_, examples_, options_, tape_);
+  const auto long_one = try_evaluate();
   ASSERT_FALSE(long_one.ok());
   EXPECT_NE(long_one.error().message.find("positions"), std::string::npos);
 }

@@ -41,6 +41,33 @@ groups = { count = 4, keep = 2 }
   EXPECT_TRUE(make_router(*after, 8, 0).ok());
 }
 
+TEST(PolicyFile, ChangedByNameItLeavesWhatTheOtherCannotHave) {
+  const auto changed = [](std::string_view text, const char* name) {
+    nlohmann::json table = to_json(*read(text));
+    change_policy(table, *find_policy(name));
+    return policy_from_json(table);
+  };
+  const auto block = changed(R"(
+policy = "coreset-expert-choice"
+experts_per_token = 2
+capacity = { schedule = "linear", min = 1, max = 3 }
+block = { size = 8, p_min = 0.2, p_max = 0.9 }
+)",
+                             "block-experts");
+  ASSERT_TRUE(block.ok()) << block.error().message;
+  EXPECT_EQ(block->block.size, 8);
+  EXPECT_TRUE(make_router(*block, 8, 0).ok()) << make_router(*block, 8, 0).error().message;
+
+  const auto coreset = changed(R"(
+policy = "expert-choice"
+experts_per_token = 2
+selection = "batch"
+)",
+                               "coreset-expert-choice");
+  ASSERT_TRUE(coreset.ok()) << coreset.error().message;
+  EXPECT_TRUE(make_router(*coreset, 8, 0).ok()) << make_router(*coreset, 8, 0).error().message;
+}
+
 TEST(PolicyFile, ReadsExpertChoice) {
   const auto policy = read(R"(
 policy = "expert-choice"

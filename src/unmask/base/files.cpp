@@ -5,11 +5,10 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "unmask/base/posix.h"
+#include "unmask/base/staged_file.h"
 
 namespace unmask {
 namespace fs = std::filesystem;
@@ -23,30 +22,6 @@ Status write_into(const std::string& place, const std::string& name, std::string
     return failure("{}: cannot write: {}", name, std::strerror(errno));
   }
   return {};
-}
-
-// Whether the name still belongs to the open file.
-bool is_at(const std::string& path, int file) {
-  struct stat opened {
-  }, present{};
-  return ::fstat(file, &opened) == 0 && ::stat(path.c_str(), &present) == 0 &&
-         opened.st_ino == present.st_ino && opened.st_dev == present.st_dev;
-}
-
-// Opens, empty, a file that is to be renamed, for this writer alone: others wait until it is gone.
-// (Where a file system has no locks they do not.)
-int open_staging(const std::string& path) {
-  constexpr int kTries = 1000;
-  for (int i = 0; i < kTries; ++i) {
-    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (file < 0) return file;
-    while (flock(file, LOCK_EX) != 0 && errno == EINTR) {
-    }
-    if (is_at(path, file) && ::ftruncate(file, 0) == 0) return file;
-    ::close(file);  // renamed or removed meanwhile
-  }
-  errno = EBUSY;
-  return -1;
 }
 
 }  // namespace
@@ -75,24 +50,13 @@ Status make_parent(const std::string& path) {
   return {};
 }
 
-Status replace_file(const std::string& given,
+Status replace_file(const std::string& path,
                     const std::function<Status(const std::string& place)>& write) {
   std::error_code code;
-  if (fs::exists(given, code) && fs::is_other(given, code)) return write(given);
-  const std::string path = followed(given).string();
-  UNMASK_TRY_STATUS(make_parent(path));
-  const std::string staging = path + ".partial";
-  const Descriptor d{open_staging(staging)};
-  if (d.file < 0) return failure("{}: cannot create: {}", staging, std::strerror(errno));
-  const auto cannot = [&](const char* what) {
-    return failure("{}: cannot {}: {}", path, what, std::strerror(errno));
-  };
-  Status status = write(staging);
-  if (status && fsync(d.file) != 0) status = cannot("sync");
-  if (status && ::rename(staging.c_str(), path.c_str()) != 0) status = cannot("rename");
-  if (status) return sync_path(parent_of(path));
-  ::unlink(staging.c_str());
-  return status;
+  if (fs::exists(path, code) && fs::is_other(path, code)) return write(path);
+  UNMASK_TRY(StagedFile staged, StagedFile::create(path));
+  UNMASK_TRY_STATUS(write(staged.place()));
+  return staged.commit();
 }
 
 Status write_file_atomically(const std::string& path, std::string_view bytes) {

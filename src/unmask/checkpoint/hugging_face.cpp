@@ -113,11 +113,30 @@ json shard_index(const std::vector<Shard>& shards) {
   return {{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}};
 }
 
+// The end tokens that generation_config.json names, behind those of config.json.
+Status add_ends(const std::string& directory, json& config) {
+  const std::string path = join(directory, "generation_config.json");
+  std::error_code code;
+  if (!fs::exists(path, code)) return {};
+  UNMASK_TRY(const json generation, read_json_file(path));
+  const auto listed = [](const json& document) {
+    const json tokens = document.is_object() ? document.value("eos_token_id", json()) : json();
+    return tokens.is_null() ? json::array() : tokens.is_array() ? tokens : json::array({tokens});
+  };
+  json ends = listed(config);
+  for (const json& token : listed(generation)) {
+    if (std::ranges::count(ends, token) == 0) ends.push_back(token);
+  }
+  if (!ends.empty()) config["eos_token_id"] = ends;
+  return {};
+}
+
 }  // namespace
 
 Result<ModelConfig> load_model_config(const std::string& directory) {
   const std::string path = join(directory, "config.json");
-  UNMASK_TRY(const json document, read_json_file(path));
+  UNMASK_TRY(json document, read_json_file(path));
+  UNMASK_TRY_STATUS(add_ends(directory, document));
   UNMASK_TRY(const ModelConfig config, model_config_from_json(document, path));
   if (!has_weights(directory)) return config;
 

@@ -16,8 +16,9 @@ namespace unmask {
 // model.safetensors, or shards with model.safetensors.index.json. The names of the tensors are
 // those of the configuration's family (tensor_form.h).
 
-// Reads and checks config.json. Where weights lie beside it, a configuration of another size than
-// theirs is refused, before anyone allocates for it.
+// Reads and checks config.json; text ends at the end tokens of generation_config.json too. Where
+// weights lie beside it, a configuration of another size than theirs is refused, before anyone
+// allocates for it.
 Result<ModelConfig> load_model_config(const std::string& directory);
 
 // Reads every parameter straight into its place.

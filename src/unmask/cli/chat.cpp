@@ -117,13 +117,10 @@ class Chat {
 
   // The text up to the first masked position, end token or stop string.
   std::string so_far(const Canvas& canvas) const {
-    const auto begin = canvas.tokens().begin() + prompt_length(canvas);
-    const auto masked = canvas.masked();
-    const auto end = canvas.tokens().begin() + (std::ranges::find(masked, 1) - masked.begin());
-    const auto stop = std::find_if(begin, end, [&](int32_t token) {
-      return model_.config().ends(token) || std::ranges::count(options_.stop_tokens, token) > 0;
-    });
-    return stops_.text_before(std::span(begin, stop), tokenizer_);
+    const auto written = canvas.written();
+    const auto stop = std::ranges::find_if(
+        written, [&](int32_t token) { return is_end(token, options_, model_.config()); });
+    return stops_.text_before({written.begin(), stop}, tokenizer_);
   }
 
   Model& model_;
@@ -141,7 +138,7 @@ void print_json(const Answer& answer, const ModelConfig& config) {
   const nlohmann::json out = {{"message", answer.text},
                               {"ended", g.ended},
                               {"cancelled", g.cancelled},
-                              {"prompt_tokens", prompt_length(g.canvas)},
+                              {"prompt_tokens", g.canvas.prompt_length()},
                               {"report", report_json(answer.report, std::span(&g, 1), config)}};
   fmt::print("{}\n", to_text(out));
 }

@@ -11,7 +11,6 @@
 #include "unmask/diffusion/generation_report.h"
 #include "unmask/evaluate/answers.h"
 #include "unmask/evaluate/model_tokenizer.h"
-#include "unmask/evaluate/written_text.h"
 
 namespace unmask::cli {
 namespace {
@@ -92,10 +91,9 @@ Status evaluate_generated_task(const std::string& checkpoint, const TaskFlags& f
   options.length = flags.length;
   options.samples = flags.samples;
   if (flags.batch) options.batch = flags.batch;
-  options.read = [&](const Generation& g) { return written_text(g, *tokenizer, ends.strings); };
   Tape tape;
   UNMASK_TRY(const TaskEvaluation evaluation,
-             evaluate_task(model, *tokenizer, *task, examples, options, tape));
+             evaluate_task(model, *tokenizer, *task, examples, options, ends.strings, tape));
 
   const Evaluated evaluated = {examples, evaluation, model.config(), flags};
   if (flags.json) {

@@ -127,7 +127,7 @@ std::string text_of(const Generation& g, const Tokenizer& tokenizer, const StopS
 }
 
 json to_json(const Generation& g, const Tokenizer* tokenizer, const StopStrings& stops) {
-  const int32_t prompt = prompt_length(g.canvas);
+  const int32_t prompt = g.canvas.prompt_length();
   json out = {{"tokens", tokens_of(g)},
               {"prompt_tokens", prompt},
               {"ended", g.ended},

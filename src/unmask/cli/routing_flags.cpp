@@ -67,15 +67,28 @@ Status RoutingFlags::apply(ModelConfig& config) const {
     UNMASK_TRY(table, policy_table(*routing, std::move(table)));
   }
   UNMASK_TRY(const RoutingPolicy base, policy_from_json(table, "routing"));
-  if (experts_per_token) table["experts_per_token"] = *experts_per_token;
-  if (block_size) table["block"]["size"] = *block_size;
   const Selection policy = base.policy;
+  if (experts_per_token) {
+    table["experts_per_token"] = *experts_per_token;
+    table.erase("capacity");  // a schedule in its place
+  }
   // A null block is none: only a key that is put makes one.
   json block = table.contains("block") ? table["block"] : json::object();
   if (p) {  // in place of one that follows a schedule
     block.erase("p_min");
     block.erase("p_max");
   }
+  if (block_size && policy == Selection::expert_choice &&
+      base.selection != RoutingPolicy::Group::block) {
+    return usage_error(
+        "--block-size {}: experts choose among the tokens of a sequence or batch here; expected a "
+        "policy with selection = \"block\"",
+        *block_size);
+  }
+  UNMASK_TRY_STATUS(put(block_size, "--block-size",
+                        {Selection::block_experts, Selection::coreset_expert_choice,
+                         Selection::des_seq, Selection::des_vote, Selection::expert_choice},
+                        policy, block["size"]));
   UNMASK_TRY_STATUS(put(p, "--p", {Selection::block_experts, Selection::coreset_expert_choice},
                         policy, block["p"]));
   UNMASK_TRY_STATUS(put(coreset_min, "--coreset-min",

@@ -9,8 +9,8 @@
 #include <fmt/ranges.h>
 
 #include "unmask/base/log.h"
-#include "unmask/base/utf8.h"
 #include "unmask/cli/interrupt.h"
+#include "unmask/text/utf8.h"
 
 namespace unmask::cli {
 namespace {
@@ -41,9 +41,24 @@ const char* color_of(Style style) {
 Style style_at(const DenoisingEvent& event, int32_t position) {
   if (event.canvas.masked()[position]) return Style::masked;
   if (event.canvas.given()[position]) return Style::given;
-  const bool fresh = std::any_of(event.commits.begin(), event.commits.end(),
-                                 [position](const Commit& c) { return c.position == position; });
+  const auto is_there = [position](const Commit& c) { return c.position == position; };
+  const bool fresh =
+      std::ranges::any_of(event.commits, is_there) || std::ranges::any_of(event.edits, is_there);
   return fresh ? Style::fresh : Style::committed;
+}
+
+// Generated text is not trusted with the terminal: what is no UTF-8, and control characters other
+// than newlines, are shown as replaced or as a dot.
+std::string printable(std::string_view text) {
+  const std::string whole = to_valid_utf8(text);
+  std::string result;
+  for (size_t i = 0; i < whole.size();) {
+    const CodePoint c = code_point_at(whole, i);
+    const bool control = (c.value < 0x20 && c.value != '\n') || (c.value >= 0x7f && c.value < 0xa0);
+    result += control ? "." : whole.substr(i, c.size);
+    i += c.size;
+  }
+  return result;
 }
 
 }  // namespace
@@ -62,15 +77,9 @@ Watch::~Watch() {
   clear_farewell();
 }
 
-// Generated text is not trusted with the terminal: control characters other than newlines are shown
-// as a dot.
 std::string Watch::text(std::span<const int32_t> tokens) const {
   if (tokenizer_ == nullptr) return fmt::format("{} ", fmt::join(tokens, " "));
-  std::string text = tokenizer_->decode_behind(tokens);
-  for (char& c : text) {
-    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f) c = '.';
-  }
-  return text;
+  return tokenizer_->decode_behind(tokens);
 }
 
 // The canvas broken to the width of the terminal, each run of one style in its colour.
@@ -84,21 +93,26 @@ std::vector<std::string> Watch::lines(const DenoisingEvent& event) const {
     for (int32_t i = begin; style == Style::masked && i < end; ++i) {
       run += terminal_.unicode ? "\u2591" : "_";
     }
-    if (style != Style::masked) run = text(event.canvas.tokens().subspan(begin, end - begin));
+    if (style != Style::masked) {
+      run = printable(text(event.canvas.tokens().subspan(begin, end - begin)));
+    }
 
     const char* const color = terminal_.color ? color_of(style) : "";
     const char* const reset = *color ? "\x1b[0m" : "";
     lines.back() += color;
-    for (const char c : run) {
-      const bool new_character = !continues_character(c);
-      if (c == '\n' || (new_character && column == terminal_.columns)) {
+    for (size_t i = 0; i < run.size();) {
+      const CodePoint c = code_point_at(run, i);
+      const int width = terminal_width(c.value);
+      if (c.value == '\n' || column + width > terminal_.columns) {
         lines.back() += reset;
         lines.emplace_back(color);
         column = 0;
       }
-      if (c == '\n') continue;
-      lines.back() += c;
-      column += new_character;
+      if (c.value != '\n') {
+        lines.back().append(run, i, c.size);
+        column += width;
+      }
+      i += c.size;
     }
     lines.back() += reset;
   }
@@ -114,7 +128,7 @@ void Watch::show(const DenoisingEvent& event) {
       canvas += event.canvas.masked()[i] ? "_" : text(event.canvas.tokens().subspan(i, 1));
     }
     std::replace(canvas.begin(), canvas.end(), '\n', ' ');
-    print_note("{} | {}\n", heading, canvas);
+    print_note("{} | {}\n", heading, printable(canvas));
     return;
   }
   const std::vector<std::string> all = lines(event);

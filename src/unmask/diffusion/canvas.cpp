@@ -32,6 +32,19 @@ Canvas Canvas::infill(std::span<const int32_t> tokens, std::span<const uint8_t> 
   return canvas;
 }
 
+int32_t Canvas::prompt_length() const {
+  return static_cast<int32_t>(std::ranges::find(given_, 0) - given_.begin());
+}
+
+int32_t Canvas::first_masked() const {
+  return static_cast<int32_t>(std::ranges::find(masked_, 1) - masked_.begin());
+}
+
+std::span<const int32_t> Canvas::written() const {
+  const int32_t prompt = prompt_length();
+  return tokens().subspan(prompt, first_masked() - prompt);
+}
+
 int32_t Canvas::masked_count(int32_t begin, int32_t end) const {
   return static_cast<int32_t>(std::count(masked_.begin() + begin, masked_.begin() + end, 1));
 }

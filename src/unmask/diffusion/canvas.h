@@ -23,6 +23,12 @@ class Canvas {
   std::span<const uint8_t> masked() const { return masked_; }  // 1 = not decided yet
   std::span<const uint8_t> given() const { return given_; }    // 1 = part of the prompt
 
+  // Of a continuation: tokens of its prompt, all up to the first position that is not given; and
+  // what is written behind it, up to the first masked position.
+  int32_t prompt_length() const;
+  std::span<const int32_t> written() const;
+  int32_t first_masked() const;  // size() when there is none
+
   int32_t masked_count() const { return masked_count(0, size()); }
   int32_t masked_count(int32_t begin, int32_t end) const;
   float mask_ratio() const;

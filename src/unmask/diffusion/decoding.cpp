@@ -172,20 +172,14 @@ bool Decoding::block_is_finished(int32_t masked_before) const {
   return masked_before == 0 && choice_.edits.empty();
 }
 
-bool Decoding::is_end(int32_t token) const {
-  return config_.ends(token) || std::ranges::count(options_.stop_tokens, token) > 0;
-}
-
 std::optional<Decoding::End> Decoding::end_of_text() const {
   if (!continues_) return std::nullopt;
-  const Canvas& canvas = result_.canvas;
-  const auto given = canvas.given(), masked = canvas.masked();
-  const auto first = static_cast<int32_t>(std::ranges::find(given, 0) - given.begin());
-  const auto end = static_cast<int32_t>(std::ranges::find(masked, 1) - masked.begin());
-  const auto written = canvas.tokens().subspan(first, end - first);
+  const int32_t first = result_.canvas.prompt_length();
+  const auto written = result_.canvas.written();
   int32_t kept = -1;
   if (options_.stop_at_end) {
-    const auto token = std::ranges::find_if(written, [this](int32_t t) { return is_end(t); });
+    const auto token =
+        std::ranges::find_if(written, [this](int32_t t) { return is_end(t, options_, config_); });
     if (token != written.end()) kept = static_cast<int32_t>(token - written.begin());
   }
   if (options_.stop) {
@@ -216,8 +210,7 @@ void Decoding::count_unique_experts(const Tape& tape) {
 Generation Decoding::finish() {
   result_.cancelled = !done_;
   const auto tokens = result_.canvas.tokens();
-  const auto masked = result_.canvas.masked();
-  const int64_t length = result_.ended ? length_ : std::ranges::find(masked, 1) - masked.begin();
+  const int32_t length = result_.ended ? length_ : result_.canvas.first_masked();
   result_.tokens.assign(tokens.begin(), tokens.begin() + length);
   result_.confidence.resize(static_cast<size_t>(length));
   for (double& count : result_.unique_experts) count /= std::max(result_.forwards, 1);

@@ -57,7 +57,6 @@ class Decoding {
     bool stopped;
   };
   std::optional<End> end_of_text() const;
-  bool is_end(int32_t token) const;
   void count_unique_experts(const Tape& tape);
 
   size_t index_;

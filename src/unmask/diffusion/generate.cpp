@@ -65,6 +65,10 @@ void advance(std::span<Decoding* const> active, const Tape& tape, Matrix logits,
 
 }  // namespace
 
+bool is_end(int32_t token, const GenerateOptions& options, const ModelConfig& config) {
+  return config.ends(token) || std::ranges::count(options.stop_tokens, token) > 0;
+}
+
 Status check_options(const GenerateOptions& options, const ModelConfig& config) {
   if (options.steps < 1) return usage_error("steps {}: expected at least 1", options.steps);
   if (!(options.temperature >= 0.0f && std::isfinite(options.temperature))) {

@@ -121,6 +121,9 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
                                          const GenerateOptions& options, Tape& tape,
                                          GenerateReport* report = nullptr);
 
+// Whether a text ends at this token.
+bool is_end(int32_t token, const GenerateOptions& options, const ModelConfig& config);
+
 // Whether a model can decode so; `generate` checks it too.
 Status check_options(const GenerateOptions& options, const ModelConfig& config);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "unmask/evaluate/written_text.h"
 #include "unmask/text/chat_template.h"
 
 namespace unmask {
@@ -20,16 +21,13 @@ Result<Canvas> canvas_of(const TaskExample& example, const Tokenizer& tokenizer,
   return Canvas::continuation(prompt, length, mask_token);
 }
 
-void grade(const Task& task, std::span<const TaskExample> examples, const AnswerOptions& options,
+void grade(const Task& task, std::span<const TaskExample> examples, int64_t samples,
            TaskEvaluation& evaluation) {
   double right = 0, any = 0;
-  for (size_t i = 0; i < evaluation.generations.size(); ++i) {
-    const TaskExample& example = examples[i / static_cast<size_t>(options.samples)];
-    GradedAnswer& answer = evaluation.answers.emplace_back();
-    answer.text = options.read(evaluation.generations[i]);
-    answer.right = task.is_right(example, answer.text);
+  for (size_t i = 0; i < evaluation.answers.size(); ++i) {
+    GradedAnswer& answer = evaluation.answers[i];
+    answer.right = task.is_right(examples[i / static_cast<size_t>(samples)], answer.text);
   }
-  const auto samples = static_cast<int64_t>(options.samples);
   for (auto first = evaluation.answers.begin(); first != evaluation.answers.end();
        first += samples) {
     const auto count = std::count_if(first, first + samples, [](const auto& a) { return a.right; });
@@ -44,7 +42,8 @@ void grade(const Task& task, std::span<const TaskExample> examples, const Answer
 
 Result<TaskEvaluation> evaluate_task(Model& model, const Tokenizer& tokenizer, const Task& task,
                                      std::span<const TaskExample> examples,
-                                     const AnswerOptions& options, Tape& tape) {
+                                     const AnswerOptions& options, const StopStrings& stops,
+                                     Tape& tape) {
   if (options.samples < 1 || options.batch < 1 || options.length < 0) {
     return usage_error("samples {}, batch {}, length {}: expected at least 1, 1 and 0",
                        options.samples, options.batch, options.length);
@@ -64,10 +63,13 @@ Result<TaskEvaluation> evaluate_task(Model& model, const Tokenizer& tokenizer, c
     const auto part = std::span(requests).subspan(begin, std::min(batch, requests.size() - begin));
     GenerateReport report;
     UNMASK_TRY(auto generations, generate(model, part, options.generate, tape, &report));
-    std::ranges::move(generations, std::back_inserter(evaluation.generations));
+    for (Generation& generation : generations) {
+      evaluation.answers.push_back({.text = written_text(generation, tokenizer, stops)});
+      evaluation.generations.push_back(std::move(generation));
+    }
     evaluation.report.add(report);
   }
-  grade(task, examples, options, evaluation);
+  grade(task, examples, options.samples, evaluation);
   return evaluation;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "unmask/diffusion/generate.h"
 #include "unmask/evaluate/accuracy.h"
 #include "unmask/evaluate/tasks/task.h"
+#include "unmask/text/stop_strings.h"
 #include "unmask/text/tokenizer.h"
 
 namespace unmask {
@@ -22,8 +22,6 @@ struct AnswerOptions {
   int32_t length = 0;
   int32_t samples = 1;  // answers to each question
   int32_t batch = 32;   // written at the same time
-  // The text of an answer.
-  std::function<std::string(const Generation&)> read;
 };
 
 struct GradedAnswer {
@@ -42,9 +40,11 @@ struct TaskEvaluation {
   Accuracy any;  // examples with a right answer among their samples
 };
 
-// Asks in the form of conversations (conversations.h), as the SFT objective trains on them.
+// Asks in the form of conversations (conversations.h), as the SFT objective trains on them. An
+// answer is what is written before `stops`, at which options.generate ends it (end_at).
 Result<TaskEvaluation> evaluate_task(Model& model, const Tokenizer& tokenizer, const Task& task,
                                      std::span<const TaskExample> examples,
-                                     const AnswerOptions& options, Tape& tape);
+                                     const AnswerOptions& options, const StopStrings& stops,
+                                     Tape& tape);
 
 }  // namespace unmask

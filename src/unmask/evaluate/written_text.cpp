@@ -13,21 +13,15 @@ std::string text_from(size_t first, const Generation& generation, const Tokenize
   const auto kept = tokens.subspan(std::min(first, tokens.size()));
   if (!generation.stopped) return tokenizer.decode(kept);
   // The kept tokens may hold the beginning of a stop string whose end stands in the next ones.
-  const auto masked = generation.canvas.masked();
-  const auto end = static_cast<size_t>(std::ranges::find(masked, 1) - masked.begin());
-  const auto prompt = static_cast<size_t>(prompt_length(generation.canvas));
-  const auto all = generation.canvas.tokens().subspan(first, end - first);
+  const Canvas& canvas = generation.canvas;
+  const auto prompt = static_cast<size_t>(canvas.prompt_length());
+  const auto all = canvas.tokens().first(canvas.first_masked()).subspan(first);
   const size_t given = tokenizer.decode_behind(all.first(prompt - first)).size();
   const std::string written = tokenizer.decode_behind(all).substr(given);
   return tokenizer.decode_first(given + stops.before(written).size(), kept);
 }
 
 }  // namespace
-
-int32_t prompt_length(const Canvas& canvas) {
-  const auto given = canvas.given();
-  return static_cast<int32_t>(std::ranges::find(given, 0) - given.begin());
-}
 
 void end_at(const TextEnds& ends, const Tokenizer& tokenizer, GenerateOptions& options) {
   options.stop_tokens = ends.tokens;
@@ -39,7 +33,7 @@ void end_at(const TextEnds& ends, const Tokenizer& tokenizer, GenerateOptions& o
 
 std::string written_text(const Generation& generation, const Tokenizer& tokenizer,
                          const StopStrings& stops) {
-  const auto prompt = static_cast<size_t>(prompt_length(generation.canvas));
+  const auto prompt = static_cast<size_t>(generation.canvas.prompt_length());
   return text_from(prompt, generation, tokenizer, stops);
 }
 

@@ -22,7 +22,4 @@ std::string whole_text(const Generation& generation, const Tokenizer& tokenizer,
 // Lets texts end there; all outlive `options`.
 void end_at(const TextEnds& ends, const Tokenizer& tokenizer, GenerateOptions& options);
 
-// Tokens of the prompt: all that is given up to the first position that is not.
-int32_t prompt_length(const Canvas& canvas);
-
 }  // namespace unmask

@@ -148,10 +148,9 @@ class TaskStage final : public Stage {
     options.generate.sampler = keys_.sampler;
     options.generate.cancel = &stop;
     end_at(ends, *tokenizer, options.generate);
-    options.read = [&](const Generation& g) { return written_text(g, *tokenizer, ends.strings); };
     Tape tape;
     UNMASK_TRY(const TaskEvaluation result,
-               evaluate_task(model, *tokenizer, task, examples, options, tape));
+               evaluate_task(model, *tokenizer, task, examples, options, ends.strings, tape));
     const json report = report_json(result.report, result.generations, model.config());
     measured["accuracy"].push_back(result.accuracy.share);
     for (const char* name : {"unique_experts", "expert_bytes_per_step", "tokens_per_forward"}) {

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
-#include <unistd.h>
 
 #include "unmask/base/files.h"
 
@@ -157,16 +156,6 @@ int64_t TokenFile::document_begin(int64_t document) const {
   return load<int64_t>(index_, kHeader + 4 * sequences_ + 8 * sequence) / token_bytes_;
 }
 
-int64_t TokenFile::document_length(int64_t document) const {
-  UNMASK_CHECK(document >= 0 && document < documents_);
-  return document_begin(document + 1) - document_begin(document);
-}
-
-Status TokenFile::read_document(int64_t document, std::span<int32_t> out) const {
-  UNMASK_CHECK(static_cast<int64_t>(out.size()) == document_length(document));
-  return read_stored(document_begin(document), out);
-}
-
 Status TokenFile::read_stored(int64_t begin, std::span<int32_t> out) const {
   for (size_t i = 0; i < out.size(); ++i) {
     const int64_t position = begin + static_cast<int64_t>(i);
@@ -209,19 +198,15 @@ Status TokenFile::read(int64_t begin, std::span<int32_t> out) const {
 Result<std::unique_ptr<TokenFileWriter>> TokenFileWriter::create(const std::string& prefix,
                                                                  int32_t vocab_size,
                                                                  int32_t end_token) {
-  std::unique_ptr<TokenFileWriter> writer(new TokenFileWriter);
+  UNMASK_TRY(StagedFile staged, StagedFile::create(prefix + ".bin"));
+  std::unique_ptr<TokenFileWriter> writer(new TokenFileWriter(std::move(staged)));
   writer->prefix_ = prefix;
   writer->vocab_size_ = vocab_size;
   writer->end_token_ = end_token;
-  const std::string path = prefix + ".bin.partial";
-  UNMASK_TRY_STATUS(make_parent(path));
+  const std::string& path = writer->staged_.place();
   writer->file_.reset(std::fopen(path.c_str(), "wb"));
   if (!writer->file_) return failure("{}: cannot create: {}", path, std::strerror(errno));
   return writer;
-}
-
-TokenFileWriter::~TokenFileWriter() {
-  if (file_) std::remove((prefix_ + ".bin.partial").c_str());
 }
 
 Status TokenFileWriter::append(std::span<const int32_t> tokens) {
@@ -253,7 +238,7 @@ Status TokenFileWriter::end_document() {
 
 Status TokenFileWriter::finish() {
   UNMASK_CHECK(in_document_ == 0);
-  if (std::fflush(file_.get()) != 0 || fsync(fileno(file_.get())) != 0) {
+  if (std::fflush(file_.get()) != 0) {
     return failure("{}.bin: cannot write: {}", prefix_, std::strerror(errno));
   }
   std::string index(kMagic, sizeof kMagic);
@@ -275,13 +260,7 @@ Status TokenFileWriter::finish() {
 
   // An old index is removed first: a crash leaves no index, never one for other tokens.
   std::remove((prefix_ + ".idx").c_str());
-  file_.reset();
-  if (std::rename((prefix_ + ".bin.partial").c_str(), (prefix_ + ".bin").c_str()) != 0) {
-    const Error error =
-        failure("{}.bin: cannot rename into place: {}", prefix_, std::strerror(errno));
-    std::remove((prefix_ + ".bin.partial").c_str());
-    return error;
-  }
+  UNMASK_TRY_STATUS(staged_.commit());
   return write_file_atomically(prefix_ + ".idx", index);
 }
 

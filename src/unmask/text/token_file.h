@@ -9,6 +9,7 @@
 
 #include "unmask/base/mapped_file.h"
 #include "unmask/base/result.h"
+#include "unmask/base/staged_file.h"
 #include "unmask/text/token_stream.h"
 
 namespace unmask {
@@ -30,10 +31,6 @@ class TokenFile final : public TokenStream {
                                                  int32_t end_token);
 
   int64_t documents() const { return documents_; }
-  int64_t document_length(int64_t document) const;
-  // The tokens on disk of one document. out [document_length(document)]
-  Status read_document(int64_t document, std::span<int32_t> out) const;
-
   int64_t size() const override { return stored_ + (adds_end_ ? documents_ : 0); }
   Status read(int64_t begin, std::span<int32_t> out) const override;
 
@@ -57,12 +54,12 @@ class TokenFile final : public TokenStream {
 };
 
 // Writes a dataset document by document, one sequence each, with the end token behind each. The
-// files appear under their names in `finish`; without it nothing is left behind.
+// files appear under their names in `finish`; without it nothing is left behind. Writers of one
+// dataset take turns.
 class TokenFileWriter final : public DocumentSink {
  public:
   static Result<std::unique_ptr<TokenFileWriter>> create(const std::string& prefix,
                                                          int32_t vocab_size, int32_t end_token);
-  ~TokenFileWriter() override;
 
   Status append(std::span<const int32_t> tokens) override;
   Status end_document() override;
@@ -72,11 +69,12 @@ class TokenFileWriter final : public DocumentSink {
   int64_t tokens() const { return tokens_; }
 
  private:
-  TokenFileWriter() = default;
+  explicit TokenFileWriter(StagedFile staged) : staged_(std::move(staged)) {}
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
 
+  StagedFile staged_;
   std::string prefix_;
   int32_t vocab_size_ = 0;
   int32_t end_token_ = 0;

@@ -25,6 +25,9 @@ CodePoint code_point_at(std::string_view text, size_t offset);
 CodePoint code_point_before(std::string_view text, size_t offset);
 void append_utf8(char32_t code_point, std::string& text);
 
+// Cells of a terminal that it takes: 0 to 2.
+int terminal_width(char32_t code_point);
+
 // Unicode property White_Space.
 bool is_white_space(char32_t code_point);
 
