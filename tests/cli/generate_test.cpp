@@ -251,7 +251,7 @@ TEST(GenerateCommand, EverySamplerByNameWithItsParameters) {
   expect_error(base + "--sampler credit --credit-decay 2", 2, "at most 1");
   expect_error(base + "--top-p 0", 2, "top-p");
   expect_error(base + "--top-k -1", 2, "top-k");
-  expect_error(base + "--cache maybe", 2, "auto, on, off, prefix");
+  expect_error(base + "--cache maybe", 2, "auto, dual, off, on, prefix, vicinity");
   expect_error(base + "--cache dual", 2, "attends in blocks");
   expect_error(base + "--stop x", 2, "--tokens");
 }
@@ -284,15 +284,6 @@ TEST(GenerateCommand, InterruptionLeavesWhatWasCommitted) {
 
   const json document = json_in(interrupted("--json --quiet 2>/dev/null").output);
   EXPECT_EQ(document["generations"][99]["tokens"].size(), 503u);
-}
-
-TEST(EvaluateCommand, RefusesBadInput) {
-  for (const char* seed : {"18446744073709551616", "-1", "1.5", "''"}) {
-    expect_error("evaluate " + kModel + " --data x --seed " + seed, 2, "whole number from 0");
-  }
-  expect_error("evaluate /nowhere --data x", 1, "expected a checkpoint");
-  expect_error("evaluate " + kModel + " --data x --precision f8", 2, "f32 or bf16");
-  expect_error("evaluate " + kModel + " --data x --length -4", 2, "0 or more");
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "unmask/base/json_text.h"
 
+#include <string>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 namespace unmask {
@@ -17,6 +20,8 @@ std::string to_text(const nlohmann::json& value, int indent) { return written(va
 std::string to_text(const nlohmann::ordered_json& value, int indent) {
   return written(value, indent);
 }
+
+double as_written(float value) { return std::stod(fmt::format("{}", value)); }
 
 nlohmann::json json_in(std::string_view text) {
   return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);

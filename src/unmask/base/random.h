@@ -6,8 +6,8 @@
 
 namespace unmask {
 
-// Counter-based randomness: every number is a function of where it is used, so results depend
-// neither on threads nor on ranks, and a resumed run draws what the unbroken one would have drawn.
+// Counter-based randomness: every number is a function of where it is used, so results do not
+// depend on threads, and a resumed run draws what the unbroken one would have drawn.
 // Philox 4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 
 // What a number is drawn for; each purpose is a stream of its own. Append only: checkpoints

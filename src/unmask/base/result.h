@@ -15,7 +15,7 @@ namespace unmask {
 struct Error {
   enum class Kind {
     usage,    // flags, configuration: exit code 2
-    failure,  // files, network, divergence: exit code 1
+    failure,  // files, divergence: exit code 1
   };
   std::string message;
   Kind kind = Kind::failure;

@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <cstdlib>
 #include <numeric>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "unmask/base/json_text.h"
 #include "unmask/checkpoint/model_config_json.h"
 #include "unmask/routing/policy_json.h"
 
@@ -19,9 +19,6 @@ json end_tokens(const ModelConfig& config) {
   for (const int32_t token : config.other_end_tokens) all.push_back(token);
   return all;
 }
-
-// The double that prints as the float does: 1e-06, not 9.99999997e-07.
-double shortest(float value) { return std::strtod(fmt::format("{}", value).c_str(), nullptr); }
 
 const char* family_name(Family family) {
   switch (family) {
@@ -101,12 +98,12 @@ json model_config_to_json(const ModelConfig& c, DType stored) {
               {"num_key_value_heads", c.kv_heads},
               {"head_dim", c.head_dim},
               {"max_position_embeddings", c.max_positions},
-              {"rms_norm_eps", shortest(c.norm_epsilon)},
-              {"rope_theta", shortest(c.rope_theta)},
+              {"rms_norm_eps", as_written(c.norm_epsilon)},
+              {"rope_theta", as_written(c.rope_theta)},
               {"rope_scaling", nullptr},
-              {"partial_rotary_factor", shortest(c.rope_fraction)},
+              {"partial_rotary_factor", as_written(c.rope_fraction)},
               {"tie_word_embeddings", c.tied_head},
-              {"initializer_range", shortest(c.init_std)},
+              {"initializer_range", as_written(c.init_std)},
               {"hidden_act", "silu"},
               {"torch_dtype", stored == DType::bf16 ? "bfloat16" : "float32"},
               {"mask_token_id", c.mask_token},
@@ -116,7 +113,7 @@ json model_config_to_json(const ModelConfig& c, DType stored) {
               {"num_experts_per_tok", c.routing.experts_per_token},
               {"norm_topk_prob",
                c.routing.renormalize || c.routing.weights == RoutingPolicy::Weights::softmax},
-              {"routed_scaling_factor", shortest(c.routing.scale)}};
+              {"routed_scaling_factor", as_written(c.routing.scale)}};
   if (c.family == Family::llada_moe) {
     add_llada_moe(c, out);
   } else if (c.family == Family::sdar_moe) {

@@ -2,7 +2,7 @@
 
 #include <map>
 #include <optional>
-#include <string_view>
+#include <string>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
@@ -16,12 +16,14 @@
 namespace unmask::cli {
 namespace {
 
-// "f32" or "bf16".
-Result<Precision> parse_precision(const std::string& name) {
-  if (name == "f32") return Precision::f32;
-  if (name == "bf16") return Precision::bf16;
-  return usage_error("precision \"{}\": expected f32 or bf16", name);
-}
+using Cache = GenerateOptions::Cache;
+
+const std::map<std::string, Cache> kCaches = {
+    {"auto", Cache::automatic}, {"on", Cache::on},     {"off", Cache::off},
+    {"prefix", Cache::prefix},  {"dual", Cache::dual}, {"vicinity", Cache::vicinity},
+};
+const std::map<std::string, Precision> kPrecisions = {{"f32", Precision::f32},
+                                                      {"bf16", Precision::bf16}};
 
 }  // namespace
 
@@ -60,13 +62,16 @@ void DecodingFlags::add_to(CLI::App& command) {
       ->allow_extra_args(false);
   group
       ->add_option(
-          "--cache", cache,
+          "--cache", options.cache,
           "Keep keys and values of finished blocks: auto (where that changes nothing), "
           "on, off; with attention to the whole canvas use old ones: prefix, dual, vicinity")
-      ->capture_default_str();
-  group->add_option("--precision", precision,
-                    "f32 or bf16, by default f32; of a packed model that of its attention, by "
-                    "default bf16");
+      ->transform(one_of(kCaches))
+      ->default_str("auto");
+  group
+      ->add_option("--precision", precision,
+                   "f32 or bf16, by default f32; of a packed model that of its attention, by "
+                   "default bf16")
+      ->transform(one_of(kPrecisions));
   group
       ->add_option("--expert-memory", expert_memory,
                    "Of a packed model, keep no more than so much of the experts in memory: 2GiB")
@@ -75,29 +80,15 @@ void DecodingFlags::add_to(CLI::App& command) {
 }
 
 Result<Model> DecodingFlags::load(const std::string& checkpoint) const {
-  std::optional<Precision> parsed;
-  if (precision) {
-    UNMASK_TRY(parsed, parse_precision(*precision));
-  }
   return load_model(checkpoint,
-                    {.precision = parsed,
+                    {.precision = precision,
                      .adjust = [this](ModelConfig& config) { return routing.apply(config); },
                      .expert_memory = expert_memory});
 }
 
 Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,
                                                 const TextEnds& ends) const {
-  using Cache = GenerateOptions::Cache;
   GenerateOptions result = options;
-  static const std::map<std::string_view, Cache> kCaches = {
-      {"auto", Cache::automatic}, {"on", Cache::on},     {"off", Cache::off},
-      {"prefix", Cache::prefix},  {"dual", Cache::dual}, {"vicinity", Cache::vicinity},
-  };
-  const auto found = kCaches.find(cache);
-  if (found == kCaches.end()) {
-    return usage_error("--cache {}: expected auto, on, off, prefix, dual or vicinity", cache);
-  }
-  result.cache = found->second;
   if (tokenizer != nullptr) {
     end_at(ends, *tokenizer, result);
   } else if (!ends.strings.empty()) {

@@ -21,8 +21,7 @@ struct DecodingFlags {
   GenerateOptions options;
   uint64_t seed = 0;
   std::vector<std::string> stop;
-  std::string cache = "auto";
-  std::optional<std::string> precision;
+  std::optional<Precision> precision;
   std::optional<int64_t> expert_memory;
   RoutingFlags routing;
 
@@ -30,7 +29,7 @@ struct DecodingFlags {
 
   // With the routing that the flags ask for.
   Result<Model> load(const std::string& checkpoint) const;
-  // `options` with the cache of the flags, for texts that end there. `tokenizer` may be null where
+  // `options` for texts that end there. `tokenizer` may be null where
   // no strings end them; both outlive what is returned.
   Result<GenerateOptions> complete(const Tokenizer* tokenizer, const TextEnds& ends) const;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "unmask/base/clock.h"
 #include "unmask/base/memory.h"
 #include "unmask/diffusion/decoding.h"
 #include "unmask/diffusion/forward_batch.h"
@@ -180,39 +181,34 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
   std::vector<int32_t> rows;
   std::vector<Decoding*> active;
   const size_t at_once = shares_experts_with_others(config.routing) ? 1 : decodings.size();
-  {
-    const ProfileScope time(totals.seconds);
-    while (!(options.cancel && options.cancel->load())) {
-      batch.clear();
-      rows.clear();
-      active.clear();
-      for (Decoding& decoding : decodings) {
-        if (decoding.done() || active.size() == at_once) continue;
-        decoding.add_to(layout, batch, rows);
-        active.push_back(&decoding);
-      }
-      if (active.empty()) break;
-      batch.finish(layout);
-      model.forward(batch.batch(), tape);
-      UNMASK_TRY_STATUS(model.check_pass(tape));
-      const int64_t bytes = expert_bytes(tape, model.weights());
-      ++totals.forwards;
-      totals.expert_bytes += bytes;
-      if (std::ranges::any_of(active, &Decoding::denoises)) {
-        ++totals.denoise_forwards;
-        totals.denoise_expert_bytes += bytes;
-      }
-
-      const Matrix logits = tape.arena.matrix(std::ssize(rows), config.vocab_size);
-      model.head_forward(tape, rows, logits);
-      UNMASK_TRY_STATUS(check_finite(logits.flat()));
-      advance(active, tape, logits, totals.sampling_seconds);
-      if (!options.on_step) continue;
-      for (const Decoding* decoding : active) {
-        if (decoding->denoises()) options.on_step(decoding->event());
-      }
+  const double begin = seconds_now();
+  while (!(options.cancel && options.cancel->load())) {
+    batch.clear();
+    rows.clear();
+    active.clear();
+    for (Decoding& decoding : decodings) {
+      if (decoding.done() || active.size() == at_once) continue;
+      decoding.add_to(layout, batch, rows);
+      active.push_back(&decoding);
+    }
+    if (active.empty()) break;
+    batch.finish(layout);
+    model.forward(batch.batch(), tape);
+    UNMASK_TRY(const Matrix logits, model.logits(tape, rows));
+    const int64_t bytes = expert_bytes(tape, model.weights());
+    ++totals.forwards;
+    totals.expert_bytes += bytes;
+    if (std::ranges::any_of(active, &Decoding::denoises)) {
+      ++totals.denoise_forwards;
+      totals.denoise_expert_bytes += bytes;
+    }
+    advance(active, tape, logits, totals.sampling_seconds);
+    if (!options.on_step) continue;
+    for (const Decoding* decoding : active) {
+      if (decoding->denoises()) options.on_step(decoding->event());
     }
   }
+  totals.seconds = seconds_now() - begin;
   totals.profile = tape.profile;
   totals.peak_memory = peak_memory();
   if (experts) totals.experts = experts->counts().since(before);

@@ -51,8 +51,8 @@ struct ObjectiveOptions {
   bool document_mask = false;  // attention stays inside documents; not with `block`
 };
 
-// Sums over the whole step, by which losses are normalised. Those of the micro-batches and ranks
-// of a step add up to it, so accumulated gradients equal those of one big batch.
+// Sums over the whole step, by which losses are normalised. Those of the micro-batches of a
+// step add up to it, so accumulated gradients equal those of one big batch.
 struct StepTotals {
   int64_t sequences = 0;
   int64_t masked = 0;  // supervised masked positions

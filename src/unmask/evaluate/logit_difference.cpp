@@ -15,11 +15,7 @@ constexpr float kMaskProbability = 0.5f;
 Result<Matrix> masked_logits(Model& model, const PreparedBatch& prepared, Tape& tape) {
   tape.mode = Tape::Mode::inference;
   model.forward(prepared.forward.batch(), tape);
-  UNMASK_TRY_STATUS(model.check_pass(tape));
-  const Matrix logits = tape.arena.matrix(std::ssize(prepared.rows), model.config().vocab_size);
-  model.head_forward(tape, prepared.rows, logits);
-  UNMASK_TRY_STATUS(check_finite(logits.flat()));
-  return logits;
+  return model.logits(tape, prepared.rows);
 }
 
 int64_t argmax(const float* row, int64_t count, int32_t left_out) {

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
-#include <optional>
 
+#include "unmask/base/clock.h"
 #include "unmask/diffusion/objective.h"
-#include "unmask/model/profile.h"
 
 namespace unmask {
 namespace {
@@ -164,7 +163,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
                        options.shots);
   }
   ChoiceEvaluation evaluation;
-  std::optional<ProfileScope> time(evaluation.seconds);
+  const double begin = seconds_now();
   const bool likelihood = task.header.empty();
   std::vector<Ask> asks;
   Asker asker(model, tokenizer, task, data, options, evaluation);
@@ -191,9 +190,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
           }
           return {};
         }
-        const Matrix logits = tape.arena.matrix(std::ssize(p.rows), model.config().vocab_size);
-        model.head_forward(tape, p.rows, logits);
-        UNMASK_TRY_STATUS(check_finite(logits.flat()));
+        UNMASK_TRY(const Matrix logits, model.logits(tape, p.rows));
         for (size_t i = 0; i < part.size(); ++i) {
           for (int32_t choice = 0; choice < std::ssize(part[i].letters); ++choice) {
             consider(part[i].question, choice,
@@ -213,7 +210,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
   evaluation.accuracy =
       accuracy_of(static_cast<double>(right), std::ssize(data.questions) - evaluation.left_out);
   evaluation.routing = routing.layers();
-  time.reset();  // what is returned has been copied before this function ends
+  evaluation.seconds = seconds_now() - begin;
   return evaluation;
 }
 

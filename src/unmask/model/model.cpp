@@ -182,6 +182,14 @@ void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float bala
   embedding_backward(batch.tokens, d_x, gradients[layout_->embedding]);
 }
 
+Result<Matrix> Model::logits(Tape& tape, std::span<const int32_t> rows) {
+  UNMASK_TRY_STATUS(check_pass(tape));
+  const Matrix logits = tape.arena.matrix(std::ssize(rows), config_.vocab_size);
+  head_forward(tape, rows, logits);
+  UNMASK_TRY_STATUS(check_finite(logits.flat()));
+  return logits;
+}
+
 void Model::head_forward(Tape& tape, std::span<const int32_t> rows, Matrix logits) {
   const ProfileScope total(tape.profile.total), time(tape.profile.head);
   unmask::head_forward(tape.hidden, rows, weights_.head, logits, tape.scratch, options_.precision);

@@ -68,7 +68,10 @@ class Model {
   void backward(const Batch& batch, Tape& tape, Matrix d_hidden, float balance_scale,
                 Gradients& gradients);
 
-  // Logits of the given rows of tape.hidden: [rows, vocab].
+  // Logits of the given rows of tape.hidden: [rows, vocab], on the tape's arena. Fails where the
+  // pass, or they, cannot be believed.
+  Result<Matrix> logits(Tape& tape, std::span<const int32_t> rows);
+  // The same, whatever they are.
   void head_forward(Tape& tape, std::span<const int32_t> rows, Matrix logits);
 
   // Cross-entropy at the given rows of tape.hidden only, in pieces, so that logits of few rows

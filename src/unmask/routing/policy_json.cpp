@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "unmask/base/document.h"
+#include "unmask/base/json_text.h"
 #include "unmask/routing/budget.h"
 #include "unmask/routing/capacity.h"
 #include "unmask/routing/registry.h"
@@ -52,9 +53,6 @@ std::string name_in(std::initializer_list<std::pair<std::string_view, E>> names,
   }
   check_failed("an enumerator has no name", __FILE__, __LINE__);
 }
-
-// The double that prints as the float does: 0.01, not 0.00999999977648258.
-double as_written(float value) { return std::stod(fmt::format("{}", value)); }
 
 nlohmann::json to_json(const RoutingPolicy::Block& block) {
   nlohmann::json table = {{"size", block.size},

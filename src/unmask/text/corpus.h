@@ -13,12 +13,12 @@
 namespace unmask {
 
 // Opens what a training configuration names as data: each path is a text file (.txt and anything
-// that is not the following: one document), JSON lines (.jsonl) with `text` (a document a line) or
-// with `messages` (conversations), a token dataset (PREFIX, PREFIX.bin or PREFIX.idx), or a
-// directory of such files in the order of their names.
-// Text is tokenized into memory; more than 512 MB of it is an error that names `unmask tokenize`.
-// Conversations give one sequence per answer (conversations.h) and cannot be mixed with text.
-// The tokenizer needs an end token; it is not kept.
+// that is not the following: one document), JSON lines (.jsonl, .json) with `text` (a document a
+// line) or with `messages` (conversations), a token dataset (PREFIX, PREFIX.bin or PREFIX.idx), or
+// a directory of such files in the order of their names. Text is tokenized into memory; more than
+// 512 MB of it is an error that names `unmask tokenize`. Conversations give one sequence per answer
+// (conversations.h) and cannot be mixed with text. The tokenizer needs an end token; it is not
+// kept.
 Result<std::unique_ptr<SequenceSource>> open_corpus(std::span<const std::string> paths,
                                                     const Tokenizer& tokenizer,
                                                     int32_t sequence_length);

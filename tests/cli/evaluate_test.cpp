@@ -1,0 +1,69 @@
+#include "tests/cli/program.h"
+#include "tests/support/temporary_directory.h"
+#include <filesystem>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "unmask/base/json_text.h"
+#include "unmask/checkpoint/hugging_face.h"
+#include "unmask/text/byte_tokenizer.h"
+
+namespace unmask::test {
+namespace {
+
+TEST(EvaluateCommand, RefusesBadInput) {
+  for (const char* seed : {"18446744073709551616", "-1", "1.5", "''"}) {
+    expect_error("evaluate " + kModel + " --data x --seed " + seed, 2, "whole number from 0");
+  }
+  expect_error("evaluate /nowhere --data x", 1, "expected a checkpoint");
+  expect_error("evaluate " + kModel + " --data x --precision f8", 2, "bf16, f32");
+  expect_error("evaluate " + kModel + " --data x --length -4", 2, "0 or more");
+  expect_error("evaluate " + kModel + " --task piqa --data x --data y", 2, "one directory");
+}
+
+// How far a packed model is from the checkpoint it was made from.
+TEST(EvaluateCommand, ComparesLogitsWithThoseOfAnotherForm) {
+  const TemporaryDirectory directory;
+  const std::string checkpoint = directory.path("checkpoint"), packed = directory.path("packed");
+  ModelConfig config;
+  config.vocab_size = 259;
+  config.layers = 2;
+  config.hidden = 32;
+  config.experts = 8;
+  config.expert_ffn = 32;
+  config.routing.experts_per_token = 2;
+  config.mask_token = 256;
+  config.end_token = config.pad_token = 257;
+  config.init_std = 0.3f;
+  const ParameterLayout layout(config);
+  Parameters parameters(layout);
+  initialize(parameters, 5);
+  std::filesystem::create_directory(checkpoint);
+  ASSERT_TRUE(save_model(checkpoint, config, parameters).ok());
+  ASSERT_TRUE(ByteTokenizer().save(checkpoint).ok());
+  ASSERT_EQ(run_unmask("convert " + checkpoint + " " + packed + " --format int8").exit_code, 0);
+
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += static_cast<char>('a' + i * i % 23);
+  const std::string data =
+      " --data " + directory.write("text.txt", text) + " --length 64 --json --against ";
+  const auto of = [&](const std::string& arguments) {
+    const Outcome outcome = run_unmask("evaluate " + arguments);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return json_in(outcome.output)["logits"];
+  };
+  const auto same = of(checkpoint + data + checkpoint);
+  EXPECT_EQ(same["rms"], 0);
+  EXPECT_EQ(same["same_argmax"], 1);
+  // The limit is of the packed model; the checkpoint has its experts in memory.
+  for (const std::string limit : {"", " --expert-memory 1MiB"}) {
+    const auto rounded = of(packed + data + checkpoint + limit);
+    EXPECT_GT(rounded["rms"], 0) << limit;
+    EXPECT_LT(rounded["rms"], 0.05 * rounded["reference_rms"].get<double>()) << limit;
+  }
+}
+
+}  // namespace
+}  // namespace unmask::test
