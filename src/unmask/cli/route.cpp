@@ -1,9 +1,6 @@
 #include <algorithm>
-#include <charconv>
 #include <functional>
-#include <limits>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,71 +12,14 @@
 #include "unmask/base/json_text.h"
 #include "unmask/checkpoint/safetensors.h"
 #include "unmask/cli/commands.h"
-#include "unmask/cli/logits_file.h"
 #include "unmask/cli/output_path.h"
-#include "unmask/cli/policy_file.h"
+#include "unmask/cli/routed.h"
 #include "unmask/report/svg_plot.h"
-#include "unmask/routing/capacity.h"
-#include "unmask/routing/router.h"
-#include "unmask/routing/statistics.h"
 
 namespace unmask::cli {
 namespace {
 
 using nlohmann::json;
-
-struct RouteArguments {
-  std::string policy;
-  std::vector<std::string> settings;
-  std::string in;
-  std::string out;
-  std::string backward;
-  int32_t shared_experts = 0;
-  std::string sweep;
-  std::vector<std::string> shown = {"unique_experts_per_block", "experts_per_token.mean"};
-  std::string plot;
-  std::string title;
-};
-
-// A policy applied to logits.
-struct Routed {
-  RoutingPolicy policy;
-  std::unique_ptr<Router> router;
-  Assignment assignment;
-  Decision decision;
-  std::vector<int32_t> expert;  // [slots]
-  RoutingStatistics statistics;
-};
-
-Result<Routed> route(const RouteArguments& arguments, const std::vector<std::string>& settings,
-                     const LogitsFile& input) {
-  Routed routed;
-  UNMASK_TRY(routed.policy, read_policy_file(arguments.policy, settings));
-  auto router = make_router(routed.policy, input.experts, arguments.shared_experts);
-  if (!router) return in_policy_file(router.error(), arguments.policy);
-  if (varies(routed.policy) && input.masked.empty()) {
-    return usage_error(
-        "{}: expected a tensor \"masked\" (U8 [{}, {}], 1 = the token is masked): the policy's "
-        "capacity follows the mask ratio",
-        arguments.in, input.sequences, input.length);
-  }
-  routed.router = std::move(*router);
-  if (routed.router->max_slots(input.tokens(), input.length) >
-      std::numeric_limits<int32_t>::max()) {
-    return usage_error(
-        "{}: expected fewer than 2^31 pairs of a token and an expert; take fewer "
-        "sequences at once",
-        arguments.in);
-  }
-  routed.router->select(input.matrix(), input.context(), routed.assignment, routed.decision);
-  routed.router->weigh_forward(input.matrix(), routed.decision, routed.assignment);
-  measure_routing(routed.policy, input.matrix(), routed.decision, routed.assignment,
-                  input.context(), routed.statistics);
-  for (int32_t e = 0; e < input.experts; ++e) {
-    routed.expert.insert(routed.expert.end(), routed.assignment.load(e), e);
-  }
-  return routed;
-}
 
 // What is written, gathered before the file is opened.
 class Output {
@@ -199,67 +139,6 @@ Plot load_plot(const RouteArguments& arguments, const Routed& routed) {
           .curves = {std::move(curve)}};
 }
 
-// A member, or an element by its number; null where there is none.
-const json* part_of(const json& whole, const std::string& name) {
-  if (whole.is_array()) {
-    size_t index = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), index);
-    const bool number = error == std::errc() && end == name.data() + name.size();
-    return number && index < whole.size() ? &whole[index] : nullptr;
-  }
-  const auto found = whole.find(name);
-  return found == whole.end() ? nullptr : &*found;
-}
-
-// "experts_per_token.mean" of the statistics, or "load.0".
-Result<double> number_at(const json& statistics, const std::string& name) {
-  const json* value = &statistics;
-  for (size_t begin = 0; value != nullptr && begin <= name.size();) {
-    const size_t end = std::min(name.find('.', begin), name.size());
-    value = part_of(*value, name.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  if (value != nullptr && value->is_number()) return value->get<double>();
-  return usage_error("--show: expected the name of a number that is printed, found {}", name);
-}
-
-// One key of the policy through several values: statistics of each, and a figure of some of them.
-Status sweep(const RouteArguments& arguments, const LogitsFile& input) {
-  const size_t equals = arguments.sweep.find('=');
-  if (equals == std::string::npos) {
-    return usage_error("--sweep: expected KEY=VALUE,VALUE…, found {}", arguments.sweep);
-  }
-  const std::string key = arguments.sweep.substr(0, equals);
-  json all = json::array();
-  std::vector<Curve> curves;
-  for (const std::string& name : arguments.shown)
-    curves.push_back({.label = name, .x = {}, .y = {}});
-  for (const std::string& value : CLI::detail::split(arguments.sweep.substr(equals + 1), ',')) {
-    std::vector<std::string> settings = arguments.settings;
-    settings.push_back(key + "=" + value);
-    UNMASK_TRY(const Routed routed, route(arguments, settings, input));
-    const json statistics = to_json(routed.statistics);
-    double x = 0;
-    if (!arguments.plot.empty() && !CLI::detail::lexical_cast(value, x)) {
-      return usage_error("--sweep: expected numbers for a figure, found {}", value);
-    }
-    for (Curve& curve : curves) {
-      UNMASK_TRY(const double y, number_at(statistics, curve.label));
-      curve.x.push_back(x);
-      curve.y.push_back(y);
-    }
-    all.push_back({{"setting", settings.back()}, {"statistics", statistics}});
-  }
-  fmt::print("{}\n", to_text(all));
-  if (arguments.plot.empty()) return {};
-  const Plot plot = {
-      .title = arguments.title.empty() ? "Statistics against " + key : arguments.title,
-      .x_label = key,
-      .y_label = curves.size() == 1 ? curves[0].label : "",
-      .curves = curves};
-  return write_file_atomically(arguments.plot, render_svg(plot));
-}
-
 Status route_command(const RouteArguments& arguments) {
   if (arguments.shared_experts < 0) {
     return usage_error("--shared-experts: expected 0 or more, found {}", arguments.shared_experts);
@@ -274,7 +153,7 @@ Status route_command(const RouteArguments& arguments) {
     return usage_error("--backward: expected --out, where dlogits goes");
   }
   UNMASK_TRY(const LogitsFile input, read_logits_file(arguments.in));
-  if (!arguments.sweep.empty()) return sweep(arguments, input);
+  if (!arguments.sweep.empty()) return sweep_route(arguments, input);
 
   UNMASK_TRY(Routed routed, route(arguments, arguments.settings, input));
   json statistics = to_json(routed.statistics);
