@@ -3,10 +3,10 @@
 #include "tests/support/golden.h"
 #include <map>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "unmask/base/document.h"
@@ -306,15 +306,19 @@ TEST(PublishedModels, AreWhatTheirConfigurationsSay) {
                 {"moe_intermediate_size", 1024}});
   json moe = llada_moe();
   moe["max_position_embeddings"] = 8192;
-  const std::map<std::string_view, json> released = {
+  const std::vector<std::pair<std::string, json>> released = {
       {"llada2-mini", mini}, {"llada2-flash", flash}, {"llada-moe", moe}};
-  ASSERT_EQ(published_models().size(), released.size());
-  for (const PublishedModel& model : published_models()) {
-    const auto config = model_config_from_json(released.at(model.name), std::string(model.name));
+  std::vector<std::string> names;
+  for (const auto& [name, document] : released) {
+    names.push_back(name);
+    const auto config = model_config_from_json(document, name);
     ASSERT_TRUE(config.ok()) << config.error().message;
-    EXPECT_EQ(model.config, *config) << to_text(model_config_to_json(model.config)) << "\n"
-                                     << to_text(model_config_to_json(*config));
+    const auto model = published_model(name);
+    ASSERT_TRUE(model.ok()) << model.error().message;
+    EXPECT_EQ(*model, *config) << to_text(model_config_to_json(*model)) << "\n"
+                               << to_text(model_config_to_json(*config));
   }
+  EXPECT_EQ(published_names(), fmt::format("{}", fmt::join(names, ", ")));
 }
 
 }  // namespace

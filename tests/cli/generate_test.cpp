@@ -95,6 +95,7 @@ TEST(GenerateCommand, TextBehindAGapBeginsWithNoSpaceOfItsOwn) {
   std::swap(tokenizer["added_tokens"][0]["content"], tokenizer["added_tokens"][1]["content"]);
   std::ofstream(path) << tokenizer;
   const auto out = json_of("generate " + model + " --infill 'a[MASK:2]b[MASK:1] c' --quiet");
+  expect_error("generate " + model + " --infill 'a[MASK:2] c' --stop b", 2, "filled in whole");
   const auto tokens = out["generations"][0]["tokens"].get<std::vector<int>>();
   ASSERT_EQ(tokens.size(), 8u);
   EXPECT_EQ(tokens[0], ' ');
@@ -250,6 +251,8 @@ TEST(GenerateCommand, EverySamplerByNameWithItsParameters) {
   expect_error(base + "--sampler credit --factor 2", 2, "no such parameter");
   expect_error(base + "--sampler credit --credit-decay 2", 2, "at most 1");
   expect_error(base + "--top-p 0", 2, "top-p");
+  expect_error(base + "--temperature 3e38", 2, "temperature");
+  expect_error(base + "--guidance 3e38", 2, "guidance");
   expect_error(base + "--top-k -1", 2, "top-k");
   expect_error(base + "--cache maybe", 2, "auto, dual, off, on, prefix, vicinity");
   expect_error(base + "--cache dual", 2, "attends in blocks");

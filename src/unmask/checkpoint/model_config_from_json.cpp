@@ -246,11 +246,7 @@ void read_unmask_section(Fields& section, ModelConfig& config, const std::string
   section.require("format", format);
   refuse_unless(format == kConfigFormat, section, "format",
                 "1: the checkpoint was written by a newer version");
-  section.read_enum<Family>("family", config.family,
-                            {{"unmask", Family::unmask},
-                             {"llada2", Family::llada2},
-                             {"llada_moe", Family::llada_moe},
-                             {"sdar_moe", Family::sdar_moe}});
+  section.read_enum("family", config.family, kFamilies);
   section.read("shared_ffn", config.shared_ffn);
   section.read("shared_experts", config.shared_experts);
   section.read("attention_block", config.attention_block);

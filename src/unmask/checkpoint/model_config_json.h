@@ -1,6 +1,9 @@
 #pragma once
 
+#include <initializer_list>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -12,6 +15,12 @@ namespace unmask {
 
 // Of the `unmask` section.
 inline constexpr int kConfigFormat = 1;
+inline const std::initializer_list<std::pair<std::string_view, Family>> kFamilies = {
+    {"unmask", Family::unmask},
+    {"llada2", Family::llada2},
+    {"llada_moe", Family::llada_moe},
+    {"sdar_moe", Family::sdar_moe},
+};
 
 // The config.json of four families of checkpoints (docs/checkpoints.md):
 //   LLaDA2     architectures LLaDA2MoeModelLM, model_type llada2_moe or llada2_moe_veomni

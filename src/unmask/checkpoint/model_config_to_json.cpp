@@ -20,18 +20,8 @@ json end_tokens(const ModelConfig& config) {
   return all;
 }
 
-const char* family_name(Family family) {
-  switch (family) {
-    case Family::unmask:
-      return "unmask";
-    case Family::llada2:
-      return "llada2";
-    case Family::llada_moe:
-      return "llada_moe";
-    case Family::sdar_moe:
-      return "sdar_moe";
-  }
-  return "";
+std::string_view family_name(Family family) {
+  return std::ranges::find(kFamilies, family, &decltype(kFamilies)::value_type::second)->first;
 }
 
 // As many experts as are of the stored width together, which that form says with no other key.

@@ -6,18 +6,16 @@
 #include "unmask/cli/model_output.h"
 #include "unmask/cli/validators.h"
 #include "unmask/kernels/isa/isa.h"
+#include "unmask/model/published_models.h"
 
 namespace unmask::cli {
 
 void BenchFlags::add_to(CLI::App& command) {
-  command.add_option("--shape", shape, "llada2-mini, llada2-flash or llada-moe")
-      ->capture_default_str();
+  command.add_option("--shape", shape, published_names())->capture_default_str();
   command.add_option("--format", format, "bf16, int8 or int4")
       ->transform(one_of(weight_formats()))
       ->default_str("int8");
-  command.add_option("--group", group,
-                     "Weights of an expert that share a scale, a multiple of 32 (int8: 128, int4: "
-                     "64)");
+  add_group_option(command, group);
   command.add_option("--tokens", tokens, "Tokens of the block")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();

@@ -103,7 +103,8 @@ class Chat {
                                   arguments_.decoding.seed + turn_++};
     GenerateOptions options = options_;
     // What a sampler may still edit is not shown before the answer is whole.
-    if (stream != nullptr && options.sampler.policy != "editing") {
+    UNMASK_TRY(const auto sampler, make_sampler(options.sampler));
+    if (stream != nullptr && sampler->editing_steps() == 0) {
       options.on_step = [&](const DenoisingEvent& event) { stream->show(so_far(event.canvas)); };
     }
     Answer answer;

@@ -58,9 +58,7 @@ void add_convert(CLI::App& program, Run& run) {
                    "bf16, int8, or int4 (experts int4, the rest int8)")
       ->transform(one_of(weight_formats()))
       ->default_str("int8");
-  command->add_option("--group", arguments->group,
-                      "Weights of an expert that share a scale, a multiple of 32 (int8: 128, "
-                      "int4: 64)");
+  add_group_option(*command, arguments->group);
   command->callback(
       [&run, arguments] { run = [arguments] { return end_if_interrupted(convert(*arguments)); }; });
 }

@@ -168,6 +168,9 @@ Status generate(const GenerateArguments& a) {
     UNMASK_TRY(tokenizer, load_tokenizer(checkpoint, model.config()));
   }
   UNMASK_TRY(const Canvas canvas, make_canvas(a, tokenizer.get(), model.config()));
+  if (!a.decoding.stop.empty() && !canvas.is_continuation()) {
+    return usage_error("--stop: gaps inside a text are filled in whole; leave it out");
+  }
   std::vector<GenerateRequest> requests;
   for (int32_t i = 0; i < a.samples; ++i) {
     requests.push_back({canvas, a.decoding.seed + static_cast<uint64_t>(i)});

@@ -175,7 +175,7 @@ void add_init(CLI::App& program, Run& run) {
       "init", "Write a random model of a given shape, to train from or to measure with");
   command
       ->add_option("--shape", arguments->shape,
-                   "llada2-mini, llada2-flash, llada-moe, or a config.json")
+                   fmt::format("{}, or a config.json", published_names()))
       ->required();
   command->add_option("OUT", arguments->out, "Directory of the model")->required();
   command
@@ -183,8 +183,7 @@ void add_init(CLI::App& program, Run& run) {
                    "f32 (a checkpoint to train), or packed: bf16, int8, int4")
       ->check(CLI::IsMember({"f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
-  command->add_option("--group", arguments->group,
-                      "Packed: weights of an expert that share a scale, a multiple of 32");
+  add_group_option(*command, arguments->group);
   command->add_option("--seed", arguments->seed, "Of every weight")
       ->check(seed_number())
       ->capture_default_str();

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include "unmask/base/log.h"
@@ -50,6 +51,12 @@ std::map<std::string, WeightFormat> weight_formats() {
   std::map<std::string, WeightFormat> all;
   for (const WeightFormat format : kWeightFormats) all.emplace(name_of(format), format);
   return all;
+}
+
+CLI::Option* add_group_option(CLI::App& command, std::optional<int32_t>& group) {
+  return command.add_option("--group", group,
+                            "Packed weights of an expert that share a scale, a multiple of 32 "
+                            "(int8: 128, int4: 64)");
 }
 
 Result<StagedDirectory> stage_model(const std::string& path) {

@@ -9,10 +9,18 @@
 #include "unmask/checkpoint/parameter_source.h"
 #include "unmask/kernels/quantized_matrix.h"
 
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
 namespace unmask::cli {
 
 // "bf16", "int8", "int4"
 std::map<std::string, WeightFormat> weight_formats();
+
+// --group: weights of an expert that share a scale.
+CLI::Option* add_group_option(CLI::App& command, std::optional<int32_t>& group);
 
 // A directory to write a model to, staged. One that exists is only replaced when it is empty or
 // holds nothing but a packed model, which can be made again.

@@ -32,6 +32,10 @@ Canvas Canvas::infill(std::span<const int32_t> tokens, std::span<const uint8_t> 
   return canvas;
 }
 
+bool Canvas::is_continuation() const {
+  return std::ranges::is_sorted(given_, std::ranges::greater());
+}
+
 int32_t Canvas::prompt_length() const {
   return static_cast<int32_t>(std::ranges::find(given_, 0) - given_.begin());
 }

@@ -23,6 +23,8 @@ class Canvas {
   std::span<const uint8_t> masked() const { return masked_; }  // 1 = not decided yet
   std::span<const uint8_t> given() const { return given_; }    // 1 = part of the prompt
 
+  // Whether nothing is given behind the first position that is not: a text that may end early.
+  bool is_continuation() const;
   // Of a continuation: tokens of its prompt, all up to the first position that is not given; and
   // what is written behind it, up to the first masked position.
   int32_t prompt_length() const;

@@ -1,7 +1,6 @@
 #include "unmask/diffusion/decoding.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 namespace unmask {
@@ -32,7 +31,7 @@ Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr
       sampler_(std::move(sampler)),
       options_(options),
       config_(config),
-      continues_(std::ranges::is_sorted(request.canvas.given(), std::greater<>())),
+      continues_(request.canvas.is_continuation()),
       in_blocks_(options.block_length > 0 || config.attention_block > 0),
       block_length_(options.block_length     ? options.block_length
                     : config.attention_block ? config.attention_block

@@ -1,7 +1,6 @@
 #include "unmask/diffusion/generate.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "unmask/base/clock.h"
 #include "unmask/base/memory.h"
@@ -71,9 +70,10 @@ bool is_end(int32_t token, const GenerateOptions& options, const ModelConfig& co
 }
 
 Status check_options(const GenerateOptions& options, const ModelConfig& config) {
+  constexpr float kMost = 1000;  // far from where logits would overflow
   if (options.steps < 1) return usage_error("steps {}: expected at least 1", options.steps);
-  if (!(options.temperature >= 0.0f && std::isfinite(options.temperature))) {
-    return usage_error("temperature {}: expected 0 or more", options.temperature);
+  if (!(options.temperature >= 0.0f && options.temperature <= kMost)) {
+    return usage_error("temperature {}: expected 0 to {}", options.temperature, kMost);
   }
   if (options.top_k < 0) {
     return usage_error("top-k {}: expected 0 (all tokens) or more", options.top_k);
@@ -81,8 +81,8 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
   if (!(options.top_p > 0.0f && options.top_p <= 1.0f)) {
     return usage_error("top-p {}: expected a probability above 0 and at most 1", options.top_p);
   }
-  if (!(options.guidance >= 0.0f && std::isfinite(options.guidance))) {
-    return usage_error("guidance {}: expected 0 (none) or more", options.guidance);
+  if (!(options.guidance >= 0.0f && options.guidance <= kMost)) {
+    return usage_error("guidance {}: expected 0 (none) to {}", options.guidance, kMost);
   }
   if (options.guidance > 0.0f && options.cache != Cache::automatic && options.cache != Cache::off) {
     return usage_error(

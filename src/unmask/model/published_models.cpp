@@ -1,9 +1,8 @@
 #include "unmask/model/published_models.h"
 
 #include <string>
-#include <vector>
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 namespace unmask {
 namespace {
@@ -74,21 +73,28 @@ ModelConfig llada_moe() {
   return config;
 }
 
+struct PublishedModel {
+  std::string_view name;
+  ModelConfig (*config)();
+};
+constexpr PublishedModel kModels[] = {
+    {"llada2-mini", llada2_mini}, {"llada2-flash", llada2_flash}, {"llada-moe", llada_moe}};
+
 }  // namespace
 
-std::span<const PublishedModel> published_models() {
-  static const PublishedModel models[] = {
-      {"llada2-mini", llada2_mini()}, {"llada2-flash", llada2_flash()}, {"llada-moe", llada_moe()}};
-  return models;
+std::string published_names() {
+  std::string names;
+  for (const PublishedModel& model : kModels) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", model.name);
+  }
+  return names;
 }
 
 Result<ModelConfig> published_model(std::string_view name) {
-  std::vector<std::string_view> names;
-  for (const PublishedModel& model : published_models()) {
-    if (model.name == name) return model.config;
-    names.push_back(model.name);
+  for (const PublishedModel& model : kModels) {
+    if (model.name == name) return model.config();
   }
-  return usage_error("shape {:?}: expected {}", name, fmt::join(names, ", "));
+  return usage_error("shape {:?}: expected {}", name, published_names());
 }
 
 }  // namespace unmask

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <string>
 #include <string_view>
 
 #include "unmask/base/result.h"
@@ -15,12 +15,9 @@ inline constexpr int32_t kLlada2Mask = 156895;
 inline constexpr int32_t kLlada2End = 156892;
 
 // The shapes of published models, as their config.json has them (docs/checkpoints.md).
-struct PublishedModel {
-  std::string_view name;  // "llada2-mini"
-  ModelConfig config;
-};
 
-std::span<const PublishedModel> published_models();
+// "llada2-mini, …"
+std::string published_names();
 
 // By name; the error lists the names.
 Result<ModelConfig> published_model(std::string_view name);
