@@ -54,6 +54,11 @@ PackedFormat format_of(WeightFormat format) {
   return packed_format(format, format == WeightFormat::bf16 ? 0 : 32).value();
 }
 
+bool is_mapped(const ModelFile& file, const void* address) {
+  const auto mapping = file.archive().file_of(file.archive().tensors()[0]).bytes();
+  return address >= mapping.data() && address < mapping.data() + mapping.size();
+}
+
 void must(const Status& status) {
   ASSERT_TRUE(status.ok()) << (status.ok() ? "" : status.error().message);
 }
@@ -208,7 +213,7 @@ TEST_F(ModelFileTest, HoldsWhatQuantizeMakesOfEveryParameter) {
         config.tied_head = tied;
         if (family == Family::llada_moe) config.shared_ffn = config.shared_experts = 0;
         make(config, format);
-        const auto file = ModelFile::open(packed());
+        auto file = ModelFile::open(packed());
         ASSERT_TRUE(file.ok()) << file.error().message;
         EXPECT_EQ(file->config(), config);
         EXPECT_EQ(file->format(), format_of(format));
@@ -217,6 +222,9 @@ TEST_F(ModelFileTest, HoldsWhatQuantizeMakesOfEveryParameter) {
         must(load_parameters(checkpoint(), config, loaded));
         expect_model(*file, loaded);
         must(file->verify());
+        must(file->load());
+        EXPECT_FALSE(is_mapped(*file, file->weights().final_norm.data));
+        expect_model(*file, loaded);
       }
     }
   }
@@ -293,7 +301,7 @@ TEST_F(ModelFileTest, PacksMatricesLargerThanItsBuffers) {
   config.mask_token = 70002;
   for (const WeightFormat format : {WeightFormat::bf16, WeightFormat::int8}) {
     make(config, format);
-    const auto file = ModelFile::open(packed());
+    auto file = ModelFile::open(packed());
     ASSERT_TRUE(file.ok()) << file.error().message;
     const ModelWeights weights = file->weights();
     ASSERT_GT(std::get<QuantizedMatrix>(weights.head).shape.bytes(), 10 << 20);
@@ -302,6 +310,8 @@ TEST_F(ModelFileTest, PacksMatricesLargerThanItsBuffers) {
     must(load_parameters(checkpoint(), config, loaded));
     expect_model(*file, loaded);
     must(file->verify());
+    must(file->load());
+    expect_model(*file, loaded);
   }
 }
 
@@ -348,6 +358,25 @@ TEST_F(ModelFileTest, NoticesAFileThatChangesUnderneath) {
   const auto& cached = std::get<CachedExperts>(file->weights().layers.back().moe.experts);
   cached.cache->acquire(cached.layer, begin);
   expect_words(file->intact(), {"packed.safetensors", "shorter"});
+}
+
+TEST_F(ModelFileTest, LoadsAllButExpertsThatGoThroughACache) {
+  make(uneven_model(), WeightFormat::int8);
+  auto file = ModelFile::open(packed());
+  ASSERT_TRUE(file.ok());
+  must(file->limit_expert_memory(1 << 20));
+  EXPECT_TRUE(is_mapped(*file, file->weights().final_norm.data));
+  must(file->load());
+  EXPECT_FALSE(is_mapped(*file, file->weights().final_norm.data));
+  EXPECT_TRUE(std::holds_alternative<CachedExperts>(file->weights().layers.back().moe.experts));
+}
+
+TEST_F(ModelFileTest, AFileThatBecameShorterIsNotLoaded) {
+  make(uneven_model(), WeightFormat::int8);
+  auto file = ModelFile::open(packed());
+  ASSERT_TRUE(file.ok());
+  fs::resize_file(weights_path(), fs::file_size(weights_path()) / 2);
+  expect_words(file->load(), {"packed.safetensors", "shorter"});
 }
 
 TEST_F(ModelFileTest, AFileThatIsReplacedStaysAsItWasMapped) {

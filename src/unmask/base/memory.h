@@ -7,6 +7,9 @@ namespace unmask {
 // Of this machine, in bytes.
 int64_t physical_memory();
 
+// Of it, what can be taken without anything being written to disk, or killed, to make room.
+int64_t available_memory();
+
 // The most that this process has had in memory until now, in bytes.
 int64_t peak_memory();
 

@@ -10,7 +10,7 @@
 namespace unmask {
 namespace {
 
-Result<Model> map_model(const std::string& directory, const LoadOptions& options) {
+Result<Model> load_packed(const std::string& directory, const LoadOptions& options) {
   UNMASK_TRY(auto opened, ModelFile::open(directory));
   const auto file = std::make_shared<ModelFile>(std::move(opened));
   ModelConfig config = file->config();
@@ -18,6 +18,7 @@ Result<Model> map_model(const std::string& directory, const LoadOptions& options
   if (options.expert_memory) {
     UNMASK_TRY_STATUS(file->limit_expert_memory(*options.expert_memory));
   }
+  UNMASK_TRY_STATUS(file->load());
   return Model::from_weights(config, {.precision = options.precision.value_or(kPackedPrecision)},
                              file->weights(), file);
 }
@@ -25,7 +26,7 @@ Result<Model> map_model(const std::string& directory, const LoadOptions& options
 }  // namespace
 
 Result<Model> load_model(const std::string& directory, const LoadOptions& options) {
-  if (is_packed(directory)) return map_model(directory, options);
+  if (is_packed(directory)) return load_packed(directory, options);
   if (options.expert_memory) {
     return usage_error(
         "--expert-memory: {} is not packed, and all of it is loaded; expected a model written by "

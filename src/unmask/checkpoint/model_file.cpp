@@ -1,6 +1,7 @@
 #include "unmask/checkpoint/model_file.h"
 
 #include <filesystem>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <xxhash.h>
@@ -8,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "unmask/base/document.h"
+#include "unmask/base/memory.h"
 #include "unmask/base/parallel.h"
 #include "unmask/checkpoint/model_config_json.h"
 
@@ -17,6 +19,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uintptr_t kPackedAlignment = 64;
+constexpr size_t kLargePage = size_t{2} << 20;
+constexpr size_t kPiece = size_t{16} << 20;
+constexpr int64_t kRoom = int64_t{1} << 30;  // for what a pass computes
 
 // What the file must hold, against what it does.
 std::vector<std::string> differences(const Safetensors& archive,
@@ -80,10 +85,7 @@ Result<ModelFile> ModelFile::open(const std::string& directory) {
                        ? fmt::format("\n  and {} more", lines.size() - shown.size())
                        : "");
   }
-  file.packed_ = PackedWeights(file.config_, format, [&](const std::string& name) {
-    return file.tensor(name).bytes.data();
-  });
-  file.weights_ = file.packed_.weights();
+  file.use([&](const std::string& name) { return file.tensor(name).bytes.data(); });
   return file;
 }
 
@@ -94,6 +96,15 @@ const Tensor& ModelFile::tensor(const std::string& name) const {
   const Tensor* const found = archive_.find(name);
   UNMASK_CHECK(found != nullptr);
   return *found;
+}
+
+void ModelFile::use(const PackedWeights::BytesOf& bytes_of) {
+  packed_ = PackedWeights(config_, format_, bytes_of);
+  weights_ = packed_.weights();
+  for (int32_t i = config_.dense_layers; cache_ && i < config_.layers; ++i) {
+    weights_.layers[static_cast<size_t>(i)].moe.experts =
+        CachedExperts{cache_.get(), i - config_.dense_layers};
+  }
 }
 
 Status ModelFile::limit_expert_memory(int64_t bytes) {
@@ -112,10 +123,51 @@ Status ModelFile::limit_expert_memory(int64_t bytes) {
   };
   UNMASK_TRY(cache_, ExpertCache::create(form, config_.layers - config_.dense_layers,
                                          config_.experts, bytes, read));
-  for (int32_t i = config_.dense_layers; i < config_.layers; ++i) {
-    weights_.layers[static_cast<size_t>(i)].moe.experts =
-        CachedExperts{cache_.get(), i - config_.dense_layers};
+  use([&](const std::string& name) { return tensor(name).bytes.data(); });
+  return {};
+}
+
+Status ModelFile::load() {
+  std::unordered_set<std::string> cached;
+  for (int32_t i = config_.dense_layers; cache_ && i < config_.layers; ++i) {
+    cached.insert(experts_name(i));
   }
+  struct Piece {
+    std::span<const std::byte> from;  // in the mapping
+    size_t to;                        // in `loaded_`
+  };
+  std::vector<Piece> pieces;
+  std::unordered_map<std::string, size_t> place;
+  size_t bytes = 0;
+  for (const PackedTensor& packed : packed_tensors(config_, layout_, format_)) {
+    if (cached.contains(packed.spec.name)) continue;
+    auto rest = tensor(packed.spec.name).bytes;
+    const size_t alignment = rest.size() < kLargePage ? kPackedAlignment : kLargePage;
+    bytes = (bytes + alignment - 1) / alignment * alignment;
+    place.emplace(packed.spec.name, bytes);
+    while (!rest.empty()) {
+      const auto piece = rest.first(std::min(kPiece, rest.size()));
+      pieces.push_back({piece, bytes});
+      bytes += piece.size();
+      rest = rest.subspan(piece.size());
+    }
+  }
+  if (static_cast<int64_t>(bytes) > available_memory() - kRoom) return {};
+
+  const MappedFile& file = archive_.file_of(tensor(kChecksums));
+  Buffer loaded(bytes);
+  std::vector<Status> read(pieces.size());
+  parallel_for(std::ssize(pieces), [&](int64_t i) {
+    const auto& [from, to] = pieces[static_cast<size_t>(i)];
+    const auto offset = static_cast<size_t>(from.data() - file.bytes().data());
+    read[static_cast<size_t>(i)] = file.read(offset, {loaded.data() + to, from.size()});
+  });
+  for (Status& status : read) UNMASK_TRY_STATUS(std::move(status));
+  loaded_ = std::move(loaded);
+  use([&](const std::string& name) -> const std::byte* {
+    const auto found = place.find(name);
+    return found == place.end() ? tensor(name).bytes.data() : loaded_.data() + found->second;
+  });
   return {};
 }
 
