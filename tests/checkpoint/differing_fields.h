@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstring>
 #include <map>
 #include <optional>
 #include <span>
@@ -19,10 +18,8 @@ struct FieldBytes {
   std::map<std::string, std::string> fields;
 
   template <class T>
-    requires std::is_arithmetic_v<T>
-  void operator()(const char* name, const T& value) {
-    add(name, std::span(&value, 1));
-  }
+  requires std::is_arithmetic_v<T>
+  void operator()(const char* name, const T& value) { add(name, std::span(&value, 1)); }
   void operator()(const char* name, const std::optional<double>& value) {
     if (value) add(name, std::span(&*value, 1));
   }

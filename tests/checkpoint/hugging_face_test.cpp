@@ -306,13 +306,19 @@ TEST_F(HuggingFaceTest, TextEndsAtTheTokensOfGenerationConfigToo) {
   EXPECT_FALSE(ends(4) || ends(5));
   write(R"({"eos_token_id": [4, 5]})");
   EXPECT_TRUE(ends(own) && ends(4) && ends(5));
+  EXPECT_EQ(load_model_config(directory_.path())->end_token, own) << "which joins documents";
   write(R"({"eos_token_id": 5, "temperature": 0.6})");
   EXPECT_TRUE(ends(own) && ends(5));
   EXPECT_FALSE(ends(4));
   write(R"({"eos_token_id": null})");
   EXPECT_TRUE(ends(own));
-  write(R"({"eos_token_id": "</s>"})");
-  EXPECT_FALSE(load_model_config(directory_.path()).ok());
+  for (const char* wrong : {R"("</s>")", "[4, 19]", "-1"}) {
+    write(fmt::format(R"({{"eos_token_id": {}}})", wrong).c_str());
+    const auto config = load_model_config(directory_.path());
+    ASSERT_FALSE(config.ok()) << wrong;
+    EXPECT_NE(config.error().message.find("generation_config.json"), std::string::npos)
+        << config.error().message;
+  }
 }
 
 TEST_F(HuggingFaceTest, RefusesNumbersThatAreNotFinite) {

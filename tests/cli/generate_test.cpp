@@ -227,8 +227,7 @@ TEST(GenerateCommand, RoutesByAnotherPolicyAtRunTime) {
     return json_of(base + "--routing " + expert_choice + flags).at("generations")[0].at("tokens");
   };
   EXPECT_NE(tokens(" --experts-per-token 1"), tokens("")) << "one k in place of the schedule's";
-  expect_error(base + "--block-size 8", 2, "the policy token-choice has no such key");
-  expect_error(base + "--routing expert-choice --block-size 8", 2, "selection = \"block\"");
+  expect_error(base + "--routing " + scheduled + " --experts-per-token 3", 2, "give --p too");
 
   expect_error(base + "--routing block-expert", 2, "nearest: block-experts");
   expect_error(base + "--p 0.5", 2, "the policy token-choice has no such key");

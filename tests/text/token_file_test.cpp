@@ -115,6 +115,26 @@ TEST(TokenFile, WritersOfOneDatasetTakeTurns) {
   EXPECT_EQ(read_all(*file.value()), (Ids{8, 9, kEnd}));
 }
 
+TEST(TokenFile, ALinkedDatasetIsWrittenWhereItLies) {
+  const TemporaryDirectory directory;
+  const std::string real = directory.path("real"), link = directory.path("link");
+  for (const Ids& document : {Ids{1, 2, 4}, Ids{5}}) {
+    auto writer = TokenFileWriter::create(link, 258, kEnd);
+    ASSERT_TRUE(writer);
+    ASSERT_TRUE(writer.value()->append(document));
+    ASSERT_TRUE(writer.value()->end_document());
+    ASSERT_TRUE(writer.value()->finish());
+    if (document.size() == 1) break;
+    for (const char* suffix : {".bin", ".idx"}) {
+      std::filesystem::rename(link + suffix, real + suffix);
+      std::filesystem::create_symlink(real + suffix, link + suffix);
+    }
+  }
+  const auto file = TokenFile::open(real, 258, kEnd);
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(read_all(*file.value()), (Ids{5, kEnd}));
+}
+
 TEST(TokenFile, JoinsDocumentsThatHaveNoEndToken) {
   const TemporaryDirectory directory;
   const std::vector<Ids> documents = {{10, 11, 12}, {}, {20}, {30, 31}};

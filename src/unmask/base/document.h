@@ -125,7 +125,7 @@ class Fields {
 
   // The value as it stands, for a reader of its own; null when absent. The key becomes known.
   const nlohmann::json* find(std::string_view key);
-  // Of a table that others write too: what nobody asked for does not matter.
+  // Of a table that others read too: what nobody asks for here does not matter.
   void ignore_others();
   bool has(std::string_view key) const;
 

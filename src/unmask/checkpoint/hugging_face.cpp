@@ -113,31 +113,40 @@ json shard_index(const std::vector<Shard>& shards) {
   return {{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}};
 }
 
-// The end tokens that generation_config.json names, behind those of config.json.
-Status add_ends(const std::string& directory, json& config) {
+// The end tokens that generation_config.json names, one or a list.
+Result<std::vector<int32_t>> more_ends(const std::string& directory, const ModelConfig& config) {
   const std::string path = join(directory, "generation_config.json");
   std::error_code code;
-  if (!fs::exists(path, code)) return {};
-  UNMASK_TRY(const json generation, read_json_file(path));
-  const auto listed = [](const json& document) {
-    const json tokens = document.is_object() ? document.value("eos_token_id", json()) : json();
-    return tokens.is_null() ? json::array() : tokens.is_array() ? tokens : json::array({tokens});
-  };
-  json ends = listed(config);
-  for (const json& token : listed(generation)) {
-    if (std::ranges::count(ends, token) == 0) ends.push_back(token);
+  if (!fs::exists(path, code)) return std::vector<int32_t>();
+  UNMASK_TRY(const json document, read_json_file(path));
+  Fields fields(document, "", path);
+  std::vector<int32_t> tokens;
+  const json* const ends = fields.find("eos_token_id");
+  if (ends != nullptr && ends->is_array()) {
+    fields.read("eos_token_id", tokens);
+  } else if (ends != nullptr && !ends->is_null()) {
+    fields.read("eos_token_id", tokens.emplace_back());
   }
-  if (!ends.empty()) config["eos_token_id"] = ends;
-  return {};
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= config.vocab_size) {
+      fields.refuse("eos_token_id", fmt::format("tokens of 0 to {}", config.vocab_size - 1));
+    }
+  }
+  fields.ignore_others();
+  UNMASK_TRY_STATUS(fields.finish());
+  return tokens;
 }
 
 }  // namespace
 
 Result<ModelConfig> load_model_config(const std::string& directory) {
   const std::string path = join(directory, "config.json");
-  UNMASK_TRY(json document, read_json_file(path));
-  UNMASK_TRY_STATUS(add_ends(directory, document));
-  UNMASK_TRY(const ModelConfig config, model_config_from_json(document, path));
+  UNMASK_TRY(const json document, read_json_file(path));
+  UNMASK_TRY(ModelConfig config, model_config_from_json(document, path));
+  UNMASK_TRY(const auto ends, more_ends(directory, config));
+  for (const int32_t token : ends) {
+    if (!config.ends(token)) config.other_end_tokens.push_back(token);
+  }
   if (!has_weights(directory)) return config;
 
   UNMASK_TRY(const Safetensors archive, Safetensors::open_directory(directory));

@@ -79,7 +79,8 @@ void read_rope(Fields& fields, ModelConfig& config) {
       rope.read("factor", factor);
       refuse_unless(factor == 1, rope, "factor", "1");
       read_angles(rope);
-      rope.ignore_others();
+      // A table that says its kind may hold what other kinds need.
+      if (rope.has("rope_type") || rope.has("type")) rope.ignore_others();
     });
   }
 }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "unmask/base/check.h"
 #include "unmask/base/json_text.h"
 #include "unmask/checkpoint/model_config_json.h"
 #include "unmask/routing/policy_json.h"
@@ -21,7 +22,10 @@ json end_tokens(const ModelConfig& config) {
 }
 
 std::string_view family_name(Family family) {
-  return std::ranges::find(kFamilies, family, &decltype(kFamilies)::value_type::second)->first;
+  for (const auto& [name, named] : kFamilies) {
+    if (named == family) return name;
+  }
+  check_failed("a family has no name", __FILE__, __LINE__);
 }
 
 // As many experts as are of the stored width together, which that form says with no other key.

@@ -129,9 +129,8 @@ Result<Tensor> parse_tensor(const std::string& name, const json& value,
   });
   if (known == kDTypes.end()) {
     return failure(
-        "{}: dtype {}: expected whole numbers, or floating point of 16 bits or more: F16, BF16, "
-        "F32 "
-        "or F64; convert the checkpoint to BF16 first",
+        "{}: dtype {}: expected whole numbers, or floating point of 16 bits or more (F16, BF16, "
+        "F32, F64); convert the checkpoint to BF16 first",
         where, dtype.is_string() ? escaped(dtype.get<std::string>()) : "(not a string)");
   }
   tensor.dtype = known->dtype;

@@ -13,8 +13,8 @@
 namespace unmask {
 
 // Everything that a resumed run needs to go on as if it had never stopped. `visit` lists the
-// fields once; saving, loading and comparing all go through it, so that a new field cannot be
-// forgotten by one of them. Parameters and moments are borrowed from the learner.
+// fields once; saving and loading both go through it, so that a new field cannot be forgotten
+// by one of them. Parameters and moments are borrowed from the learner.
 struct TrainingState {
   int64_t step = 0;                 // updates done
   int64_t tokens = 0;               // tokens trained on

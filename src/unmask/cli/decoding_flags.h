@@ -29,8 +29,8 @@ struct DecodingFlags {
 
   // With the routing that the flags ask for.
   Result<Model> load(const std::string& checkpoint) const;
-  // `options` for texts that end there. `tokenizer` may be null where
-  // no strings end them; both outlive what is returned.
+  // `options` for texts that end there. `tokenizer` may be null where no strings end them; both
+  // outlive what is returned.
   Result<GenerateOptions> complete(const Tokenizer* tokenizer, const TextEnds& ends) const;
 };
 

@@ -159,6 +159,16 @@ void print(const std::vector<Generation>& generations, const Tokenizer* tokenize
   }
 }
 
+void warn_of_another_end(const Tokenizer& tokenizer, const ModelConfig& config,
+                         const std::string& checkpoint) {
+  const auto end = tokenizer.end_token();
+  if (!end || config.ends(*end)) return;
+  log_warning(
+      "{}: the tokenizer's end token is {}, the model's {}: texts go on behind the former; "
+      "\"eos_token_id\" in config.json may name both",
+      checkpoint, *end, config.end_token);
+}
+
 Status generate(const GenerateArguments& a) {
   if (a.samples < 1) return usage_error("--samples {}: expected at least 1", a.samples);
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
@@ -166,6 +176,7 @@ Status generate(const GenerateArguments& a) {
   std::unique_ptr<Tokenizer> tokenizer;
   if (!a.tokens) {
     UNMASK_TRY(tokenizer, load_tokenizer(checkpoint, model.config()));
+    if (!a.ignore_end) warn_of_another_end(*tokenizer, model.config(), checkpoint);
   }
   UNMASK_TRY(const Canvas canvas, make_canvas(a, tokenizer.get(), model.config()));
   if (!a.decoding.stop.empty() && !canvas.is_continuation()) {

@@ -67,8 +67,7 @@ Result<StagedDirectory> stage_model(const std::string& path) {
 Status check_no_tokenizer_is_lost(const std::string& path) {
   if (!vocabulary_in(path)) return {};
   return usage_error(
-      "{}: its tokenizer would be lost, since the new model has none to take its place; put one "
-      "beside what it is made from, or choose another name",
+      "{}: its tokenizer would be lost, since the new model comes with none; choose another name",
       path);
 }
 

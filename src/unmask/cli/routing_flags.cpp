@@ -51,7 +51,8 @@ void RoutingFlags::add_to(CLI::App& command) {
   group->add_option("--routing", routing,
                     fmt::format("A TOML file, or one of {}", fmt::join(policy_names(), ", ")));
   group->add_option("--experts-per-token", experts_per_token, "k");
-  group->add_option("--block-size", block_size, "Positions of a block that votes together");
+  group->add_option("--block-size", block_size,
+                    "Positions of a block that votes together, or that statistics count in");
   group->add_option(
       "--p", p, "block-experts, coreset-expert-choice: share of the votes that a coreset exceeds");
   group->add_option("--coreset-min", coreset_min, "Likewise: its fewest experts");
@@ -71,6 +72,12 @@ Status RoutingFlags::apply(ModelConfig& config) const {
   if (experts_per_token) {
     table["experts_per_token"] = *experts_per_token;
     table.erase("capacity");  // a schedule in its place
+    if (base.block.p_min && !p) {
+      return usage_error(
+          "--experts-per-token {}: p follows the schedule that this takes the place of; give --p "
+          "too",
+          *experts_per_token);
+    }
   }
   // A null block is none: only a key that is put makes one.
   json block = table.contains("block") ? table["block"] : json::object();
@@ -78,17 +85,7 @@ Status RoutingFlags::apply(ModelConfig& config) const {
     block.erase("p_min");
     block.erase("p_max");
   }
-  if (block_size && policy == Selection::expert_choice &&
-      base.selection != RoutingPolicy::Group::block) {
-    return usage_error(
-        "--block-size {}: experts choose among the tokens of a sequence or batch here; expected a "
-        "policy with selection = \"block\"",
-        *block_size);
-  }
-  UNMASK_TRY_STATUS(put(block_size, "--block-size",
-                        {Selection::block_experts, Selection::coreset_expert_choice,
-                         Selection::des_seq, Selection::des_vote, Selection::expert_choice},
-                        policy, block["size"]));
+  if (block_size) block["size"] = *block_size;
   UNMASK_TRY_STATUS(put(p, "--p", {Selection::block_experts, Selection::coreset_expert_choice},
                         policy, block["p"]));
   UNMASK_TRY_STATUS(put(coreset_min, "--coreset-min",

@@ -16,6 +16,7 @@
 #include "unmask/cli/commands.h"
 #include "unmask/cli/output_path.h"
 #include "unmask/cli/policy_file.h"
+#include "unmask/cli/validators.h"
 #include "unmask/report/svg_plot.h"
 #include "unmask/routing/budget.h"
 #include "unmask/routing/capacity.h"
@@ -262,19 +263,18 @@ void add_schedule(CLI::App& program, Run& run) {
   command->add_option("--config,-c", a->config, "Training configuration instead, with its model");
   command->add_option("--set", a->settings, "key=value over the file, repeatable")
       ->allow_extra_args(false);
-  command->add_option("--experts", a->experts, "Routed experts of a layer")
-      ->check(CLI::PositiveNumber);
+  command->add_option("--experts", a->experts, "Routed experts of a layer")->check(at_least(1));
   command
       ->add_option("--sequence-length", a->sequence_length,
                    "Tokens: with --experts, what whole capacities leave of k")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   const auto hidden = command
                           ->add_option("--hidden", a->hidden,
                                        "Hidden size: with --expert-width, FLOPs of the routed "
                                        "experts of one layer, forward")
-                          ->check(CLI::PositiveNumber);
+                          ->check(at_least(1));
   command->add_option("--expert-width", a->expert_width, "Inner width of an expert")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->needs(hidden);
   hidden->needs("--expert-width");
   command->add_option("--mean-flops", a->mean_flops,

@@ -1,6 +1,7 @@
 #include "unmask/diffusion/canvas.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "unmask/base/check.h"
 

@@ -117,9 +117,8 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
   }
   if (approximate && options.block_length == 0) {
     return usage_error(
-        "cache prefix, dual, vicinity: old keys and values are of what is outside the active "
-        "block, "
-        "and the whole canvas is one; expected a block length");
+        "cache prefix, dual, vicinity: the whole canvas is one block, and old keys and values are "
+        "of what is outside of it; expected a block length");
   }
   if (const auto sampler = make_sampler(options.sampler); !sampler) return sampler.error();
   return {};

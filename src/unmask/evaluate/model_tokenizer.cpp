@@ -2,8 +2,6 @@
 
 #include <optional>
 
-#include "unmask/base/log.h"
-
 namespace unmask {
 
 Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& directory,
@@ -24,13 +22,6 @@ Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& directory,
   if (tokenizer->vocab_size() > config.vocab_size) {
     return failure("{}: the tokenizer has {} ids, the model embeddings for {}", directory,
                    tokenizer->vocab_size(), config.vocab_size);
-  }
-  if (const auto end = tokenizer->end_token(); end && !config.ends(*end)) {
-    log_warning(
-        "{}: the tokenizer's end token is {}, the model's {}: texts go on behind the former, "
-        "unless "
-        "\"eos_token_id\" in config.json names it too",
-        directory, *end, config.end_token);
   }
   return tokenizer;
 }

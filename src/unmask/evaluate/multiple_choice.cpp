@@ -38,7 +38,6 @@ Status run_in_batches(Model& model, std::span<const Ask> asks, int32_t batch, Ta
     }
     prepared.finish(layout);
     model.forward(prepared.forward.batch(), tape);
-    UNMASK_TRY_STATUS(model.check_pass(tape));
     routing.add(prepared.forward.batch().route, tape);
     UNMASK_TRY_STATUS(read(part, prepared));
   }
@@ -181,6 +180,7 @@ Result<ChoiceEvaluation> evaluate_choices(Model& model, const Tokenizer& tokeniz
       model, asks, options.batch, tape, routing,
       [&](std::span<const Ask> part, PreparedBatch& p) -> Status {
         if (likelihood) {
+          UNMASK_TRY_STATUS(model.check_pass(tape));
           model.head_loss(tape, p.rows, p.targets, p.weight, p.loss, Matrix(), nullptr);
           UNMASK_TRY_STATUS(check_finite(p.loss));
           for (size_t i = 0; i < part.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "unmask/base/files.h"
+#include "unmask/base/posix.h"
 
 namespace unmask {
 namespace {
@@ -258,10 +259,12 @@ Status TokenFileWriter::finish() {
   }
   for (int64_t bound = 0; bound <= documents(); ++bound) put(bound);
 
+  UNMASK_TRY(StagedFile staged_index, StagedFile::create(prefix_ + ".idx"));
+  UNMASK_TRY_STATUS(replace_tail(staged_index.place(), 0, index));
   // An old index is removed first: a crash leaves no index, never one for other tokens.
-  std::remove((prefix_ + ".idx").c_str());
+  std::remove(followed(prefix_ + ".idx").c_str());
   UNMASK_TRY_STATUS(staged_.commit());
-  return write_file_atomically(prefix_ + ".idx", index);
+  return staged_index.commit();
 }
 
 }  // namespace unmask
