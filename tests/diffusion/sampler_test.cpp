@@ -1,10 +1,15 @@
 #include "unmask/diffusion/sampler.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <set>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "unmask/base/random.h"
 #include "unmask/diffusion/canvas.h"
 #include "unmask/diffusion/proposals.h"
 
@@ -223,6 +228,72 @@ TEST(Sampler, TopKAndTopPLimitWhatIsDrawn) {
   EXPECT_GT(n[2], 0);
   n = counts(3, 0.65f, 1.0f);  // of the three that are left 0.444, 0.333, 0.222
   EXPECT_EQ(n[2], 0);
+}
+
+// The token of largest z + T noise among those that full sorting leaves, each with its noise.
+int32_t plain_draw(std::span<const float> logits, const DenoisingStep& step) {
+  std::vector<float> sorted(logits.begin(), logits.end());
+  std::ranges::sort(sorted, std::greater<>());
+  if (step.top_k > 0) sorted.resize(static_cast<size_t>(step.top_k));
+  const auto weight = [&](float z) {
+    return std::exp((double{z} - double{sorted[0]}) / double{step.temperature});
+  };
+  double sum = 0, reached = 0;
+  for (const float z : sorted) sum += weight(z);
+  size_t last = 0;
+  while (last + 1 < sorted.size() && (reached += weight(sorted[last])) < step.top_p * sum) ++last;
+  int32_t best = -1;
+  float highest = 0;
+  for (size_t token = 0; token < logits.size(); ++token) {
+    if (logits[token] < sorted[last]) continue;
+    const auto bits =
+        random_bits({step.seed, Purpose::sampling}, step.step,
+                    static_cast<uint32_t>(step.positions[0]), static_cast<uint32_t>(token / 4));
+    const float noise = -std::log(-std::log(to_unit_interval(bits[token % 4])));
+    const float z = logits[token] + step.temperature * noise;
+    if (best < 0 || z > highest) {
+      highest = z;
+      best = static_cast<int32_t>(token);
+    }
+  }
+  return best;
+}
+
+TEST(Sampler, DrawsAsThePlainLoopDoes) {
+  constexpr int32_t kVocabulary = 1003;
+  std::set<int32_t> drawn;
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    const float width = seed % 3 == 0 ? 0.1f : seed % 3 == 1 ? 1.0f : 6.0f;
+    std::vector<float> logits(kVocabulary);
+    for (size_t i = 0; i < logits.size(); ++i) {
+      logits[i] = width * random_normal({seed, Purpose::synthetic}, i);
+    }
+    for (const auto& [top_k, top_p, temperature] : {std::tuple(0, 1.0f, 1.0f),
+                                                    {0, 1.0f, 0.2f},
+                                                    {0, 0.9f, 1.0f},
+                                                    {0, 0.3f, 2.0f},
+                                                    {40, 1.0f, 1.0f},
+                                                    {40, 0.6f, 1.5f},
+                                                    {1, 0.5f, 1.0f}}) {
+      std::vector<float> values = logits;
+      const std::vector<int32_t> positions = {static_cast<int32_t>(seed)};
+      DenoisingStep step;
+      step.logits = Matrix(values.data(), 1, kVocabulary);
+      step.positions = positions;
+      step.mask_token = 7;
+      step.temperature = temperature;
+      step.top_k = top_k;
+      step.top_p = top_p;
+      step.seed = seed;
+      step.step = 3;
+      Choice choice;
+      propose(step, choice);  // takes the mask token out of `values`
+      EXPECT_EQ(choice.provisional[0].token, plain_draw(values, step))
+          << "seed " << seed << ", top-k " << top_k << ", top-p " << top_p;
+      drawn.insert(choice.provisional[0].token);
+    }
+  }
+  EXPECT_GT(drawn.size(), 200u);
 }
 
 TEST(Canvas, PromptMayContainTheMaskToken) {

@@ -3,87 +3,104 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
 #include "unmask/base/arena.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/random.h"
+#include "unmask/kernels/softmax.h"
 
 namespace unmask {
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-// -log(-log u) for every token of one row: four tokens share one counter.
-class GumbelNoise {
- public:
-  GumbelNoise(const DenoisingStep& step, int32_t position)
-      : key_{step.seed, Purpose::sampling}, step_(step.step), position_(position) {}
+// -log(-log u), below 17: u is at most 1 - 2^-24.
+float gumbel(uint32_t bits) { return -std::log(-std::log(to_unit_interval(bits))); }
 
-  float operator()(int64_t token) {
-    if (token % 4 == 0) {
-      bits_ = random_bits(key_, step_, static_cast<uint32_t>(position_),
-                          static_cast<uint32_t>(token / 4));
+// The least of the largest values whose weights e^((z - largest) / T) reach `target`; reorders
+// them.
+float least_reaching(double target, std::span<float> values, float largest, float temperature) {
+  double reached = 0;
+  while (values.size() > 1) {
+    const size_t half = values.size() / 2;
+    std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(half), values.end(),
+                     std::greater<>());
+    const double upper = exp_sums(values.first(half), largest, 1.0f / temperature).sum;
+    if (reached + upper >= target) {
+      values = values.first(half);
+    } else {
+      reached += upper;
+      values = values.subspan(half);
     }
-    return -std::log(-std::log(to_unit_interval(bits_[token % 4])));
   }
-
- private:
-  RandomKey key_;
-  uint64_t step_;
-  int32_t position_;
-  std::array<uint32_t, 4> bits_{};
-};
-
-int32_t argmax(std::span<const float> logits) {
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  return values.front();
 }
 
 // The least logit that top-k and top-p leave; tokens with exactly that logit are all left.
-float least_drawn(std::span<const float> logits, const DenoisingStep& step) {
+float least_drawn(std::span<const float> logits, const DenoisingStep& step, float largest) {
   const auto vocab = static_cast<int32_t>(logits.size());
   const bool by_rank = step.top_k > 0 && step.top_k < vocab;
   if (!by_rank && step.top_p >= 1.0f) return kNever;
   Arena& scratch = thread_scratch();
   const ArenaScope scope(scratch);
-  float* const sorted = scratch.take<float>(vocab);
-  std::copy(logits.begin(), logits.end(), sorted);
-  const int32_t kept = by_rank ? step.top_k : vocab;
-  std::partial_sort(sorted, sorted + kept, sorted + vocab, std::greater<>());
-  if (step.top_p >= 1.0f) return sorted[kept - 1];
-  const auto weight = [&](int32_t i) {
-    return std::exp((double{sorted[i]} - double{sorted[0]}) / double{step.temperature});
-  };
-  double sum = 0, reached = 0;
-  for (int32_t i = 0; i < kept; ++i) sum += weight(i);
-  for (int32_t i = 0; i < kept; ++i) {
-    reached += weight(i);
-    if (reached >= double{step.top_p} * sum) return sorted[i];
+  if (by_rank) {
+    const std::span kept(scratch.take<float>(step.top_k), static_cast<size_t>(step.top_k));
+    std::ranges::partial_sort_copy(logits, kept, std::greater<>());
+    if (step.top_p >= 1.0f) return kept.back();
+    const double sum = exp_sums(kept, largest, 1.0f / step.temperature).sum;
+    return least_reaching(double{step.top_p} * sum, kept, largest, step.temperature);
   }
-  return sorted[kept - 1];
+  // All tokens of a weight below (1 - p) sum / vocab together have less than what top-p leaves out.
+  const double sum = exp_sums(logits, largest, 1.0f / step.temperature).sum;
+  const double lightest = (1.0 - double{step.top_p}) * sum / vocab;
+  const auto bound = static_cast<float>(largest + step.temperature * std::log(lightest) - 1e-3);
+  const std::span all(scratch.take<float>(vocab), logits.size());
+  const auto end =
+      std::ranges::copy_if(logits, all.begin(), [&](float z) { return z >= bound; }).out;
+  const std::span<float> kept(all.begin(), end);
+  if (kept.empty()) return kNever;  // nothing but NaN
+  return least_reaching(double{step.top_p} * sum, kept, largest, step.temperature);
 }
 
-int32_t sample(std::span<const float> logits, const DenoisingStep& step, int32_t position) {
-  GumbelNoise noise(step, position);
-  const float least = least_drawn(logits, step);
+// Tokens are looked at sixteen together: most such groups cannot win with any noise, or not with
+// the largest that one of them has, and draw none, or make none of it.
+int32_t sample(std::span<const float> logits, const DenoisingStep& step, int32_t position,
+               float largest) {
+  constexpr size_t kTogether = 16;
+  constexpr float kMostNoise = 18, kSlack = 1e-3f;  // of what two logarithms round
+  const RandomKey key{step.seed, Purpose::sampling};
+  const float least = least_drawn(logits, step, largest);
   int32_t best = 0;
   float highest = kNever;
-  for (size_t token = 0; token < logits.size(); ++token) {
-    const float z = logits[token] + step.temperature * noise(static_cast<int64_t>(token));
-    if (logits[token] >= least && z > highest) {
-      highest = z;
-      best = static_cast<int32_t>(token);
+  std::array<uint32_t, kTogether> bits{};
+  for (size_t first = 0; first < logits.size(); first += kTogether) {
+    const auto group = logits.subspan(first, std::min(kTogether, logits.size() - first));
+    const float most = *std::ranges::max_element(group);
+    if (most < least || most + step.temperature * kMostNoise <= highest) continue;
+    for (size_t i = 0; i < group.size(); i += 4) {  // four tokens share one counter
+      const auto four = random_bits(key, step.step, static_cast<uint32_t>(position),
+                                    static_cast<uint32_t>((first + i) / 4));
+      std::ranges::copy(four, bits.begin() + static_cast<ptrdiff_t>(i));
+    }
+    const uint32_t most_bits = *std::ranges::max_element(std::span(bits).first(group.size()));
+    if (most + step.temperature * (gumbel(most_bits) + kSlack) <= highest) continue;
+    for (size_t i = 0; i < group.size(); ++i) {
+      const float z = group[i] + step.temperature * gumbel(bits[i]);
+      if (group[i] >= least && z > highest) {
+        highest = z;
+        best = static_cast<int32_t>(first + i);
+      }
     }
   }
   return best;
 }
 
-float probability(std::span<const float> logits, int32_t token) {
-  const float highest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;  // small shares of many tokens would be lost beside a 1
-  for (const float z : logits) sum += double{std::exp(z - highest)};
-  const auto share = static_cast<float>(double{std::exp(logits[token] - highest)} / sum);
+float probability(std::span<const float> logits, int64_t token, float largest) {
+  const double sum = exp_sums(logits, largest).sum;
+  const auto share = static_cast<float>(double{std::exp(logits[token] - largest)} / sum);
   return std::isfinite(share) ? share : 0.0f;  // a NaN would break the order of confidences
 }
 
@@ -102,30 +119,17 @@ void check(const DenoisingStep& step) {
 
 // H = log sum e^z - sum p z
 float entropy_of(std::span<const float> logits) {
-  const float highest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0, weighted = 0;
-  for (const float z : logits) {
-    if (z == kNever) continue;
-    const double shifted = double{z} - double{highest}, weight = std::exp(shifted);
-    sum += weight;
-    weighted += weight * shifted;
-  }
-  return static_cast<float>(std::log(sum) - weighted / sum);
+  const ExpSums sums = exp_sums(logits, largest_of(logits).value);
+  return static_cast<float>(std::log(sums.sum) - sums.weighted / sums.sum);
 }
 
 float margin_of(std::span<const float> logits) {
-  float first = kNever, second = kNever;
-  for (const float z : logits) {
-    if (z > first) {
-      second = first;
-      first = z;
-    } else {
-      second = std::max(second, z);
-    }
-  }
-  double sum = 0;
-  for (const float z : logits) sum += std::exp(double{z} - double{first});
-  return static_cast<float>((1.0 - std::exp(double{second} - double{first})) / sum);
+  const Largest first = largest_of(logits);
+  const auto index = static_cast<size_t>(first.index);
+  const float second =
+      std::max(largest_of(logits.first(index)).value, largest_of(logits.subspan(index + 1)).value);
+  const double sum = exp_sums(logits, first.value).sum;
+  return static_cast<float>((1.0 - std::exp(double{second} - double{first.value})) / sum);
 }
 
 }  // namespace
@@ -138,8 +142,10 @@ void propose(const DenoisingStep& step, Choice& choice) {
   parallel_for(std::ssize(step.positions), [&](int64_t i) {
     const std::span<const float> logits = row_without_mask(step, i);
     const int32_t position = step.positions[i];
-    const int32_t token = step.temperature > 0.0f ? sample(logits, step, position) : argmax(logits);
-    choice.provisional[i] = {position, token, probability(logits, token)};
+    const Largest largest = largest_of(logits);
+    const int32_t token = step.temperature > 0.0f ? sample(logits, step, position, largest.value)
+                                                  : static_cast<int32_t>(largest.index);
+    choice.provisional[i] = {position, token, probability(logits, token, largest.value)};
   });
 }
 
@@ -148,8 +154,9 @@ void propose_edits(const DenoisingStep& step, std::vector<Commit>& proposals) {
   proposals.resize(step.written.size());
   parallel_for(std::ssize(step.written), [&](int64_t i) {
     const std::span<const float> logits = row_without_mask(step, std::ssize(step.positions) + i);
-    const int32_t token = argmax(logits);
-    proposals[i] = {step.written[i], token, probability(logits, token)};
+    const auto [largest, token] = largest_of(logits);
+    proposals[i] = {step.written[i], static_cast<int32_t>(token),
+                    probability(logits, token, largest)};
   });
 }
 

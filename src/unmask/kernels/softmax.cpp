@@ -1,9 +1,11 @@
 #include "unmask/kernels/softmax.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <immintrin.h>
+#include <limits>
 
 #include "unmask/base/bf16.h"
 #include "unmask/base/check.h"
@@ -51,6 +53,62 @@ float softmax_row(std::span<const float> logits, std::span<float> p) {
   const auto scale = static_cast<float>(1.0 / sum);
   for (int64_t i = 0; i < n; ++i) p[i] *= scale;
   return static_cast<float>(std::log(sum) + static_cast<double>(largest));
+}
+
+Largest largest_of(std::span<const float> logits) {
+  using namespace baseline;
+  if (use_reference_kernels()) return reference::largest_of(logits);
+  const int64_t n = std::ssize(logits), whole = n - n % (4 * kLanes);
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  Vec running[4];
+  for (Vec& r : running) r = broadcast(kNone);
+  for (int64_t i = 0; i < whole; i += 4 * kLanes) {
+    for (int part = 0; part < 4; ++part) {
+      const Vec z = load(logits.data() + i + part * kLanes);
+      running[part] = z > running[part] ? z : running[part];
+    }
+  }
+  Largest largest = {kNone, 0};
+  for (const Vec& r : running) {
+    for (int lane = 0; lane < kLanes; ++lane) largest.value = std::max(largest.value, r[lane]);
+  }
+  for (int64_t i = whole; i < n; ++i) {
+    if (logits[i] > largest.value) largest.value = logits[i];
+  }
+  if (largest.value == kNone) return largest;
+  const Vec wanted = broadcast(largest.value);
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const int found = _mm256_movemask_ps(load(logits.data() + i) == wanted);
+    if (found != 0) return {largest.value, i + std::countr_zero(static_cast<unsigned>(found))};
+  }
+  largest.index = std::find(logits.begin() + whole, logits.end(), largest.value) - logits.begin();
+  return largest;
+}
+
+ExpSums exp_sums(std::span<const float> logits, float offset, float scale) {
+  using namespace baseline;
+  if (use_reference_kernels()) return reference::exp_sums(logits, offset, scale);
+  const int64_t n = std::ssize(logits), whole = n - n % kLanes;
+  using Doubles = double __attribute__((vector_size(2 * sizeof(Vec))));
+  Doubles sum = {}, weighted = {};
+  const auto add = [&](Vec z, int64_t count) {
+    const Vec x = (z - offset) * scale;
+    const Vec e = vector_exp(x);
+    // Where it vanishes x may be -infinity.
+    const Vec ex = e == 0.0f ? Vec{} : e * x;
+    Vec counted = e, weight = ex;
+    for (int64_t lane = count; lane < kLanes; ++lane) counted[lane] = weight[lane] = 0;
+    sum += __builtin_convertvector(counted, Doubles);
+    weighted += __builtin_convertvector(weight, Doubles);
+  };
+  for (int64_t i = 0; i < whole; i += kLanes) add(load(logits.data() + i), kLanes);
+  if (whole < n) add(load_partial(logits.data() + whole, n - whole), n - whole);
+  ExpSums sums;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    sums.sum += sum[lane];
+    sums.weighted += weighted[lane];
+  }
+  return sums;
 }
 
 void sigmoid_row(std::span<const float> x, std::span<float> y) {
