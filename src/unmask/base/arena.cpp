@@ -1,6 +1,7 @@
 #include "unmask/base/arena.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -18,17 +19,26 @@ constexpr size_t kBlock = size_t{1} << 20;
 
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
+// Linux before 6.7 maps anywhere: what is too much on either side of whole huge pages goes back.
+std::byte* map_aligned(size_t length) {
+  void* const mapped =
+      mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) throw std::bad_alloc();
+  auto* const begin = static_cast<std::byte*>(mapped);
+  const auto address = reinterpret_cast<uintptr_t>(begin);
+  const size_t before = round_up(address, kHugePage) - address;
+  if (before > 0) munmap(begin, before);
+  munmap(begin + before + length, kHugePage - before);
+  madvise(begin + before, length, MADV_HUGEPAGE);
+  return begin + before;
+}
+
 }  // namespace
 
 Buffer::Buffer(size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
   if (bytes >= kHugePage) {
-    const size_t length = round_up(bytes, kHugePage);
-    void* memory =
-        mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
-    madvise(memory, length, MADV_HUGEPAGE);
-    data_ = static_cast<std::byte*>(memory);
+    data_ = map_aligned(round_up(bytes, kHugePage));
   } else {
     const size_t length = round_up(bytes, kAlignment);
     data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, length));

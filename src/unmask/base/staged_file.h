@@ -8,7 +8,7 @@ namespace unmask {
 
 // A file in the making, at another place than the one it replaces: after a crash the path holds the
 // old bytes or the new, never a part. Writers of one path take turns: the others wait until this is
-// committed or gone. A symbolic link stays one.
+// gone. A symbolic link stays one.
 class StagedFile {
  public:
   // An empty file. Makes the directory it lies in.

@@ -19,7 +19,8 @@ struct LoadOptions {
   std::optional<int64_t> expert_memory = {};  // bytes; packed models only
 };
 
-// Configuration and parameters of a checkpoint directory; of a packed model the mapped file.
+// Configuration and parameters of a checkpoint directory; of a packed model its weights
+// (ModelFile::load).
 Result<Model> load_model(const std::string& directory, const LoadOptions& options);
 
 }  // namespace unmask

@@ -108,6 +108,7 @@ void ModelFile::use(const PackedWeights::BytesOf& bytes_of) {
 }
 
 Status ModelFile::limit_expert_memory(int64_t bytes) {
+  UNMASK_CHECK(loaded_.size() == 0);  // before `load`
   if (config_.dense_layers >= config_.layers) return {};
   const ExpertForm form = expert_form(config_, format_);
   std::vector<const Tensor*> experts;
@@ -152,10 +153,17 @@ Status ModelFile::load() {
       rest = rest.subspan(piece.size());
     }
   }
-  if (static_cast<int64_t>(bytes) > available_memory() - kRoom) return {};
+  // The cache has taken nothing yet.
+  const int64_t taken = kRoom + (cache_ ? cache_->bytes() : 0);
+  if (static_cast<int64_t>(bytes) > available_memory() - taken) return {};
 
   const MappedFile& file = archive_.file_of(tensor(kChecksums));
-  Buffer loaded(bytes);
+  Buffer loaded;
+  try {
+    loaded = Buffer(bytes);
+  } catch (const std::bad_alloc&) {
+    return {};  // where a process may have less than the machine has
+  }
   std::vector<Status> read(pieces.size());
   parallel_for(std::ssize(pieces), [&](int64_t i) {
     const auto& [from, to] = pieces[static_cast<size_t>(i)];

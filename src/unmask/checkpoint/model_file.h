@@ -32,7 +32,8 @@ class ModelFile final : public WeightStore {
   // Views into the mapping, or of what was loaded, and into this object's tables: gone with it.
   const ModelWeights& weights() const { return weights_; }
 
-  // Routed experts are from now on read into a cache of so many bytes (expert_cache.h).
+  // Routed experts are from now on read into a cache of so many bytes (expert_cache.h). Before
+  // `load`.
   Status limit_expert_memory(int64_t bytes);
 
   // Copies the weights, but for experts that go through the cache, to memory on large pages, where

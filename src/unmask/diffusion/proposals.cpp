@@ -61,7 +61,7 @@ float least_drawn(std::span<const float> logits, const DenoisingStep& step, floa
   const auto end =
       std::ranges::copy_if(logits, all.begin(), [&](float z) { return z >= bound; }).out;
   const std::span<float> kept(all.begin(), end);
-  if (kept.empty()) return kNever;  // nothing but NaN
+  if (kept.empty()) return kNever;  // of NaN, or T so small that 1 / T is infinite
   return least_reaching(double{step.top_p} * sum, kept, largest, step.temperature);
 }
 

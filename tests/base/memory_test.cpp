@@ -1,0 +1,31 @@
+#include "unmask/base/memory.h"
+
+#include <cstring>
+
+#include <gtest/gtest.h>
+
+#include "unmask/base/arena.h"
+
+namespace unmask {
+namespace {
+
+TEST(Memory, NoMoreIsAvailableThanThereIs) {
+  EXPECT_GT(available_memory(), 0);
+  EXPECT_LE(available_memory(), physical_memory());
+}
+
+TEST(Memory, ThePeakIsWhatWasTouched) {
+  constexpr int64_t kBytes = int64_t{64} << 20;
+  const int64_t before = peak_memory();
+  EXPECT_GT(before, 0);
+  {
+    const Buffer buffer(size_t{kBytes});
+    std::memset(buffer.data(), 1, buffer.size());
+  }
+  const int64_t after = peak_memory();
+  EXPECT_GE(after, kBytes);
+  EXPECT_LE(after, before + 2 * kBytes);
+}
+
+}  // namespace
+}  // namespace unmask
