@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "unmask/base/memory.h"
+
 namespace unmask {
 namespace {
 
@@ -23,7 +25,6 @@ TEST(Buffer, IsZeroedAndAligned) {
     std::memset(buffer.data(), 1, bytes);  // all of it is ours: the sanitizers watch
   }
   EXPECT_EQ(Buffer(0).data(), nullptr);
-  constexpr size_t kHugePage = size_t{2} << 20;
   for (const size_t bytes : {kHugePage, 3 * kHugePage + 1}) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(Buffer(bytes).data()) % kHugePage, 0u);
   }

@@ -1,3 +1,4 @@
+#include "tests/cli/byte_model.h"
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
 #include <algorithm>
@@ -22,27 +23,14 @@ class ChatCommand : public testing::Test {
   static constexpr int32_t kPositions = 256;
 
   void SetUp() override {
-    ModelConfig config;
-    config.vocab_size = 259;
-    config.layers = 2;
-    config.hidden = 32;
+    ModelConfig config = byte_config();
     config.heads = 2;
     config.kv_heads = 1;
     config.head_dim = 16;
     config.max_positions = kPositions;
-    config.experts = 8;
-    config.expert_ffn = 16;
     config.shared_ffn = 16;
-    config.routing.experts_per_token = 2;
-    config.mask_token = 256;
-    config.end_token = config.pad_token = 257;
     config.attention_block = 32;
-    config.init_std = 0.3f;
-    const ParameterLayout layout(config);
-    Parameters parameters(layout);
-    initialize(parameters, 7);
-    ASSERT_TRUE(save_model(directory_.path(), config, parameters).ok());
-    ASSERT_TRUE(ByteTokenizer().save(directory_.path()).ok());
+    write_byte_model(directory_.path(), config, 7);
   }
 
   Outcome run(const std::string& command, const std::string& flags) const {

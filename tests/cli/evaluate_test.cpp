@@ -1,14 +1,12 @@
+#include "tests/cli/byte_model.h"
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
-#include <filesystem>
 #include <string>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/json_text.h"
-#include "unmask/checkpoint/hugging_face.h"
-#include "unmask/text/byte_tokenizer.h"
 
 namespace unmask::test {
 namespace {
@@ -27,22 +25,9 @@ TEST(EvaluateCommand, RefusesBadInput) {
 TEST(EvaluateCommand, ComparesLogitsWithThoseOfAnotherForm) {
   const TemporaryDirectory directory;
   const std::string checkpoint = directory.path("checkpoint"), packed = directory.path("packed");
-  ModelConfig config;
-  config.vocab_size = 259;
-  config.layers = 2;
-  config.hidden = 32;
-  config.experts = 8;
+  ModelConfig config = byte_config();
   config.expert_ffn = 32;
-  config.routing.experts_per_token = 2;
-  config.mask_token = 256;
-  config.end_token = config.pad_token = 257;
-  config.init_std = 0.3f;
-  const ParameterLayout layout(config);
-  Parameters parameters(layout);
-  initialize(parameters, 5);
-  std::filesystem::create_directory(checkpoint);
-  ASSERT_TRUE(save_model(checkpoint, config, parameters).ok());
-  ASSERT_TRUE(ByteTokenizer().save(checkpoint).ok());
+  write_byte_model(checkpoint, config, 5);
   ASSERT_EQ(run_unmask("convert " + checkpoint + " " + packed + " --format int8").exit_code, 0);
 
   std::string text;

@@ -9,12 +9,12 @@
 #include <utility>
 
 #include "unmask/base/check.h"
+#include "unmask/base/memory.h"
 
 namespace unmask {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kBlock = size_t{1} << 20;
 
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }

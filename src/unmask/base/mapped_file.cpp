@@ -67,7 +67,8 @@ Status MappedFile::unchanged() const {
                  path_);
 }
 
-Status MappedFile::read(size_t offset, std::span<std::byte> out) const {
+Status MappedFile::read(const std::byte* mapped, std::span<std::byte> out) const {
+  auto offset = static_cast<size_t>(mapped - bytes_.data());
   while (!out.empty()) {
     const ssize_t count = pread(file_, out.data(), out.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;

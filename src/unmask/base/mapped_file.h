@@ -19,8 +19,9 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
-  // Copies from the file, past the mapping, whose pages would count as this process's memory.
-  Status read(size_t offset, std::span<std::byte> out) const;
+  // Copies what lies at `mapped` from the file, past the mapping, whose pages would count as this
+  // process's memory.
+  Status read(const std::byte* mapped, std::span<std::byte> out) const;
 
   // An error when somebody has written to the file since it was opened: what is mapped is then a
   // mixture. (Another file of that name does no harm.)

@@ -10,7 +10,7 @@ namespace unmask {
 namespace {
 
 // The number behind a word that begins a line; 0 without one.
-int64_t number_behind(const char* word, const char* path) {
+int64_t number_behind(const std::string& word, const std::string& path) {
   std::ifstream file(path);
   for (std::string first; file >> first;) {
     int64_t number = 0;
@@ -36,9 +36,8 @@ int64_t left_by_group(const std::string& group, bool second_version) {
   const int64_t most = number_in(group + limit, kUnlimited);  // "max": none
   if (most == kUnlimited) return kUnlimited;
   const std::string statistics = group + "/memory.stat";
-  return most - number_in(group + usage, 0) +
-         number_behind((prefix + "inactive_file").c_str(), statistics.c_str()) +
-         number_behind((prefix + "active_file").c_str(), statistics.c_str());
+  return most - number_in(group + usage, 0) + number_behind(prefix + "inactive_file", statistics) +
+         number_behind(prefix + "active_file", statistics);
 }
 
 // By those of this process, "0::/a/b" or "4:memory:/a/b", and the groups that they lie in.

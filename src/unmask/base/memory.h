@@ -1,8 +1,12 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace unmask {
+
+// A large page, in bytes.
+inline constexpr size_t kHugePage = size_t{2} << 20;
 
 // Of this machine, in bytes.
 int64_t physical_memory();

@@ -19,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uintptr_t kPackedAlignment = 64;
-constexpr size_t kLargePage = size_t{2} << 20;
 constexpr size_t kPiece = size_t{16} << 20;
 constexpr int64_t kRoom = int64_t{1} << 30;  // for what a pass computes
 
@@ -118,9 +117,8 @@ Status ModelFile::limit_expert_memory(int64_t bytes) {
   const MappedFile& file = archive_.file_of(*experts[0]);
   const auto read = [&file, experts, form](int32_t layer, int32_t expert,
                                            std::span<std::byte> record) {
-    const auto* const begin = experts[static_cast<size_t>(layer)]->bytes.data();
-    const auto offset = static_cast<size_t>(begin - file.bytes().data() + expert * form.bytes());
-    return file.read(offset, record);
+    const auto* const first = experts[static_cast<size_t>(layer)]->bytes.data();
+    return file.read(first + expert * form.bytes(), record);
   };
   UNMASK_TRY(cache_, ExpertCache::create(form, config_.layers - config_.dense_layers,
                                          config_.experts, bytes, read));
@@ -143,7 +141,7 @@ Status ModelFile::load() {
   for (const PackedTensor& packed : packed_tensors(config_, layout_, format_)) {
     if (cached.contains(packed.spec.name)) continue;
     auto rest = tensor(packed.spec.name).bytes;
-    const size_t alignment = rest.size() < kLargePage ? kPackedAlignment : kLargePage;
+    const size_t alignment = rest.size() < kHugePage ? kPackedAlignment : kHugePage;
     bytes = (bytes + alignment - 1) / alignment * alignment;
     place.emplace(packed.spec.name, bytes);
     while (!rest.empty()) {
@@ -167,8 +165,7 @@ Status ModelFile::load() {
   std::vector<Status> read(pieces.size());
   parallel_for(std::ssize(pieces), [&](int64_t i) {
     const auto& [from, to] = pieces[static_cast<size_t>(i)];
-    const auto offset = static_cast<size_t>(from.data() - file.bytes().data());
-    read[static_cast<size_t>(i)] = file.read(offset, {loaded.data() + to, from.size()});
+    read[static_cast<size_t>(i)] = file.read(from.data(), {loaded.data() + to, from.size()});
   });
   for (Status& status : read) UNMASK_TRY_STATUS(std::move(status));
   loaded_ = std::move(loaded);

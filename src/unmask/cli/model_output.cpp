@@ -53,10 +53,10 @@ std::map<std::string, WeightFormat> weight_formats() {
   return all;
 }
 
-CLI::Option* add_group_option(CLI::App& command, std::optional<int32_t>& group) {
-  return command.add_option("--group", group,
-                            "Packed weights of an expert that share a scale, a multiple of 32 "
-                            "(int8: 128, int4: 64)");
+void add_group_option(CLI::App& command, std::optional<int32_t>& group) {
+  command.add_option("--group", group,
+                     "Packed weights of an expert that share a scale, a multiple of 32 "
+                     "(int8: 128, int4: 64)");
 }
 
 Result<StagedDirectory> stage_model(const std::string& path) {

@@ -11,8 +11,7 @@
 
 namespace CLI {
 class App;
-class Option;
-}  // namespace CLI
+}
 
 namespace unmask::cli {
 
@@ -20,7 +19,7 @@ namespace unmask::cli {
 std::map<std::string, WeightFormat> weight_formats();
 
 // --group: weights of an expert that share a scale.
-CLI::Option* add_group_option(CLI::App& command, std::optional<int32_t>& group);
+void add_group_option(CLI::App& command, std::optional<int32_t>& group);
 
 // A directory to write a model to, staged. One that exists is only replaced when it is empty or
 // holds nothing but a packed model, which can be made again.

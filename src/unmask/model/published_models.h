@@ -14,8 +14,7 @@ namespace unmask {
 inline constexpr int32_t kLlada2Mask = 156895;
 inline constexpr int32_t kLlada2End = 156892;
 
-// The shapes of published models, as their config.json has them (docs/checkpoints.md).
-
+// The shapes of published models, as their config.json has them (docs/checkpoints.md):
 // "llada2-mini, …"
 std::string published_names();
 
