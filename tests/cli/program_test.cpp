@@ -1,6 +1,7 @@
 #include "tests/cli/program.h"
 
 #include "tests/support/temporary_directory.h"
+#include <algorithm>
 #include <filesystem>
 #include <string>
 
@@ -33,6 +34,22 @@ TEST(Program, SaysWhoComplainsOfTheCommandLine) {
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_TRUE(outcome.output.starts_with("unmask: ")) << outcome.output;
   EXPECT_NE(outcome.output.find("--tokens"), std::string::npos) << outcome.output;
+}
+
+TEST(Program, NumbersAreDecimal) {
+  const TemporaryDirectory directory;
+  const std::string file = directory.path("examples.jsonl");
+  const std::string task = "task addition --out " + file + " --count ";
+  for (const char* count : {"''", "' 3'", "+3", "0x3", "1e1", "3x", "99999999999999999999"}) {
+    expect_error(task + count, 2, "--count: expected a whole number, found \"");
+  }
+  for (const char* temperature : {"''", "nan", "inf", "1e999", "0.5x"}) {
+    expect_error(std::string("generate x --temperature ") + temperature, 2,
+                 "--temperature: expected a number, found \"");
+  }
+  ASSERT_EQ(run_unmask(task + "010").exit_code, 0);
+  const std::string lines = slurp(file);
+  EXPECT_EQ(std::ranges::count(lines, '\n'), 10);
 }
 
 TEST(Program, AnOutputTakesNoInputAway) {

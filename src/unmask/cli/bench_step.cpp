@@ -13,6 +13,7 @@
 #include "unmask/checkpoint/retention.h"
 #include "unmask/cli/bench.h"
 #include "unmask/cli/routing_flags.h"
+#include "unmask/cli/validators.h"
 #include "unmask/diffusion/generation_report.h"
 #include "unmask/diffusion/measure_step.h"
 #include "unmask/model/published_models.h"
@@ -171,8 +172,8 @@ void add_bench_decode(CLI::App& bench, Run& run) {
   for (const char* of_shape : {"--shape", "--format", "--group", "--layers", "--unique"}) {
     model->excludes(of_shape);
   }
-  command->add_option("--expert-memory", a->expert_memory, "Of --model, as in generate: 2GiB")
-      ->transform(CLI::AsSizeValue(false))
+  as_size(
+      command->add_option("--expert-memory", a->expert_memory, "Of --model, as in generate: 2GiB"))
       ->needs("--model");
   command->callback([&run, a] { run = [a] { return bench_decode(*a); }; });
 }

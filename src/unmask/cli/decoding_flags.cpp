@@ -57,7 +57,7 @@ void DecodingFlags::add_to(CLI::App& command) {
                    "Classifier-free guidance: how far to go beyond what the given text changes; 0: "
                    "none. Runs every step twice")
       ->capture_default_str();
-  group->add_option("--seed", seed, "Of sampling")->check(seed_number())->capture_default_str();
+  group->add_option("--seed", seed, "Of sampling")->capture_default_str();
   group->add_option("--stop", stop, "End the text before this one; may be repeated")
       ->allow_extra_args(false);
   group
@@ -72,10 +72,9 @@ void DecodingFlags::add_to(CLI::App& command) {
                    "f32 or bf16, by default f32; of a packed model that of its attention, by "
                    "default bf16")
       ->transform(one_of(kPrecisions));
-  group
-      ->add_option("--expert-memory", expert_memory,
-                   "Of a packed model, keep no more than so much of the experts in memory: 2GiB")
-      ->transform(CLI::AsSizeValue(false));
+  as_size(group->add_option(
+      "--expert-memory", expert_memory,
+      "Of a packed model, keep no more than so much of the experts in memory: 2GiB"));
   routing.add_to(command);
 }
 

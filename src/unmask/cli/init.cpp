@@ -14,7 +14,6 @@
 #include "unmask/checkpoint/model_config_json.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/model_output.h"
-#include "unmask/cli/validators.h"
 #include "unmask/model/published_models.h"
 #include "unmask/text/byte_tokenizer.h"
 
@@ -184,9 +183,7 @@ void add_init(CLI::App& program, Run& run) {
       ->check(CLI::IsMember({"f32", "bf16", "int8", "int4"}))
       ->capture_default_str();
   add_group_option(*command, arguments->group);
-  command->add_option("--seed", arguments->seed, "Of every weight")
-      ->check(seed_number())
-      ->capture_default_str();
+  command->add_option("--seed", arguments->seed, "Of every weight")->capture_default_str();
   command->add_option("--layers", arguments->layers, "Instead of the shape's");
   command
       ->add_option("--set", arguments->settings,

@@ -17,6 +17,7 @@
 #include "unmask/base/version.h"
 #include "unmask/cli/commands.h"
 #include "unmask/cli/interrupt.h"
+#include "unmask/cli/validators.h"
 
 namespace {
 
@@ -113,6 +114,7 @@ int main(int argc, char** argv) {
   });
   unmask::cli::Run run;
   for (const auto add : unmask::cli::kCommands) add(program, run);
+  unmask::cli::expect_decimal_numbers(program);
   if (const Status status = check_command(program, argc, argv); !status) return exit_code(status);
 
   try {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
@@ -28,28 +27,23 @@ CLI::Validator one_of(const std::map<std::string, Value>& values) {
       fmt::format("{{{}}}", fmt::join(names, ",")));
 }
 
-// A number that begins random draws: CLI11 takes the largest for all that are larger.
-inline CLI::Validator seed_number() {
-  return CLI::Validator(
-      [](std::string& text) -> std::string {
-        uint64_t value = 0;
-        const char* const end = text.data() + text.size();
-        const auto read = std::from_chars(text.data(), end, value);
-        if (read.ec == std::errc() && read.ptr == end && !text.empty()) return "";
-        return fmt::format("expected a whole number from 0 to 2^64 - 1, found \"{}\"", text);
-      },
-      "0 to 2^64 - 1");
-}
-
 // A whole number of `least` or more, of which CLI11's own message would name the largest double.
 inline CLI::Validator at_least(int64_t least) {
   return CLI::Validator(
       [least](std::string& text) -> std::string {
-        const bool below =
-            text.starts_with('-') || (least > 0 && std::strtoll(text.c_str(), nullptr, 0) < least);
+        const bool below = std::strtoll(text.c_str(), nullptr, 10) < least;
         return below ? fmt::format("expected at least {}, found {}", least, text) : "";
       },
       fmt::format(">={}", least));
 }
+
+// An option of a number of bytes: 2GiB.
+inline CLI::Option* as_size(CLI::Option* option) {
+  return option->transform(CLI::AsSizeValue(false).description(""))->type_name("SIZE");
+}
+
+// Every option of a number, also of the commands within, takes decimal ones in its type's range.
+// CLI11 would read nothing as 0, 010 as 8, and some of what is too large as the largest.
+void expect_decimal_numbers(CLI::App& command);
 
 }  // namespace unmask::cli
