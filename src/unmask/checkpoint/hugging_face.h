@@ -17,8 +17,8 @@ namespace unmask {
 // those of the configuration's family (tensor_form.h).
 
 // Reads and checks config.json; text ends at the end tokens of generation_config.json too. Where
-// weights lie beside it, a configuration of another size than theirs is refused, before anyone
-// allocates for it.
+// weights lie beside it, a configuration of more parameters than theirs is refused, before anyone
+// allocates for it; what else does not fit, CheckpointSource finds.
 Result<ModelConfig> load_model_config(const std::string& directory);
 
 // Reads every parameter straight into its place.

@@ -6,7 +6,7 @@
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
 #include "unmask/base/staged_directory.h"
-#include "unmask/checkpoint/hugging_face.h"
+#include "unmask/checkpoint/inventory.h"
 #include "unmask/checkpoint/model_config_json.h"
 
 namespace unmask {
@@ -48,14 +48,17 @@ Status retrofit(const std::string& from, const std::string& out, const RoutingPo
     return usage_error("{}: expected a new directory, found that it exists; choose another name",
                        out);
   }
-  UNMASK_TRY(ModelConfig config, load_model_config(from));
+  UNMASK_TRY(const Inventory inventory,
+             take_inventory(from));  // its weights are those of its config
+  ModelConfig config = inventory.config;
   config.routing = policy;
   UNMASK_TRY_STATUS(validate(config));
 
   const std::string path = (fs::path(from) / kConfig).string();
   UNMASK_TRY(nlohmann::json document, read_json_file(path));
   document["unmask"] = model_config_to_json(config)["unmask"];
-  UNMASK_TRY(const ModelConfig written, model_config_from_json(document, path));
+  UNMASK_TRY(ModelConfig written, model_config_from_json(document, path));
+  written.other_end_tokens = config.other_end_tokens;  // also those of generation_config.json
   UNMASK_CHECK(written == config);
 
   UNMASK_TRY(auto staged, StagedDirectory::create(out));
