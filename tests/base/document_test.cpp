@@ -172,6 +172,16 @@ TEST(Fields, ErrorsSayWhatWasExpectedAndFound) {
             "\"square\"?");
 }
 
+TEST(Fields, WhatAFloatCannotHoldIsNoInfinity) {
+  const nlohmann::json document = {{"rate", 1e39}};
+  Fields fields(document, "");
+  float rate = 1;
+  fields.read("rate", rate);
+  EXPECT_EQ(rate, 1);
+  EXPECT_EQ(fields.finish().error().message,
+            "'rate': expected a number of at most 3.4028235e+38, found 1e+39");
+}
+
 TEST(Fields, NamesTheNearestKey) {
   EXPECT_EQ(error_of("cuont = 3"), "unknown key 'settings.cuont': did you mean 'count'?");
   // A mistyped key is reported before the one that it leaves missing.

@@ -1,10 +1,14 @@
 #include "unmask/base/result.h"
 
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
+
+#include "unmask/base/caught.h"
 
 namespace unmask {
 namespace {
@@ -50,6 +54,15 @@ TEST(Result, MovesWhatCannotBeCopied) {
   Result<std::unique_ptr<int>> result(std::make_unique<int>(5));
   std::unique_ptr<int> value = std::move(result).value();
   EXPECT_EQ(*value, 5);
+}
+
+TEST(Caught, MakesAFailureOfWhatIsThrown) {
+  EXPECT_EQ(*caught([] { return half(6); }), 3);
+  EXPECT_EQ(caught([] { return half(7); }).error().kind, Error::Kind::usage);
+  const auto full = caught([]() -> Result<int> { throw std::bad_alloc(); });
+  EXPECT_NE(full.error().message.find("not enough memory"), std::string::npos);
+  const auto other = caught([]() -> Status { throw std::runtime_error("a library's words"); });
+  EXPECT_EQ(other.error().message, "a library's words");
 }
 
 TEST(ResultDeathTest, AskingForTheWrongOneIsAProgrammerError) {

@@ -88,6 +88,15 @@ TEST(ModelConfigJson, ReadsLlada2) {
   EXPECT_EQ(read(merged), c);
 }
 
+TEST(ModelConfigJson, ReadsTheRoutingOfDMoE) {
+  json document = llada2_mini();
+  document.update({{"mode", "aggregate"}, {"core_threshold", 0.7}});
+  ModelConfig expected = read(llada2_mini());
+  expected.routing.policy = RoutingPolicy::Selection::block_experts;
+  expected.routing.block = {.size = 32, .p = 0.7, .coreset_min = 16};
+  EXPECT_EQ(read(document), expected);
+}
+
 TEST(ModelConfigJson, ReadsLladaMoe) {
   const ModelConfig c = read(llada_moe());
   EXPECT_EQ(c.family, Family::llada_moe);
@@ -277,6 +286,8 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
       {{{"unmask", {{"format", 1}, {"atention_block", 8}}}}, {"atention_block", "attention_block"}},
       {{{"unmask", {{"format", 1}, {"routing", {{"polcy", 1}}}}}}, {"unmask.routing", "polcy"}},
       {{{"unmask", 3}}, {"unmask"}},
+      {{{"expert_capacity", 48}}, {"expert_capacity", "null", "48"}},
+      {{{"core_threshold", 0.6}, {"mode", "sum"}}, {"mode", "aggregate", "sum"}},
   };
   for (const Case& one : cases) {
     json document = llada2_mini();

@@ -233,7 +233,7 @@ TEST_F(DistillCommand, NamesWhatIsWrong) {
   expect_error(prompts(other), 1, "other.jsonl:1");
   expect_error(prompts(wide), 1, "prompt 2 has");
   expect_error(distill("wrong") + "--set training.from=/nonexistent", 1, "/nonexistent");
-  expect_error(distill("wrong") + "--set distill.block_length=6", 2, "multiple");
+  expect_error(distill("wrong") + "--set distill.block_length=-1", 2, "block_length");
   expect_error(distill("wrong") + "--set distill.threshold=7", 2, "threshold");
   expect_error(distill("wrong") + "--set distill.steps=0", 2, "distill.steps");
   expect_error(distill("wrong") + "--resume", 2, "without --resume");

@@ -42,6 +42,10 @@ TEST(EvaluateCommand, ComparesLogitsWithThoseOfAnotherForm) {
   const auto same = of(checkpoint + data + checkpoint);
   EXPECT_EQ(same["rms"], 0);
   EXPECT_EQ(same["same_argmax"], 1);
+  config.max_positions = 32;
+  const std::string shorter = directory.path("shorter");
+  write_byte_model(shorter, config, 5);
+  expect_error("evaluate " + checkpoint + data + shorter, 2, "the models have 32 positions");
   // The limit is of the packed model; the checkpoint has its experts in memory.
   for (const std::string limit : {"", " --expert-memory 1MiB"}) {
     const auto rounded = of(packed + data + checkpoint + limit);

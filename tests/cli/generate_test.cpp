@@ -154,7 +154,7 @@ TEST(GenerateCommand, RefusesBadInput) {
   expect_error("generate " + kModel + " --tokens 1,x", 2, "expected ids");
   expect_error("generate " + kModel + " --tokens 100000", 2, "vocabulary");
   expect_error("generate " + kModel + " --tokens 1 --length 100000", 2, "positions");
-  expect_error("generate " + kModel + " --tokens 1 --length 510 --block-length 5", 2, "blocks of");
+  expect_error("generate " + kModel + " --tokens 1 --block-length -1", 2, "block length");
   expect_error("generate " + kModel + " --tokens 1 --sampler best", 2, "quota, threshold");
   expect_error("generate " + kModel + " --tokens 1 --steps 0", 2, "steps");
   expect_error("generate " + kModel + " --tokens 1 --prompt x", 2, "at most 1");
@@ -242,8 +242,8 @@ TEST(GenerateCommand, EverySamplerByNameWithItsParameters) {
        {"quota", "threshold --threshold 0.5", "threshold-max --threshold 0.8", "factor --factor 2",
         "hierarchical --threshold 0.8 --low-threshold 0.3",
         "credit --credit-weight 1 --credit-decay 0.5 --credit-power 0.3",
-        "entropy-bounded --entropy-bound 1", "random", "low-entropy", "margin",
-        "editing --edit-threshold 0.5"}) {
+        "entropy-bounded --entropy-bound 1", "random", "sequential", "low-entropy", "margin",
+        "editing --edit-threshold 0"}) {
     const Outcome outcome = run_unmask(base + "--sampler " + flags);
     EXPECT_EQ(outcome.exit_code, 0) << flags << ": " << outcome.output;
   }

@@ -275,6 +275,29 @@ TEST(Generate, OldKeysAndValuesOfTheWholeCanvas) {
   EXPECT_FALSE(check_options(options, model.config()).ok());
 }
 
+// An end token that is edited away ends nothing, and what stands before one may be edited still.
+TEST(Generate, EndsAtWhatIsNotEditedAnyMore) {
+  ModelConfig config = block_causal(8);
+  GenerateOptions options;
+  options.steps = 2;
+  options.sampler = {.policy = "editing", .threshold = 0.5f, .edit_threshold = 0.0f};
+  int32_t ended = 0;
+  for (int32_t end = 0; end < kTinyMask; ++end) {
+    config.end_token = config.pad_token = end;
+    Model model = random_model(config);
+    options.stop_at_end = false;
+    auto whole = run(model, {request({1, 2, 3}, 61)}, options)[0].tokens;
+    const auto found = std::find(whole.begin() + 3, whole.end(), end);
+    options.stop_at_end = true;
+    const Generation g = run(model, {request({1, 2, 3}, 61)}, options)[0];
+    EXPECT_EQ(g.ended, found != whole.end()) << end;
+    whole.erase(found, whole.end());
+    EXPECT_EQ(g.tokens, whole) << end;
+    ended += g.ended;
+  }
+  EXPECT_GT(ended, 3);
+}
+
 TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
   Model model = random_model(block_causal(4));
   for (const std::string_view sampler : sampler_names()) {

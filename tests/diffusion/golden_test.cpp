@@ -36,7 +36,6 @@ TEST(GoldenGenerate, GreedyBlockDecoding) {
     Result<ModelConfig> config = load_model_config(directory);
     ASSERT_TRUE(config.ok()) << config.error().message;
     const auto block = gen.at("block_length").get<int32_t>();
-    config->attention_block = block;
     config->routing = test::recorded_policy(golden, config->routing);
     config->routing.block.size = 32;  // whatever the blocks of attention
     config->mask_token = gen.at("mask_id");

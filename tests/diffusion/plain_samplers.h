@@ -73,6 +73,7 @@ std::map<int32_t, int32_t> plain_choose(const std::string& policy, PlainStep ste
     c.push_back(softmax(step.logits[i])[argmax(step.logits[i])]);
     key.push_back(policy == "low-entropy" || policy == "entropy-bounded" ? -entropy(step.logits[i])
                   : policy == "margin"                                   ? margin(step.logits[i])
+                  : policy == "sequential"                               ? -step.positions[i]
                   : policy == "random"                                   ? draw(step.positions[i])
                                                                          : c.back());
   }

@@ -73,7 +73,7 @@ TEST(ChoicePrompt, HeadersAndShotsOfEveryBenchmark) {
             "The following is a sentence completion question.");
   EXPECT_EQ(header("boolq", ""), "The following is a yes/no question.");
   std::map<std::string, int32_t> shots;
-  for (const ChoiceTask& task : choice_tasks()) shots[std::string(task.name)] = task.shots;
+  for (const std::string& name : choice_task_names()) shots[name] = find_choice_task(name)->shots;
   EXPECT_EQ(shots, (std::map<std::string, int32_t>{{"mmlu", 5},
                                                    {"arc-easy", 5},
                                                    {"arc-challenge", 25},

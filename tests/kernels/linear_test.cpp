@@ -26,12 +26,12 @@ TEST(Linear, AgreesWithTheReference) {
       EXPECT_TRUE(near(y, expected_y, f32_tolerance(in)));
       EXPECT_TRUE(y.padding_intact());
 
-      for (const bool accumulate : {false, true}) {
+      for (const Write write : {Write::set, Write::add}) {
         TestMatrix dx = random_matrix(n, in, 5), expected_dx = dx;
         TestMatrix dw = random_matrix(out, in, 6), expected_dw = dw;
         TestMatrix db = random_matrix(1, out, 7), expected_db = db;
-        linear_backward(x, w, dy, dx, dw, db, accumulate, precision);
-        reference::linear_backward(x, w, dy, expected_dx, expected_dw, expected_db, accumulate,
+        linear_backward(x, w, dy, dx, dw, db, write, precision);
+        reference::linear_backward(x, w, dy, expected_dx, expected_dw, expected_db, write,
                                    precision);
         EXPECT_TRUE(near(dx, expected_dx, f32_tolerance(out)));
         EXPECT_TRUE(near(dw, expected_dw, f32_tolerance(n)));
@@ -46,7 +46,7 @@ TEST(Linear, GradientsAgreeWithFiniteDifferences) {
   TestMatrix bias = random_matrix(1, 13, 3);
   const TestMatrix dy = random_matrix(9, 13, 4);
   TestMatrix y(9, 13), dx(9, 20), dw(13, 20), db(1, 13);
-  linear_backward(x, w, dy, dx, dw, db, false, Precision::f32);
+  linear_backward(x, w, dy, dx, dw, db, Write::set, Precision::f32);
   const auto loss = [&] {
     linear_forward(x, w, bias, y, Precision::f32);
     return weighted_loss(dy, y);
@@ -64,7 +64,7 @@ TEST(Linear, DoesNotDependOnThreads) {
     TestMatrix all(300 + 300 + 130, 700);
     linear_forward(x, w, {}, all.view().row_range(0, 300).col_range(0, 130), Precision::bf16);
     linear_backward(x, w, dy, all.view().row_range(300, 300), all.view().row_range(600, 130), {},
-                    false, Precision::bf16);
+                    Write::set, Precision::bf16);
     return all;
   };
   EXPECT_EQ(run(1), run(2));

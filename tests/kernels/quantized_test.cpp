@@ -298,7 +298,7 @@ TEST_P(QuantizedKernels, TilesOfAnyHeightAgreeWithTheTwin) {
     for (int64_t rows = 1; rows <= c.kernel->max_rows; ++rows) {
       const ActivationRows converted(thread_scratch(), s, rows);
       const InterleavedBlocks blocks(thread_scratch(), *c.kernel, s, rows);
-      const RowBlocks cut(rows, *c.kernel);
+      const RowBlocks cut(rows, c.kernel->max_rows);
       for (int64_t b = 0; b < cut.count; ++b) {
         blocks.fill(cut.first(b), cut.height(b), [&](int64_t i) {
           convert_row(s, x.view().row(cut.first(b) + i), converted[cut.first(b) + i]);

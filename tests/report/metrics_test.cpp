@@ -48,7 +48,7 @@ TEST_F(Metrics, EveryFieldComesBack) {
   config.parameters = 3'000'000'000;
   config.active_parameters = 12;
   config.flops_per_token = 1.5e9;
-  config.machine = {"Xeon \"Gold\"\n", "avx512", 2, 3, 1LL << 40};
+  config.machine = {"Xeon \"Gold\"\n", "avx512", 2, 1LL << 40};
   TrainEvent train{7, 7000, 1.25, 3.1, 0.01, 0.02, 0.03, 1.5, 2e-4, 12345.678, 1e11, 1 << 30};
   ValidationEvent validation{8, 8000, 1.5, 3.0, 20.085, {1.0, kNotMeasured}, {4, 0}, {0.1}, {0.7}};
   RoutingEvent routing{
@@ -78,7 +78,6 @@ TEST_F(Metrics, EveryFieldComesBack) {
   EXPECT_EQ(c.machine.processor, config.machine.processor);
   EXPECT_EQ(c.machine.isa, config.machine.isa);
   EXPECT_EQ(c.machine.threads, 2);
-  EXPECT_EQ(c.machine.ranks, 3);
   EXPECT_EQ(c.machine.memory_bytes, 1LL << 40);
 
   ASSERT_EQ(run.value().train.size(), 1u);

@@ -67,7 +67,7 @@ ConfigEvent config_of(const SyntheticRun& run) {
   event.parameters = 300'000 * run.layers + run.layers * run.experts * 98'304;
   event.active_parameters = 300'000 * run.layers + run.layers * 4 * 98'304;
   event.flops_per_token = 6.0 * static_cast<double>(event.active_parameters);
-  event.machine = {"Intel(R) Xeon(R) @ 2.80GHz", "avx512-vnni", 2, 1, 16LL << 30};
+  event.machine = {"Intel(R) Xeon(R) @ 2.80GHz", "avx512-vnni", 2, 16LL << 30};
   return event;
 }
 

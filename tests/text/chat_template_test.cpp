@@ -97,6 +97,21 @@ TEST(ChatTemplate, EndsTheFirstSystemMessageWithTheDirective) {
             "<role>SYSTEM</role>T<|role_end|><role>ASSISTANT</role>");
 }
 
+TEST(ChatTemplate, ForgetsTheReasoningOfEarlierAnswers) {
+  Conversation conversation = kConversation;
+  conversation[2].content = "<think>\nfirst</think>again</think>\n\nA";
+  for (const NamedTokens& tokenizer :
+       {NamedTokens({"<|role_end|>"}), NamedTokens({"<|im_start|>", "<|im_end|>"})}) {
+    EXPECT_EQ(ChatTemplate::of(tokenizer).prompt(conversation).value(), prompt_of(tokenizer));
+  }
+  conversation[2].content = "</think>\n";
+  conversation[3].content = "</think>R";
+  EXPECT_EQ(ChatTemplate::of(NamedTokens({"<|role_end|>"})).prompt(conversation).value(),
+            "<role>SYSTEM</role>S<|role_end|><role>HUMAN</role>Q<|role_end|>"
+            "<role>ASSISTANT</role><|role_end|><role>HUMAN</role></think>R<|role_end|>"
+            "<role>ASSISTANT</role>");
+}
+
 TEST(ChatTemplate, SaysWhereAnAnswerEnds) {
   const auto chat_ml =
       TextEnds::of_answers(NamedTokens({"<|im_start|>", "<|im_end|>"}), {"x"}).value();

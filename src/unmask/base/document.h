@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
@@ -174,6 +175,10 @@ class Fields {
   bool convert(const std::string& path, const nlohmann::json& found, T& value) {
     double wide = 0;
     if (!convert_number(path, found, wide)) return false;
+    if (!std::isfinite(static_cast<T>(wide))) {
+      return mismatch(path, fmt::format("a number of at most {}", std::numeric_limits<T>::max()),
+                      found);
+    }
     value = static_cast<T>(wide);
     return true;
   }

@@ -26,6 +26,11 @@ Status write_into(const std::string& place, const std::string& name, std::string
 
 }  // namespace
 
+bool path_exists(const fs::path& path) {
+  std::error_code code;
+  return fs::exists(path, code);
+}
+
 Result<std::string> read_file(const std::string& path) {
   std::error_code code;
   if (fs::is_directory(path, code)) return failure("{}: expected a file, found a directory", path);
@@ -53,7 +58,7 @@ Status make_parent(const std::string& path) {
 Status replace_file(const std::string& path,
                     const std::function<Status(const std::string& place)>& write) {
   std::error_code code;
-  if (fs::exists(path, code) && fs::is_other(path, code)) return write(path);
+  if (path_exists(path) && fs::is_other(path, code)) return write(path);
   UNMASK_TRY(StagedFile staged, StagedFile::create(path));
   UNMASK_TRY_STATUS(write(staged.place()));
   return staged.commit();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -8,6 +9,9 @@
 #include "unmask/base/result.h"
 
 namespace unmask {
+
+// Whether a file or directory lies there; not, where the system does not tell.
+bool path_exists(const std::filesystem::path& path);
 
 // The whole file as bytes.
 Result<std::string> read_file(const std::string& path);

@@ -28,29 +28,39 @@ int64_t number_in(const std::string& path, int64_t otherwise) {
 
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
-// What a control group leaves of its limit, files in memory making room.
-int64_t left_by_group(const std::string& group, bool second_version) {
-  const std::string limit = second_version ? "/memory.max" : "/memory.limit_in_bytes";
-  const std::string usage = second_version ? "/memory.current" : "/memory.usage_in_bytes";
-  const std::string prefix = second_version ? "" : "total_";
-  const int64_t most = number_in(group + limit, kUnlimited);  // "max": none
-  if (most == kUnlimited) return kUnlimited;
-  const std::string statistics = group + "/memory.stat";
-  return most - number_in(group + usage, 0) + number_behind(prefix + "inactive_file", statistics) +
-         number_behind(prefix + "active_file", statistics);
-}
+// A control group of either version: its directory and how its files are named.
+struct Group {
+  std::string directory;
+  const char *limit, *usage, *prefix;
 
-// By those of this process, "0::/a/b" or "4:memory:/a/b", and the groups that they lie in.
-int64_t left_by_groups() {
+  int64_t most() const { return number_in(directory + limit, kUnlimited); }  // "max": none
+
+  // Of its limit, files in memory making room.
+  int64_t left() const {
+    if (most() == kUnlimited) return kUnlimited;
+    const auto files = [&](const std::string& name) {
+      return number_behind(prefix + name, directory + "/memory.stat");
+    };
+    return most() - number_in(directory + usage, 0) + files("inactive_file") + files("active_file");
+  }
+};
+
+// Over those of this process, "0::/a/b" or "4:memory:/a/b", and the groups that they lie in.
+int64_t least_of_groups(int64_t (Group::*bytes)() const) {
   int64_t least = kUnlimited;
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     const bool second_version = line.starts_with("0::");
     if (!second_version && line.find(":memory:") == line.npos) continue;
-    const std::string root = second_version ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    const Group root = second_version
+                           ? Group{"/sys/fs/cgroup", "/memory.max", "/memory.current", ""}
+                           : Group{"/sys/fs/cgroup/memory", "/memory.limit_in_bytes",
+                                   "/memory.usage_in_bytes", "total_"};
     std::string path = line.substr(line.rfind(':') + 1);
     while (!path.empty()) {
-      least = std::min(least, left_by_group(root + path, second_version));
+      Group group = root;
+      group.directory += path;
+      least = std::min(least, (group.*bytes)());
       path.erase(path == "/" ? 0 : std::max<size_t>(path.rfind('/'), 1));
     }
   }
@@ -59,10 +69,14 @@ int64_t left_by_groups() {
 
 }  // namespace
 
-int64_t physical_memory() { return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
+int64_t physical_memory() {
+  return std::min(int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE),
+                  least_of_groups(&Group::most));
+}
 
 int64_t available_memory() {
-  return std::min(number_behind("MemAvailable:", "/proc/meminfo") * 1024, left_by_groups());
+  return std::min(number_behind("MemAvailable:", "/proc/meminfo") * 1024,
+                  least_of_groups(&Group::left));
 }
 
 // getrusage would say what the process that began this one had, were that more.

@@ -74,8 +74,9 @@ Terminal standard_error_terminal() {
   terminal.color = variable("NO_COLOR").empty();
   terminal.unicode = locale_is_unicode();
   winsize size{};
-  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
-    terminal.columns = size.ws_col;
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0) {
+    if (size.ws_col > 0) terminal.columns = size.ws_col;
+    if (size.ws_row > 0) terminal.rows = size.ws_row;
   }
   return terminal;
 }

@@ -18,10 +18,11 @@ struct Terminal {
   bool color = false;
   bool unicode = false;
   int columns = 80;
+  int rows = 24;
 };
 
 // Of standard error: a terminal that is not "dumb", NO_COLOR (no-color.org) unset or empty, a UTF-8
-// locale, and its width now.
+// locale, and its size now.
 Terminal standard_error_terminal();
 
 struct ProgressOptions {

@@ -25,9 +25,8 @@ std::string join(const std::string& directory, const std::string& name) {
 }
 
 bool has_weights(const std::string& directory) {
-  std::error_code code;
-  return fs::exists(join(directory, "model.safetensors"), code) ||
-         fs::exists(join(directory, "model.safetensors.index.json"), code);
+  return path_exists(join(directory, "model.safetensors")) ||
+         path_exists(join(directory, "model.safetensors.index.json"));
 }
 
 // Elements read at a time: per task into memory, and at once on the way to a file.
@@ -116,8 +115,7 @@ json shard_index(const std::vector<Shard>& shards) {
 // The end tokens that generation_config.json names, one or a list.
 Result<std::vector<int32_t>> more_ends(const std::string& directory, const ModelConfig& config) {
   const std::string path = join(directory, "generation_config.json");
-  std::error_code code;
-  if (!fs::exists(path, code)) return std::vector<int32_t>();
+  if (!path_exists(path)) return std::vector<int32_t>();
   UNMASK_TRY(const json document, read_json_file(path));
   Fields fields(document, "", path);
   std::vector<int32_t> tokens;

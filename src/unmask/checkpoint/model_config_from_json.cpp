@@ -103,6 +103,14 @@ void read_transformer(Fields& fields, ModelConfig& config) {
   expect_word(fields, "hidden_act", "silu");
 }
 
+// dMoE's class of LLaDA2 routes by the votes of a block, and says so with these keys; its code has
+// the sizes of the block and of the smallest coreset.
+void read_block_experts(Fields& fields, RoutingPolicy& routing) {
+  if (!fields.read("core_threshold", routing.block.p)) return;
+  expect_word(fields, "mode", "aggregate");
+  routing.policy = RoutingPolicy::Selection::block_experts;
+}
+
 ModelConfig read_llada2(Fields& fields) {
   ModelConfig config;
   config.family = Family::llada2;
@@ -148,6 +156,9 @@ ModelConfig read_llada2(Fields& fields) {
   fields.read_between("n_group", groups.count, 1);
   fields.read("topk_group", groups.keep);
   if (groups.count > 1) routing.groups = groups;
+  read_block_experts(fields, routing);
+  // LLaDA2.2: experts of a block by its largest scores.
+  refuse_unless(!fields.has("expert_capacity"), fields, "expert_capacity", "null");
   return config;
 }
 

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "unmask/base/document.h"
+#include "unmask/base/files.h"
 #include "unmask/base/memory.h"
 #include "unmask/base/parallel.h"
 #include "unmask/checkpoint/model_config_json.h"
@@ -61,8 +62,7 @@ std::vector<std::string> differences(const Safetensors& archive,
 }  // namespace
 
 bool is_packed(const std::string& directory) {
-  std::error_code code;
-  return fs::exists(fs::path(directory) / kPackedWeights, code);
+  return path_exists(fs::path(directory) / kPackedWeights);
 }
 
 Result<ModelFile> ModelFile::open(const std::string& directory) {

@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "unmask/base/files.h"
+
 namespace unmask {
 namespace {
 
@@ -96,10 +98,7 @@ std::optional<CheckpointEntry> best_checkpoint(const std::string& run_directory)
 Result<std::string> find_checkpoint(const std::string& path) {
   if (const auto best = best_checkpoint(path)) return best->path;
   if (const auto latest = latest_checkpoint(path)) return latest->path;
-  const auto holds = [&](const char* file) {
-    std::error_code code;
-    return fs::exists(fs::path(path) / file, code);
-  };
+  const auto holds = [&](const char* file) { return path_exists(fs::path(path) / file); };
   if (holds("metrics.jsonl") || holds("targets.jsonl")) {
     return failure("{}: a training run without a checkpoint yet", path);
   }

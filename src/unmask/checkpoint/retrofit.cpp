@@ -43,8 +43,7 @@ Status carry_files(const fs::path& from, const fs::path& to) {
 }  // namespace
 
 Status retrofit(const std::string& from, const std::string& out, const RoutingPolicy& policy) {
-  std::error_code code;
-  if (fs::exists(out, code)) {
+  if (path_exists(out)) {
     return usage_error("{}: expected a new directory, found that it exists; choose another name",
                        out);
   }

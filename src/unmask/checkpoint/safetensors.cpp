@@ -267,9 +267,8 @@ Result<Safetensors> Safetensors::open_directory(const std::string& directory) {
   namespace fs = std::filesystem;
   const std::string single = (fs::path(directory) / "model.safetensors").string();
   const std::string index_path = single + ".index.json";
-  std::error_code code;
-  if (fs::exists(single, code)) return open(single);  // before an index, as transformers does
-  if (!fs::exists(index_path, code)) {
+  if (path_exists(single)) return open(single);  // before an index, as transformers does
+  if (!path_exists(index_path)) {
     return failure("{}: expected model.safetensors or model.safetensors.index.json, found neither",
                    directory);
   }

@@ -154,8 +154,7 @@ Status save_training_state(const std::string& checkpoint, const TrainingState& s
 
 Status load_training_state(const std::string& checkpoint, TrainingState& state) {
   const std::string path = numbers_path(checkpoint);
-  std::error_code code;
-  if (!fs::exists(path, code)) {
+  if (!path_exists(path)) {
     return failure(
         "{}: expected training_state/state.json, found none: a model without it can be "
         "trained from its weights, not resumed",

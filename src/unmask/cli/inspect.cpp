@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
 #include "unmask/base/readable.h"
 #include "unmask/checkpoint/inventory.h"
@@ -35,9 +36,8 @@ struct InspectArguments {
 void line(std::string_view name, std::string_view value) { fmt::print("{:<16}{}\n", name, value); }
 
 bool has_tokenizer(const std::string& directory) {
-  std::error_code code;
   for (const char* name : kTokenizerFiles) {
-    if (fs::exists(fs::path(directory) / name, code)) return true;
+    if (path_exists(fs::path(directory) / name)) return true;
   }
   return false;
 }

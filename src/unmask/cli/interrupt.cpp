@@ -67,6 +67,8 @@ const std::atomic<bool>& stop_on_signal() {
   return interrupted;
 }
 
+bool was_interrupted() { return interrupted; }
+
 void end_by_interrupt() {
   std::fflush(nullptr);
   std::signal(SIGINT, SIG_DFL);

@@ -17,6 +17,9 @@ void say_farewell();
 // that is returned, and the second leaves at once.
 const std::atomic<bool>& stop_on_signal();
 
+// Whether that flag, or the one of cancel_on_interrupt, was set.
+bool was_interrupted();
+
 // Ends the program as Ctrl-C would have, once all is printed: a shell sees exit code 130.
 [[noreturn]] void end_by_interrupt();
 

@@ -3,9 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <fcntl.h>
-#include <new>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -13,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "unmask/base/caught.h"
 #include "unmask/base/document.h"
 #include "unmask/base/version.h"
 #include "unmask/cli/commands.h"
@@ -83,15 +82,7 @@ Status check_options(const CLI::App& program, int argc, char** argv) {
 
 // What is printed counts as done only when it has been written.
 Status run_and_flush(const unmask::cli::Run& run) {
-  try {
-    UNMASK_TRY_STATUS(run());
-  } catch (const std::bad_alloc&) {
-    return unmask::failure(
-        "not enough memory; smaller batches and sequences take less (train --plan says what a run "
-        "needs)");
-  } catch (const std::exception& error) {
-    return unmask::failure("{}", error.what());
-  }
+  UNMASK_TRY_STATUS(unmask::caught(run));
   if (std::fflush(stdout) != 0) {
     return unmask::failure("cannot write to standard output: {}", std::strerror(errno));
   }
@@ -108,7 +99,7 @@ int main(int argc, char** argv) {
   CLI::App program("unmask: Mixture-of-Experts masked diffusion language models on CPUs");
   program.require_subcommand(1);
   program.set_version_flag("--version", std::string(unmask::version()));
-  program.set_help_all_flag("--help-all", "Help of every subcommand");
+  program.set_help_all_flag("--help-all", "Help of every command");
   program.failure_message([](const CLI::App* /*program*/, const CLI::Error& error) {
     return fmt::format("unmask: {}\nRun with --help for more information.\n", error.what());
   });

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include "unmask/base/files.h"
 #include "unmask/base/log.h"
 #include "unmask/base/progress.h"
 #include "unmask/base/readable.h"
@@ -28,7 +29,7 @@ bool may_be_replaced(const std::string& name) {
 
 Status check_replaceable(const std::string& path) {
   std::error_code code;
-  if (!fs::exists(path, code)) return {};
+  if (!path_exists(path)) return {};
   if (!fs::is_directory(path, code)) return failure("{}: exists and is no directory", path);
   if (fs::is_empty(path, code)) return {};
   if (!is_packed(path)) {
@@ -85,7 +86,7 @@ ReportBytes progress_in_megabytes(const std::string& title, int64_t bytes) {
 }
 
 Status end_if_interrupted(const Status& status) {
-  if (!status && stop_on_signal()) {
+  if (!status && was_interrupted()) {
     log_info("{}", status.error().message);
     end_by_interrupt();
   }
@@ -105,8 +106,10 @@ Status write_packed(const StagedDirectory& staged, const ParameterSource& source
 void print_written(const std::string& path, const ModelConfig& config) {
   const int64_t parameters = ParameterLayout(config).parameters();
   int64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(path)) {
-    bytes += static_cast<int64_t>(entry.file_size());
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(path, code)) {
+    const auto size = entry.file_size(code);
+    if (!code) bytes += static_cast<int64_t>(size);
   }
   fmt::print("{}: {} parameters in {}\n", path, readable_count(static_cast<double>(parameters)),
              readable_bytes(bytes));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <fmt/core.h>
@@ -18,11 +17,6 @@ namespace {
 constexpr const char* kRestore = "\x1b[?25h\x1b[?1049l";
 
 enum class Style { given, committed, fresh, masked };
-
-int terminal_rows() {
-  winsize size{};
-  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : 24;
-}
 
 const char* color_of(Style style) {
   switch (style) {
@@ -131,8 +125,9 @@ void Watch::show(const DenoisingEvent& event) {
     print_note("{} | {}\n", heading, printable(canvas));
     return;
   }
+  terminal_ = standard_error_terminal();  // which may have another size now
   const std::vector<std::string> all = lines(event);
-  const auto height = static_cast<size_t>(std::max(terminal_rows() - 2, 1));
+  const auto height = static_cast<size_t>(std::max(terminal_.rows - 2, 1));
   // Of a canvas taller than the screen, the part at the first masked position.
   const auto masked = event.canvas.masked();
   const auto first = std::find(masked.begin(), masked.end(), 1) - masked.begin();

@@ -151,11 +151,14 @@ void Decoding::denoise(Matrix logits) {
   ++result_.forwards;
   ++block_step_;
   editing_step_ += masked_.empty();
-  if (const auto end = end_of_text()) {
+  const bool finished = block_is_finished(static_cast<int32_t>(masked_.size()));
+  // What may still be edited ends nothing.
+  const bool settled = finished || sampler_->editing_steps() == 0;
+  if (const auto end = settled ? end_of_text() : std::nullopt) {
     result_.ended = done_ = true;
     result_.stopped = end->stopped;
     length_ = end->length;
-  } else if (block_is_finished(static_cast<int32_t>(masked_.size()))) {
+  } else if (finished) {
     enter_next_block();
   }
 }

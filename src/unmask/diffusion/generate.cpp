@@ -98,11 +98,6 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
   if (options.block_length < 0) {
     return usage_error("block length {}: expected 0 (one block) or more", options.block_length);
   }
-  if (config.attention_block > 0 && options.block_length % config.attention_block != 0) {
-    return usage_error(
-        "block length {}: this model attends in blocks of {}, expected a multiple of that",
-        options.block_length, config.attention_block);
-  }
   if (options.cache == Cache::on && config.attention_block == 0) {
     return usage_error(
         "cache on: this model attends to the whole canvas, so keys and values change at every "
@@ -175,7 +170,8 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
   const ExpertCache::Counts before = experts ? experts->counts() : ExpertCache::Counts();
   tape.mode = Tape::Mode::inference;
   tape.profile = {};
-  const BatchLayout layout = decoding_layout(config);
+  BatchLayout layout = decoding_layout(config);
+  if (options.block_length > 0) layout.block_size = options.block_length;
   ForwardBatch batch;
   std::vector<int32_t> rows;
   std::vector<Decoding*> active;

@@ -33,8 +33,9 @@ struct GenerateOptions {
   // Denoising steps that the schedule gives a block: block_length / steps positions are committed
   // at least in each. Without blocks, masked positions / steps.
   int32_t steps = 32;
-  int32_t block_length = 0;  // blocks aligned to position 0, decoded left to right; 0: the canvas
-                             // is one block (with block-causal models: the model's block)
+  // Blocks aligned to position 0, decoded left to right; block-causal models attend in them (the
+  // generate of LLaDA2 and SDAR). 0: the canvas is one block, with block-causal models the model's.
+  int32_t block_length = 0;
   float temperature = 0.0f;
   int32_t top_k = 0;  // as in DenoisingStep
   float top_p = 1.0f;

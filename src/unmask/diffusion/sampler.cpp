@@ -28,7 +28,7 @@ constexpr std::array kParameters = {
     SamplerParameter{"entropy-bound", &Options::entropy_bound,
                      "nats that the committed positions may sum to", 0, kUnbounded, false},
     SamplerParameter{"edit-threshold", &Options::edit_threshold,
-                     "replace a token if another is surer", 0, 1, true},
+                     "replace a token if another is surer", 0, 1, false},
 };
 
 struct Default {
@@ -76,6 +76,7 @@ constexpr std::array kEntries = {
           {{{&Options::entropy_bound, 0.35f}}},
           [](const Options& o) { return make_entropy_bounded_sampler(*o.entropy_bound); }},
     Entry{"random", {}, [](const Options&) { return make_random_sampler(); }},
+    Entry{"sequential", {}, [](const Options&) { return make_sequential_sampler(); }},
     Entry{"low-entropy", {}, [](const Options&) { return make_low_entropy_sampler(); }},
     Entry{"margin", {}, [](const Options&) { return make_margin_sampler(); }},
     Entry{"editing",

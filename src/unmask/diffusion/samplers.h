@@ -16,6 +16,7 @@ std::unique_ptr<Sampler> make_credit_sampler(float threshold, float weight, floa
                                              float power);
 std::unique_ptr<Sampler> make_entropy_bounded_sampler(float bound);
 std::unique_ptr<Sampler> make_random_sampler();
+std::unique_ptr<Sampler> make_sequential_sampler();
 std::unique_ptr<Sampler> make_low_entropy_sampler();
 std::unique_ptr<Sampler> make_margin_sampler();
 std::unique_ptr<Sampler> make_editing_sampler(float threshold, float edit_threshold);

@@ -67,16 +67,23 @@ std::optional<std::string> find_split(const ChoiceTask& task, const std::string&
                                       std::initializer_list<std::string_view> splits,
                                       const std::string& except = "") {
   for (const std::string_view split : splits) {
-    std::error_code code;
     std::string path = fmt::format("{}/{}_{}.jsonl", directory, task.files, split);
-    if (path != except && std::filesystem::exists(path, code)) return path;
+    if (path != except && path_exists(path)) return path;
   }
   return std::nullopt;
 }
 
-}  // namespace
+// Where the header has a place for it.
+Status expect_subjects(const ChoiceTask& task, const std::vector<ChoiceQuestion>& questions,
+                       const std::string& path) {
+  if (task.header.find("{}") == std::string_view::npos) return {};
+  const auto found = std::ranges::find(questions, "", &ChoiceQuestion::subject);
+  if (found == questions.end()) return {};
+  return failure("{}: question {}: expected a \"subject\", which the header of {} names", path,
+                 found - questions.begin() + 1, task.name);
+}
 
-std::span<const ChoiceTask> choice_tasks() { return kChoiceTasks; }
+}  // namespace
 
 std::vector<std::string> choice_task_names() {
   std::vector<std::string> names;
@@ -102,16 +109,6 @@ Result<std::vector<ChoiceQuestion>> read_choice_questions(const std::string& pat
   }
   if (questions.empty()) return failure("{}: expected questions, found none", path);
   return questions;
-}
-
-// Where the header has a place for it.
-Status expect_subjects(const ChoiceTask& task, const std::vector<ChoiceQuestion>& questions,
-                       const std::string& path) {
-  if (task.header.find("{}") == std::string_view::npos) return {};
-  const auto found = std::ranges::find(questions, "", &ChoiceQuestion::subject);
-  if (found == questions.end()) return {};
-  return failure("{}: question {}: expected a \"subject\", which the header of {} names", path,
-                 found - questions.begin() + 1, task.name);
 }
 
 Result<ChoiceData> read_choice_data(const ChoiceTask& task, const std::string& directory,

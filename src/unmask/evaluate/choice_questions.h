@@ -31,7 +31,6 @@ struct ChoiceTask {
   int32_t shots = 0;        // the first of the pool
   bool by_subject = false;  // the first of the question's subject
 };
-std::span<const ChoiceTask> choice_tasks();
 std::vector<std::string> choice_task_names();
 const ChoiceTask* find_choice_task(std::string_view name);  // null = unknown
 

@@ -44,6 +44,12 @@ Result<LogitDifference> compare_logits(Model& model, Model& reference, const Cle
         config.vocab_size, other.vocab_size, config.mask_token, other.mask_token,
         config.attention_block, other.attention_block);
   }
+  const int32_t positions = std::min(config.max_positions, other.max_positions);
+  if (sequences.tokens.cols > positions) {
+    return usage_error(
+        "sequences of {} tokens: the models have {} positions, give a shorter length",
+        sequences.tokens.cols, positions);
+  }
   const BatchLayout layout = evaluation_layout(config);
   Tape tape, reference_tape;
   PreparedBatch prepared;

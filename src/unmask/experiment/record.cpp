@@ -1,7 +1,5 @@
 #include "unmask/experiment/record.h"
 
-#include <filesystem>
-
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
@@ -9,19 +7,9 @@
 namespace unmask {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 std::string path_of(const std::string& directory) { return directory + "/stage.json"; }
-
-// visit(key, member) for every part of what is measured.
-template <class Of, class Visit>
-void visit_measured(Of& measured, Visit&& visit) {
-  visit("values", measured.values);
-  visit("curves", measured.curves);
-  visit("timed_values", measured.timed_values);
-  visit("timed_curves", measured.timed_curves);
-}
 
 }  // namespace
 
@@ -32,10 +20,7 @@ Status write_stage_record(const std::string& directory, const StageRecord& recor
   return write_file_atomically(path_of(directory), to_text(document, 1) + "\n");
 }
 
-bool has_stage_record(const std::string& directory) {
-  std::error_code code;
-  return fs::exists(path_of(directory), code);
-}
+bool has_stage_record(const std::string& directory) { return path_exists(path_of(directory)); }
 
 Result<std::optional<StageRecord>> read_stage_record(const std::string& directory) {
   if (!has_stage_record(directory)) return std::optional<StageRecord>();

@@ -18,6 +18,15 @@ struct StageRecord {
   double core_seconds = 0;  // threads x seconds of the run that finished it
 };
 
+// visit(key, member) for every part of what is measured.
+template <class Of, class Visit>
+void visit_measured(Of& measured, Visit&& visit) {
+  visit("values", measured.values);
+  visit("curves", measured.curves);
+  visit("timed_values", measured.timed_values);
+  visit("timed_curves", measured.timed_curves);
+}
+
 Status write_stage_record(const std::string& directory, const StageRecord& record);
 bool has_stage_record(const std::string& directory);
 // Nothing where the stage is not finished.

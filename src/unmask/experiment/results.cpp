@@ -49,10 +49,9 @@ json to_json(const Machine& machine) {
 }
 
 json to_json(const Measured& measured) {
-  return {{"values", measured.values},
-          {"curves", measured.curves},
-          {"timed_values", measured.timed_values},
-          {"timed_curves", measured.timed_curves}};
+  json parts;
+  visit_measured(measured, [&](const char* key, const json& part) { parts[key] = part; });
+  return parts;
 }
 
 json to_json(const Interval& interval) {
@@ -166,7 +165,7 @@ Result<Results> Results::read(const std::string& path) {
   Fields fields(results.document_, "", path);
   fields.require("experiment", experiment);
   for (const char* key :
-       {"quick", "version", "machine", "seeds", "remaining", "arms", "core_seconds"}) {
+       {"title", "quick", "version", "machine", "seeds", "remaining", "arms", "core_seconds"}) {
     if (fields.find(key) == nullptr) {
       return failure("{}: expected the results of an experiment, found no '{}'", path, key);
     }

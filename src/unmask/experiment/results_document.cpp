@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <optional>
 
 #include <fmt/format.h>
@@ -13,8 +12,6 @@
 
 namespace unmask {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kHead = R"(# What the papers claim, and what is seen here
 
@@ -113,8 +110,7 @@ std::string experiment_text(const Experiment& experiment, const std::optional<Re
 }
 
 Result<std::optional<Results>> read_results(const std::string& path) {
-  std::error_code code;
-  if (!fs::exists(path, code)) return std::optional<Results>();
+  if (!path_exists(path)) return std::optional<Results>();
   UNMASK_TRY(Results results, Results::read(path));
   return std::optional(std::move(results));
 }

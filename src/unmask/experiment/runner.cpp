@@ -1,11 +1,11 @@
 #include "unmask/experiment/runner.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <thread>
 
+#include "unmask/base/caught.h"
 #include "unmask/base/clock.h"
 #include "unmask/base/document.h"
 #include "unmask/base/files.h"
@@ -20,12 +20,9 @@
 namespace unmask {
 namespace {
 
-namespace fs = std::filesystem;
-
 Status check_needs(const ExperimentSpec& spec) {
   for (const std::string& file : spec.needs) {
-    std::error_code code;
-    if (fs::exists(file, code)) continue;
+    if (path_exists(file)) continue;
     return usage_error("{}: not there; scripts/experiment {} makes it and runs the experiment",
                        file, spec.name);
   }
@@ -38,8 +35,7 @@ Status write_data(const DataSpec& data, const std::string& directory) {
   const std::string record = directory + "/" + data.name + ".json";
   const nlohmann::json description = {
       {"task", data.task}, {"set", data.settings}, {"count", data.count}, {"seed", data.seed}};
-  std::error_code code;
-  if (fs::exists(record, code)) {
+  if (path_exists(record)) {
     UNMASK_TRY(const nlohmann::json before, read_json_file(record));
     if (before == description) return {};
     return usage_error(
@@ -186,7 +182,7 @@ std::vector<Result<RunProgress>> run_seeds(Shared& shared, int32_t seeds, int32_
     for (int32_t i = next++; i < seeds; i = next++) {
       const auto seed = static_cast<uint64_t>(shared.spec.first_seed + i);
       Result<RunProgress>& outcome = outcomes[static_cast<size_t>(i)];
-      outcome = SeedRun(shared, seed).run();
+      outcome = caught([&] { return SeedRun(shared, seed).run(); });
       if (!outcome) shared.failed = true;
     }
   };

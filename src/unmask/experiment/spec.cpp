@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "unmask/base/document.h"
+#include "unmask/base/files.h"
 #include "unmask/evaluate/tasks/registry.h"
 #include "unmask/experiment/stage.h"
 
@@ -238,7 +239,7 @@ std::vector<std::string> experiment_names(const std::string& root) {
   std::vector<std::string> names;
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(root, code)) {
-    if (fs::exists(entry.path() / kFile, code)) names.push_back(entry.path().filename());
+    if (path_exists(entry.path() / kFile)) names.push_back(entry.path().filename());
   }
   std::ranges::sort(names);
   return names;

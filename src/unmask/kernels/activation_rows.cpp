@@ -49,7 +49,7 @@ void multiply_tile(const TileOf& tile, const InterleavedBlocks& x, int64_t first
     }
   }
   find_pages(next.matrix.tile(next.index), s.tile_bytes());
-  const RowBlocks blocks(count, x.kernel());
+  const RowBlocks blocks(count, x.kernel().max_rows);
   ArenaScope scope(thread_scratch());
   auto* const rows = thread_scratch().take<InterleavedRows>(blocks.count);
   for (int64_t b = 0; b < blocks.count; ++b) {

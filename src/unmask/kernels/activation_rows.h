@@ -7,6 +7,7 @@
 #include "unmask/base/view.h"
 #include "unmask/kernels/isa/quantized_kernel.h"
 #include "unmask/kernels/quantized_matrix.h"
+#include "unmask/kernels/row_blocks.h"
 
 // Activations for products with packed weights (quantized_matrix.h).
 namespace unmask {
@@ -79,17 +80,6 @@ class InterleavedBlocks {
   uint32_t* words_;
   int32_t* start_;
   float* scale_;
-};
-
-// `rows` cut into blocks of nearly equal height, none too high for the kernel.
-struct RowBlocks {
-  int64_t rows;
-  int64_t count;
-
-  RowBlocks(int64_t rows, const QuantizedKernel& kernel)
-      : rows(rows), count((rows + kernel.max_rows - 1) / kernel.max_rows) {}
-  int64_t first(int64_t block) const { return block * rows / count; }
-  int64_t height(int64_t block) const { return first(block + 1) - first(block); }
 };
 
 // One tile of a matrix.

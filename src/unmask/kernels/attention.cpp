@@ -28,7 +28,7 @@ void check_shapes(const AttentionInputs<T>& in) {
   int64_t query = 0;
   for (const auto& group : in.pattern.groups) {
     UNMASK_CHECK(group.first_span < group.last_span && in.query_begin(group) >= query);
-    UNMASK_CHECK(group.key_begin >= 0 && group.key_begin <= group.key_end &&
+    UNMASK_CHECK(group.key_begin >= 0 && group.key_begin < group.key_end &&
                  group.key_end <= in.k.rows);
     query = in.query_end(group);
   }

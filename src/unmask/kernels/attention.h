@@ -25,7 +25,7 @@ struct AttentionPattern {
   // document), so that groups may run side by side in the backward pass.
   struct Group {
     int32_t first_span = 0, last_span = 0;
-    int32_t key_begin = 0, key_end = 0;  // covers every key range of its spans
+    int32_t key_begin = 0, key_end = 0;  // at least one; covers every range of its spans
   };
   std::vector<Span> spans;       // ascending and disjoint in queries
   std::vector<KeyRange> ranges;  // ascending and disjoint inside a span
@@ -40,8 +40,8 @@ struct AttentionPattern {
 
 // q [queries, heads * d], k and v [keys, kv_heads * d] (rows may be strided: parts of one qkv
 // table), out [queries, heads * d]. Query head h reads kv head h / (heads / kv_heads). A query
-// in no span, or with no keys, gives zeros. Rows of a group that are not attended weigh exactly 0,
-// so they must be finite.
+// in no span, or in one without ranges, gives zeros. Rows of a group that are not attended weigh
+// exactly 0, so they must be finite.
 struct AttentionShape {
   int32_t heads = 1;
   int32_t kv_heads = 1;

@@ -111,7 +111,8 @@ class ForwardTask {
     if (!first_run) softmax_.scale_columns(accumulator_, d_, cols_, shrink_);
     softmax_.exponentiate(scores_, rows, cols_, factor(), offset_, sum_);
     const float* weights = as_panel(kernel_, in_.precision, scores_, rows, rounded_);
-    v_.multiply(kernel_, first_row, rows, weights, accumulator_, !first_run);
+    v_.multiply(kernel_, first_row, rows, weights, accumulator_,
+                first_run ? Write::set : Write::add);
   }
 
   // out = accumulatorᵀ / sum

@@ -79,13 +79,13 @@ struct ColumnFactor {
   float* at(int64_t tile, int64_t row) const {
     return data + first(tile) * words + tile * kPackSlack + row / depth * width_of(tile);
   }
-  // c [columns][panel] += (or =) the sum over `rows` rows from `first_row` on of column x panel;
-  // `first_row` is a whole number of words.
+  // c [columns][panel] = or += (`write`) the sum over `rows` rows from `first_row` on of column x
+  // panel; `first_row` is a whole number of words.
   void multiply(const GemmKernel& kernel, int64_t first_row, int64_t rows, const float* panel,
-                float* c, bool accumulate) const {
+                float* c, Write write) const {
     for (int64_t j = 0; j < count; ++j) {
       kernel.tile(width_of(j), kernel.words(rows), at(j, first_row), panel,
-                  c + first(j) * kernel.cols, kernel.cols, set_or_add(accumulate));
+                  c + first(j) * kernel.cols, kernel.cols, write);
     }
   }
 };

@@ -110,11 +110,11 @@ View<const T> some_rows(View<const T> m, int64_t begin, int64_t count) {
 }
 
 // Room for the packed tiles of a matrix [rows, hidden] or [rows, ffn].
-float* take_tiles(const GemmKernel& kernel, Sizes s, const RowTiles& tiles) {
+float* take_tiles(const GemmKernel& kernel, Sizes s, const RowBlocks& tiles) {
   return thread_scratch().take<float>(tiles.count * tile_stride(kernel, std::max(s.hidden, s.ffn)));
 }
 
-void pack_all(const GemmKernel& kernel, const RowTiles& tiles, ConstMatrix m, const int32_t* index,
+void pack_all(const GemmKernel& kernel, const RowBlocks& tiles, ConstMatrix m, const int32_t* index,
               float* packed) {
   pack_tiles(kernel, {.data = m.data, .stride = m.stride, .index = index}, 0, tiles, 0, m.cols,
              packed);
@@ -123,7 +123,7 @@ void pack_all(const GemmKernel& kernel, const RowTiles& tiles, ConstMatrix m, co
 // c [rows, n] = A·Wᵀ: A is packed; W [n, k] is packed panel by panel, the rows of the next one, or
 // at the end the first of `after`, brought near meanwhile.
 template <class T>
-void product_with_transposed(const GemmKernel& kernel, const RowTiles& tiles, const float* packed,
+void product_with_transposed(const GemmKernel& kernel, const RowBlocks& tiles, const float* packed,
                              View<const T> w, View<const T> after, Matrix c) {
   const int64_t words = kernel.words(w.cols), stride = tile_stride(kernel, w.cols);
   ArenaScope scope(thread_scratch());
@@ -148,7 +148,7 @@ template <class T>
 void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
                          const ExpertMatrices<T>& all, const Assignment& a, const RowTask& task,
                          Matrix gate, Matrix up, Matrix y) {
-  const RowTiles tiles(kernel, task.rows);
+  const RowBlocks tiles(task.rows, kernel.max_rows);
   float* packed = take_tiles(kernel, s, tiles);
   Matrix h = thread_scratch().matrix(task.rows, s.ffn);
   const ExpertMatrices<T> w = matrices_of(all, s, task.expert);
@@ -163,11 +163,12 @@ void expert_rows_forward(const GemmKernel& kernel, Sizes s, ConstMatrix x,
   product_with_transposed(kernel, tiles, packed, w.down, View<const T>(), y);
 }
 
-// c [rows, n] = A·W, or += : A is packed; W [k, n] is read as it lies, a piece of consecutive rows
-// at a time, the next piece, or at the end the first of `after`, brought near meanwhile.
+// c [rows, n] = A·W, or += (`write`): A is packed; W [k, n] is read as it lies, a piece of
+// consecutive rows at a time, the next piece, or at the end the first of `after`, brought near
+// meanwhile.
 template <class T>
-void product_with(const GemmKernel& kernel, const RowTiles& tiles, const float* packed,
-                  View<const T> w, View<const T> after, Matrix c, bool accumulate) {
+void product_with(const GemmKernel& kernel, const RowBlocks& tiles, const float* packed,
+                  View<const T> w, View<const T> after, Matrix c, Write write) {
   const int64_t piece = std::min<int64_t>(kernel.words_at_once * kernel.depth, w.rows);
   const int64_t panels = panel_count(kernel, w.cols), stride = tile_stride(kernel, w.rows);
   ArenaScope scope(thread_scratch());
@@ -185,8 +186,7 @@ void product_with(const GemmKernel& kernel, const RowTiles& tiles, const float* 
         run_tile(kernel, rows, panel_width(kernel, w.cols, j), kernel.words(k),
                  packed + i * stride + begin / kernel.depth * rows,
                  packed_w + j * kernel.panel_stride(k, kernel.cols),
-                 c.row(tiles.first(i)) + j * kernel.cols, c.stride,
-                 set_or_add(accumulate || begin > 0));
+                 c.row(tiles.first(i)) + j * kernel.cols, c.stride, begin > 0 ? Write::add : write);
       }
     }
   }
@@ -199,22 +199,22 @@ void expert_rows_backward(const GemmKernel& kernel, Sizes s, ConstMatrix dy,
                           const ExpertMatrices<T>& all, const Assignment& a, const RowTask& task,
                           ConstMatrix gate, ConstMatrix up, Matrix d_gate, Matrix d_up, Matrix h,
                           Matrix dx, std::span<float> d_weight) {
-  const RowTiles tiles(kernel, task.rows);
+  const RowBlocks tiles(task.rows, kernel.max_rows);
   float* packed = take_tiles(kernel, s, tiles);
   const ExpertMatrices<T> w = matrices_of(all, s, task.expert);
 
   Matrix dh = h;  // until the SwiGLU has used it
   pack_all(kernel, tiles, dy, &a.token[task.slot], packed);
-  product_with(kernel, tiles, packed, w.down, w.gate, dh, false);
+  product_with(kernel, tiles, packed, w.down, w.gate, dh, Write::set);
   for (int64_t r = 0; r < task.rows; ++r) {
     d_weight[r] =
         swiglu_kernel().backward(s.ffn, gate.row(r), up.row(r), dh.row(r), a.gate[task.slot + r],
                                  d_gate.row(r), d_up.row(r), h.row(r));
   }
   pack_all(kernel, tiles, d_gate, nullptr, packed);
-  product_with(kernel, tiles, packed, w.gate, w.up, dx, false);
+  product_with(kernel, tiles, packed, w.gate, w.up, dx, Write::set);
   pack_all(kernel, tiles, d_up, nullptr, packed);
-  product_with(kernel, tiles, packed, w.up, View<const T>(), dx, true);
+  product_with(kernel, tiles, packed, w.up, View<const T>(), dx, Write::add);
 }
 
 // dw = or += Aᵀ·B over the tokens of one expert, where column i of A is row i of dw. Several A with
@@ -240,7 +240,7 @@ void weight_gradients(const GemmKernel& kernel, std::span<const WeightGradient> 
     for (const WeightGradient& product : products) {
       const int64_t last = (part + 1) * product.dw.rows / parts;
       for (int64_t first = part * product.dw.rows / parts; first < last; first += rows_at_once) {
-        const RowTiles tiles(kernel, std::min(rows_at_once, last - first));
+        const RowBlocks tiles(std::min(rows_at_once, last - first), kernel.max_rows);
         pack_tiles(kernel, product.a, first, tiles, begin, k, packed_a);
         for (int64_t i = 0; i < tiles.count; ++i) {
           for (int64_t j = 0; j < panels; ++j) {

@@ -42,16 +42,16 @@ void feed_forward_backward(ConstMatrix x, const FeedForwardWeights& weights,
   const Matrix d_gate = thread_scratch().matrix(tokens, ffn);
   const Matrix d_up = thread_scratch().matrix(tokens, ffn);
 
-  linear_backward({}, weights.down, dy, dh, {}, {}, false, precision);
+  linear_backward({}, weights.down, dy, dh, {}, {}, Write::set, precision);
   parallel_pieces(tokens, kRowsPerPiece, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       swiglu_kernel().backward(ffn, saved.gate.row(t), saved.up.row(t), dh.row(t), 1.0f,
                                d_gate.row(t), d_up.row(t), h.row(t));
     }
   });
-  linear_backward(h, weights.down, dy, {}, gradients.down, {}, false, precision);
-  linear_backward(x, weights.gate, d_gate, dx, gradients.gate, {}, true, precision);
-  linear_backward(x, weights.up, d_up, dx, gradients.up, {}, true, precision);
+  linear_backward(h, weights.down, dy, {}, gradients.down, {}, Write::set, precision);
+  linear_backward(x, weights.gate, d_gate, dx, gradients.gate, {}, Write::add, precision);
+  linear_backward(x, weights.up, d_up, dx, gradients.up, {}, Write::add, precision);
 }
 
 }  // namespace unmask

@@ -19,18 +19,18 @@ Operand along_columns(ConstMatrix m) {
 void linear_forward(ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y, Precision precision) {
   UNMASK_CHECK(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
   if (use_reference_kernels()) return reference::linear_forward(x, w, bias, y, precision);
-  matmul(along_rows(x), along_rows(w), x.cols, y, false, precision);
+  matmul(along_rows(x), along_rows(w), x.cols, y, Write::set, precision);
   if (!bias.empty()) add_bias(bias, y);
 }
 
 void linear_backward(ConstMatrix x, ConstMatrix w, ConstMatrix dy, Matrix dx, Matrix dw,
-                     Matrix dbias, bool accumulate_dx, Precision precision) {
+                     Matrix dbias, Write write_dx, Precision precision) {
   UNMASK_CHECK(dy.cols == w.rows);
   if (use_reference_kernels()) {
-    return reference::linear_backward(x, w, dy, dx, dw, dbias, accumulate_dx, precision);
+    return reference::linear_backward(x, w, dy, dx, dw, dbias, write_dx, precision);
   }
-  if (!dx.empty()) matmul(along_rows(dy), along_columns(w), dy.cols, dx, accumulate_dx, precision);
-  if (!dw.empty()) matmul(along_columns(dy), along_columns(x), dy.rows, dw, true, precision);
+  if (!dx.empty()) matmul(along_rows(dy), along_columns(w), dy.cols, dx, write_dx, precision);
+  if (!dw.empty()) matmul(along_columns(dy), along_columns(x), dy.rows, dw, Write::add, precision);
   if (!dbias.empty()) bias_backward(dy, dbias);
 }
 

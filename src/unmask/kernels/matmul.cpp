@@ -22,9 +22,9 @@ ConstMatrix next_part(const Operand& b, int64_t n, int64_t col, int64_t width, i
 
 // With few rows nobody shares a packed panel: a task packs its own, and brings the next one from
 // memory while it multiplies.
-void matmul_few_rows(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumulate,
+void matmul_few_rows(const Operand& a, const Operand& b, int64_t k, Matrix c, Write write,
                      const GemmKernel& kernel) {
-  const RowTiles tiles(kernel, c.rows);
+  const RowBlocks tiles(c.rows, kernel.max_rows);
   const int64_t block_words = tiles.count * tile_stride(kernel, kDepthBlock);
   ArenaScope scope(thread_scratch());
   float* packed_a = thread_scratch().take<float>((k + kDepthBlock - 1) / kDepthBlock * block_words);
@@ -44,7 +44,7 @@ void matmul_few_rows(const Operand& a, const Operand& b, int64_t k, Matrix c, bo
         coming.bring_share();
         run_tile(kernel, tiles.height(t), width, kernel.words(depth),
                  packed_a + i * block_words + t * tile_stride(kernel, depth), panel,
-                 c.row(tiles.first(t)) + col, c.stride, set_or_add(accumulate || k_begin > 0));
+                 c.row(tiles.first(t)) + col, c.stride, k_begin > 0 ? Write::add : write);
       }
     }
   });
@@ -52,7 +52,7 @@ void matmul_few_rows(const Operand& a, const Operand& b, int64_t k, Matrix c, bo
 
 }  // namespace
 
-void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumulate,
+void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, Write write,
             Precision precision) {
   if (c.empty()) return;
   const GemmKernel& kernel = gemm_kernel(precision);
@@ -60,7 +60,7 @@ void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumu
   const int64_t chunk_rows = kTilesAtOnce * kernel.max_rows;
   const int64_t chunks = (c.rows + chunk_rows - 1) / chunk_rows;
   if (chunks == 1 && panels >= thread_count()) {
-    return matmul_few_rows(a, b, k, c, accumulate, kernel);
+    return matmul_few_rows(a, b, k, c, write, kernel);
   }
   // With few rows, columns are shared out too: enough tasks for every thread.
   const int64_t wanted = 4 * thread_count();
@@ -83,7 +83,7 @@ void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumu
     parallel_for(chunks * parts, [&](int64_t task) {
       const int64_t row = task / parts * chunk_rows;
       const int64_t part = task % parts;
-      const RowTiles tiles(kernel, std::min(chunk_rows, c.rows - row));
+      const RowBlocks tiles(std::min(chunk_rows, c.rows - row), kernel.max_rows);
       ArenaScope task_scope(thread_scratch());
       float* packed_a = thread_scratch().take<float>(tiles.count * tile_stride(kernel, depth));
       pack_tiles(kernel, a, row, tiles, k_begin, depth, packed_a);
@@ -92,7 +92,7 @@ void matmul(const Operand& a, const Operand& b, int64_t k, Matrix c, bool accumu
           run_tile(kernel, tiles.height(i), panel_width(kernel, c.cols, j), words,
                    packed_a + i * tile_stride(kernel, depth), packed_b + j * panel_stride,
                    c.row(row + tiles.first(i)) + j * kernel.cols, c.stride,
-                   set_or_add(accumulate || k_begin > 0));
+                   k_begin > 0 ? Write::add : write);
         }
       }
     });

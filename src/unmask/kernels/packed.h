@@ -7,6 +7,7 @@
 
 #include "unmask/base/arena.h"
 #include "unmask/kernels/isa/gemm_kernel.h"
+#include "unmask/kernels/row_blocks.h"
 
 // The loops around a GemmKernel that dense layers and experts share: tiles of A, panels of B.
 namespace unmask {
@@ -54,18 +55,6 @@ struct OperandOf {
 };
 using Operand = OperandOf<float>;
 
-// `rows` cut into tiles of nearly equal height, none above the kernel's: 64 rows in tiles of at
-// most 14 are 13 13 13 13 12 rather than 14 14 14 14 8.
-struct RowTiles {
-  int64_t rows;
-  int64_t count;
-
-  RowTiles(const GemmKernel& kernel, int64_t rows)
-      : rows(rows), count((rows + kernel.max_rows - 1) / kernel.max_rows) {}
-  int64_t first(int64_t tile) const { return tile * rows / count; }
-  int64_t height(int64_t tile) const { return first(tile + 1) - first(tile); }
-};
-
 // Columns packed together, as panels and as tiles: rows of a source whose k is not contiguous are
 // then read in pieces of several cache lines, not of one or less.
 inline constexpr int64_t kPanelsAtOnce = 4, kTilesAtOnce = 8;
@@ -77,7 +66,7 @@ inline int64_t tile_stride(const GemmKernel& kernel, int64_t k) {
 
 // Packs all rows, tile after tile.
 inline void pack_tiles(const GemmKernel& kernel, const Operand& a, int64_t first_row,
-                       const RowTiles& tiles, int64_t k_begin, int64_t k, float* packed) {
+                       const RowBlocks& tiles, int64_t k_begin, int64_t k, float* packed) {
   if (tiles.rows == tiles.count * kernel.max_rows) {
     a.pack(kernel, kernel.a, first_row, tiles.rows, kernel.max_rows, k_begin, k, packed);
     return;
@@ -103,7 +92,8 @@ inline void run_tile(const GemmKernel& kernel, int64_t rows, int64_t cols, int64
       std::memset(whole + r * kernel.cols + cols, 0, (kernel.cols - cols) * sizeof(float));
     }
   }
-  kernel.tile(rows, words, a, b, whole, kernel.cols, set_or_add(write == Write::add));
+  const Write near = write == Write::add ? Write::add : Write::set;
+  kernel.tile(rows, words, a, b, whole, kernel.cols, near);
   for (int64_t r = 0; r < rows; ++r) {
     std::memcpy(c + r * stride, whole + r * kernel.cols, cols * sizeof(float));
   }

@@ -53,7 +53,7 @@ std::span<const Block> row_blocks(std::span<const Active> active, int64_t slots,
   Block* const all = thread_scratch().take<Block>(slots);
   size_t count = 0;
   for (const Active& a : active) {
-    const RowBlocks blocks(a.rows, kernel);
+    const RowBlocks blocks(a.rows, kernel.max_rows);
     for (int64_t b = 0; b < blocks.count; ++b) {
       all[count++] = {a.slot + blocks.first(b), blocks.height(b)};
     }
@@ -74,7 +74,7 @@ class TokenRows {
   const InterleavedBlocks& of(const Active& a, const Slots& slots) {
     if (a.expert == expert_) return rows_;
     expert_ = a.expert;
-    const RowBlocks blocks(a.rows, rows_.kernel());
+    const RowBlocks blocks(a.rows, rows_.kernel().max_rows);
     for (int64_t b = 0; b < blocks.count; ++b) {
       const int64_t first = blocks.first(b);
       rows_.fill(first, blocks.height(b),

@@ -16,7 +16,7 @@ InterleavedBlocks interleaved(ConstMatrix x, const QuantizedShape& shape) {
   Arena& scratch = thread_scratch();
   const QuantizedKernel& kernel = quantized_kernel(shape);
   const InterleavedBlocks all(scratch, kernel, shape, x.rows);
-  const RowBlocks blocks(x.rows, kernel);
+  const RowBlocks blocks(x.rows, kernel.max_rows);
   for (int64_t b = 0; b < blocks.count; ++b) {
     ArenaScope scope(scratch);
     const ActivationRows converted(scratch, shape, blocks.height(b));

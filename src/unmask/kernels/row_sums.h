@@ -31,11 +31,10 @@ void for_rows_summing(int64_t rows, int64_t cols, Matrix result, Body&& body) {
   ArenaScope scope(thread_scratch());
   const int64_t pieces = (rows + grain - 1) / grain;
   const Matrix partial = thread_scratch().matrix(pieces, result.cols);
-  parallel_for(pieces, [&](int64_t piece) {
-    float* sum = partial.row(piece);
-    for (int64_t j = 0; j < result.cols; ++j) sum[j] = 0.0f;
-    const int64_t begin = piece * grain;
-    body(begin, begin + grain < rows ? begin + grain : rows, sum);
+  parallel_pieces(rows, grain, [&](int64_t begin, int64_t end) {
+    float* const sum = partial.row(begin / grain);
+    std::fill_n(sum, result.cols, 0.0f);
+    body(begin, end, sum);
   });
   for (int64_t piece = 0; piece < pieces; ++piece) {
     const float* sum = partial.row(piece);

@@ -118,7 +118,7 @@ void attention_layer_backward(const LayerContext& context, const AttentionParame
   {
     const ArenaScope inner(context.scratch);
     const Matrix d_attended = context.scratch.matrix(n, columns.q);
-    linear_backward(saved.attended, p.out, d_x, d_attended, d.out, d.out_bias, false,
+    linear_backward(saved.attended, p.out, d_x, d_attended, d.out, d.out_bias, Write::set,
                     context.precision);
 
     const Rotated r = rotate(context, p.q_norm, p.k_norm, saved.qkv);
@@ -132,7 +132,7 @@ void attention_layer_backward(const LayerContext& context, const AttentionParame
   }
   const Matrix normed = context.scratch.matrix(n, config.hidden);
   rms_norm_forward(x, p.norm, config.norm_epsilon, normed, {});
-  linear_backward(normed, p.qkv, d_qkv, work, d.qkv, d.qkv_bias, false, context.precision);
+  linear_backward(normed, p.qkv, d_qkv, work, d.qkv, d.qkv_bias, Write::set, context.precision);
   rms_norm_backward(x, p.norm, saved.inv_rms, work, d_x, d.norm);
 }
 

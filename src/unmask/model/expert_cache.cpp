@@ -88,6 +88,7 @@ QuantizedExperts ExpertCache::acquire(int32_t layer, std::span<const int32_t> ex
   const auto needed = [&](int32_t e) { return expert_begin[e + 1] > expert_begin[e]; };
   std::vector<std::pair<int32_t, int32_t>> missing;  // slot, expert
   std::unique_lock lock(mutex_);
+  const double begin = seconds_now();
   current_ = layer;
   ahead_.clear();
   for (int32_t e = 0; e < experts_; ++e) wanted(layer, e) = needed(e);
@@ -100,7 +101,6 @@ QuantizedExperts ExpertCache::acquire(int32_t layer, std::span<const int32_t> ex
     for (; slot == kNone; slot = take_slot(layer, e, 0)) arrived_.wait(lock);
     missing.emplace_back(slot, e);
   }
-  const double begin = seconds_now();
   if (!missing.empty()) {
     lock.unlock();
     parallel_for(std::ssize(missing), [&](int64_t i) {

@@ -34,7 +34,8 @@ void judge_predictions(ConstMatrix hidden, std::span<const int32_t> rows,
     judge(begin, logits, with_gradient ? weight.subspan(begin, count) : std::span<const float>());
     if (with_gradient) {
       const Matrix d_x = scratch.matrix(count, hidden.cols);
-      linear_backward(x, std::get<ConstMatrix>(head), logits, d_x, d_head, {}, false, precision);
+      linear_backward(x, std::get<ConstMatrix>(head), logits, d_x, d_head, {}, Write::set,
+                      precision);
       scatter_add_rows(d_x, index, d_hidden);
     }
   });

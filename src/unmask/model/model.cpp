@@ -77,7 +77,7 @@ int64_t Model::max_slots(std::span<const int32_t> sequence_begin) const {
 }
 
 void Model::layer_forward(const LayerContext& context, int32_t index, Tape::Layer& layer,
-                          ConstMatrix x, Matrix y, Matrix work, Arena* keep, bool route) {
+                          ConstMatrix x, Matrix y, Matrix work, Arena* keep, Router* router) {
   const auto& [attention, moe] = weights_.layers[index];
 
   const Matrix middle = keep ? keep->matrix(x.rows, x.cols) : y;
@@ -87,8 +87,8 @@ void Model::layer_forward(const LayerContext& context, int32_t index, Tape::Laye
 
   layer.middle = middle;
   layer.moe.inv_rms = keep ? keep->matrix(x.rows, 1) : Matrix();
-  moe_layer_norm(context, moe, middle, work, layer.moe.inv_rms);
-  if (route) moe_layer_route(context, moe, *routers_[index], work, layer.routing);
+  rms_norm_forward(middle, moe.norm, context.config.norm_epsilon, work, layer.moe.inv_rms);
+  if (router) moe_layer_route(context, moe, *router, work, layer.routing);
   moe_layer_compute(context, moe, work, layer.routing.assignment, y, keep, layer.moe);
 }
 
@@ -118,15 +118,15 @@ Matrix Model::forward(const Batch& batch, Tape& tape) {
   embed(weights_.embedding, batch.tokens, x);
   for (int32_t i = 0; i < config_.layers; ++i) {
     Tape::Layer& layer = tape.layers[i];
-    const bool routed = !config_.is_dense(i);
-    if (routed) {
+    Router* const router = routers_[i].get();
+    if (router) {
       layer.routing.logits = tape.arena.matrix(n, config_.experts);
       layer.routing.assignment.reserve(config_.experts, static_cast<int32_t>(n), slots);
     }
     const Matrix y = training ? tape.arena.matrix(n, config_.hidden) : spare;
     const ArenaScope scope(tape.scratch);
     layer_forward(shared, i, layer, x, y, tape.hidden,
-                  training && !options_.recompute ? &tape.arena : nullptr, routed);
+                  training && !options_.recompute ? &tape.arena : nullptr, router);
     layer.input = x;
     spare = x;
     x = y;
@@ -171,7 +171,7 @@ void Model::backward(const Batch& batch, Tape& tape, Matrix d_hidden, float bala
     if (options_.recompute) {
       // Its output is computed once more into where it stands already.
       const Matrix y = i + 1 < config_.layers ? tape.layers[i + 1].input : tape.output;
-      layer_forward(shared, i, layer, layer.input, y, work, &tape.scratch, false);
+      layer_forward(shared, i, layer, layer.input, y, work, &tape.scratch, nullptr);
     }
     moe_layer_backward(shared, weights_.layers[i].moe, routers_[i].get(), layer.middle,
                        layer.routing, layer.moe, balance_scale, d_x, work,

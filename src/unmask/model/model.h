@@ -99,7 +99,7 @@ class Model {
   // Layer `index` from x to y, through `work`, all [N, hidden]. What backward needs is taken from
   // `keep` when given. With `route` false the layer's assignment is used as it stands.
   void layer_forward(const LayerContext& context, int32_t index, Tape::Layer& layer, ConstMatrix x,
-                     Matrix y, Matrix work, Arena* keep, bool route);
+                     Matrix y, Matrix work, Arena* keep, Router* router);
   LayerContext context(const Batch& batch, Tape& tape) const {
     return {config_,      rope_,       batch, options_.precision, tape.mode == Tape::Mode::training,
             tape.scratch, tape.profile};

@@ -54,11 +54,6 @@ MoeGradients moe_gradients(const Parameters& gradients, int32_t layer, bool add_
           .shared = {view(index.shared_gate), view(index.shared_up), view(index.shared_down)}};
 }
 
-void moe_layer_norm(const LayerContext& context, const MoeWeights& w, ConstMatrix x, Matrix normed,
-                    Matrix inv_rms) {
-  rms_norm_forward(x, w.norm, context.config.norm_epsilon, normed, inv_rms);
-}
-
 void moe_layer_route(const LayerContext& context, const MoeWeights& w, Router& router,
                      ConstMatrix normed, Routing& routing) {
   const ProfileScope time(context.profile.router);
@@ -109,7 +104,7 @@ void moe_layer_backward(const LayerContext& context, const MoeWeights& w, Router
     router->weigh_backward(routing.logits, routing.decision, assignment, d_gate, d_logits);
     router->balance(routing.logits, route_context(context, w.expert_bias), routing.decision,
                     assignment, balance_scale, d_logits);
-    linear_backward(normed, w.router, d_logits, d_normed, d.router, {}, true, Precision::f32);
+    linear_backward(normed, w.router, d_logits, d_normed, d.router, {}, Write::add, Precision::f32);
   }
   rms_norm_backward(x, w.norm, saved.inv_rms, d_normed, d_x, d.norm);
 }

@@ -37,10 +37,6 @@ struct MoeSaved {
   FeedForwardSaved shared;
 };
 
-// Normed input of the experts: normed, x [N, hidden].
-void moe_layer_norm(const LayerContext& context, const MoeWeights& weights, ConstMatrix x,
-                    Matrix normed, Matrix inv_rms);
-
 // Fills `routing` (whose logits have their memory) from the normed input, always in f32.
 void moe_layer_route(const LayerContext& context, const MoeWeights& weights, Router& router,
                      ConstMatrix normed, Routing& routing);
@@ -50,8 +46,8 @@ void moe_layer_route(const LayerContext& context, const MoeWeights& weights, Rou
 void moe_layer_compute(const LayerContext& context, const MoeWeights& weights, ConstMatrix normed,
                        const Assignment& assignment, Matrix y, Arena* keep, MoeSaved& saved);
 
-// Through all three: d_x [N, hidden] is the gradient of x + y on entry, and that of x on return.
-// `work` [N, hidden] is overwritten. Gradients +=, of experts as they say, auxiliary losses
+// Through the norm and both: d_x [N, hidden] is the gradient of x + y on entry, and that of x on
+// return. `work` [N, hidden] is overwritten. Gradients +=, of experts as they say, auxiliary losses
 // included, scaled by `balance_scale`. `router` is null for a dense layer.
 void moe_layer_backward(const LayerContext& context, const MoeWeights& weights, Router* router,
                         ConstMatrix x, const Routing& routing, const MoeSaved& saved,

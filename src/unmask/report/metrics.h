@@ -17,7 +17,6 @@ struct Machine {
   std::string processor;
   std::string isa;  // the instruction set the kernels picked
   int64_t threads = 0;
-  int64_t ranks = 1;
   int64_t memory_bytes = 0;
 };
 
@@ -103,7 +102,7 @@ struct EndEvent {
   int64_t step = 0;
   int64_t tokens = 0;
   double seconds = 0;
-  std::string reason;  // "finished", "interrupted", "diverged: …"
+  std::string reason;  // "finished", "interrupted", "diverged: …", "failed: …"
 };
 
 // Mean losses of `parts` equal ranges of the mask ratio, from bins by their counts; NaN where

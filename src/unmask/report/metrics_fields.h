@@ -31,7 +31,6 @@ void visit_fields(EventOf<Machine> auto& machine, Fields&& field) {
   field("processor", machine.processor);
   field("isa", machine.isa);
   field("threads", machine.threads);
-  field("ranks", machine.ranks);
   field("memory_bytes", machine.memory_bytes);
 }
 

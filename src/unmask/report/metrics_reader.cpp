@@ -155,15 +155,15 @@ Status read_lines(const std::string& path, RunLog& run, Take take) {
 }  // namespace
 
 Result<RunLog> read_run(const std::string& directory) {
-  if (!fs::exists(directory)) return failure("{}: no such run directory", directory);
-  if (!fs::is_directory(directory)) {
+  if (!path_exists(directory)) return failure("{}: no such run directory", directory);
+  if (std::error_code code; !fs::is_directory(directory, code)) {
     return failure("{}: expected a run directory (it holds metrics.jsonl), found a file",
                    directory);
   }
   RunLog run;
   run.directory = directory;
   const std::string metrics = (fs::path(directory) / "metrics.jsonl").string();
-  if (!fs::exists(metrics)) {
+  if (!path_exists(metrics)) {
     return failure("{}: expected a run directory, but it holds no metrics.jsonl", directory);
   }
   UNMASK_TRY_STATUS(read_lines(metrics, run, take_event));
@@ -173,7 +173,7 @@ Result<RunLog> read_run(const std::string& directory) {
                    run.problems.empty() ? "" : run.problems.front());
   }
   const std::string samples = (fs::path(directory) / "samples.jsonl").string();
-  if (fs::exists(samples)) UNMASK_TRY_STATUS(read_lines(samples, run, take_sample));
+  if (path_exists(samples)) UNMASK_TRY_STATUS(read_lines(samples, run, take_sample));
   return run;
 }
 

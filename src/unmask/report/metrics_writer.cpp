@@ -120,7 +120,7 @@ Result<MetricsWriter> MetricsWriter::create(const std::string& directory) {
 Result<MetricsWriter> MetricsWriter::resume(const std::string& directory, int64_t step,
                                             int64_t measured) {
   const std::string path = metrics_path(directory);
-  if (!fs::exists(path)) return create(directory);
+  if (!path_exists(path)) return create(directory);
   UNMASK_TRY(const std::string text, read_file(path));
   const std::string kept = lines_up_to(step, measured, text);
   if (kept.size() != text.size()) UNMASK_TRY_STATUS(write_file_atomically(path, kept));

@@ -270,8 +270,7 @@ json summary_data(const RunLog& run) {
           {"memory_bytes", s.memory_bytes},
           {"processor", run.config.machine.processor},
           {"isa", run.config.machine.isa},
-          {"threads", run.config.machine.threads},
-          {"ranks", run.config.machine.ranks}};
+          {"threads", run.config.machine.threads}};
 }
 
 json configuration_data(std::span<const RunLog> runs) {

@@ -133,10 +133,6 @@ class ComposedRouter : public Router {
   std::vector<float> scale_;  // [experts + 1] by the number of experts of a token
 };
 
-}  // namespace
-
-namespace {
-
 Status check_loss_free(const RoutingPolicy& policy) {
   if (policy.balance.bias_rate == 0 && !policy.balance.reference) return {};
   if (chooser_of(policy) == Chooser::expert) {

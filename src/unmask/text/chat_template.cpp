@@ -1,5 +1,7 @@
 #include "unmask/text/chat_template.h"
 
+#include <algorithm>
+
 namespace unmask {
 namespace {
 
@@ -33,6 +35,16 @@ bool has_own_system_message(std::string_view own) {
     }
   }
   return false;
+}
+
+// What later prompts show of an answer, as the models' own templates: none of its reasoning.
+std::string_view without_reasoning(std::string_view answer) {
+  constexpr std::string_view kEnd = "</think>";
+  const size_t end = answer.rfind(kEnd);
+  if (end == answer.npos) return answer;
+  answer.remove_prefix(end + kEnd.size());
+  answer.remove_prefix(std::min(answer.find_first_not_of('\n'), answer.size()));
+  return answer;
 }
 
 // The one that a tokenizer's own template writes, told by words that only it has; null for others.
@@ -70,7 +82,11 @@ Result<std::string> ChatTemplate::prompt(std::span<const Message> messages) cons
     const std::string_view begin = message.role == "system" ? system
                                    : message.role == "user" ? user
                                                             : assistant;
-    text.append(begin).append(message.content).append(end).append(between);
+    const bool answer = message.role == "assistant";
+    text.append(begin)
+        .append(answer ? without_reasoning(message.content) : message.content)
+        .append(end)
+        .append(between);
   }
   return text.append(assistant);
 }

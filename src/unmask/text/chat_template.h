@@ -36,7 +36,8 @@ struct ChatTemplate {
   // Whether the tokenizer's own template is one of these, or it has none.
   static bool knows(const Tokenizer& tokenizer);
 
-  // The text a model is given to answer: all messages and the beginning of the next answer.
+  // The text a model is given to answer: all messages and the beginning of the next answer. Of
+  // earlier answers what stands behind </think>.
   Result<std::string> prompt(std::span<const Message> messages) const;
 };
 

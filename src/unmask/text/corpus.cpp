@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "unmask/base/files.h"
 #include "unmask/base/log.h"
 #include "unmask/text/conversations.h"
 #include "unmask/text/documents.h"
@@ -67,9 +68,8 @@ Result<std::unique_ptr<SequenceSource>> open_conversations(const std::vector<std
 }  // namespace
 
 bool is_token_file(const std::string& path) {
-  std::error_code code;
   return has_extension(path, {".bin", ".idx"}) ||
-         (!fs::exists(path, code) && fs::exists(path + ".idx", code));
+         (!path_exists(path) && path_exists(path + ".idx"));
 }
 
 Result<std::vector<std::string>> corpus_files(std::span<const std::string> paths) {

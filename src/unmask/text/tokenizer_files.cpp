@@ -2,14 +2,15 @@
 
 #include <filesystem>
 
+#include "unmask/base/files.h"
+
 namespace unmask {
 
 std::optional<std::string> vocabulary_in(const std::string& directory) {
   namespace fs = std::filesystem;
   for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
     const fs::path file = fs::path(directory) / name;
-    std::error_code code;
-    if (fs::exists(file, code)) return file.string();
+    if (path_exists(file)) return file.string();
   }
   return std::nullopt;
 }

@@ -52,7 +52,6 @@ Machine this_machine() {
   return {.processor = processor_name(),
           .isa = std::string(name_of(isa_in_use())),
           .threads = thread_count(),
-          .ranks = 1,
           .memory_bytes = physical_memory()};
 }
 

@@ -1,7 +1,6 @@
 #include "unmask/train/run_record.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <string_view>
 
 #include "unmask/base/document.h"
@@ -10,7 +9,6 @@
 #include "unmask/base/staged_directory.h"
 
 namespace unmask {
-namespace fs = std::filesystem;
 namespace {
 
 // What a run may change when it is resumed; all else decides what is computed.
@@ -51,7 +49,7 @@ Status check_same_run(const nlohmann::json& before, const nlohmann::json& now,
 
 Status check_record(const std::string& run_directory, const nlohmann::json& document, bool resume) {
   const std::string record = record_path(run_directory);
-  const bool found = fs::exists(record);
+  const bool found = path_exists(record);
   if (resume && !found) {
     return usage_error(
         "{}: expected a run to resume, with its config.json and checkpoints, found none; start the "

@@ -67,8 +67,8 @@ Status write_counts(const std::string& path, const Written& written, const Promp
 // Nothing, where no answers have been written yet.
 Result<Written> read_counts(const std::string& path, const PromptsId& prompts) {
   const std::string counts = counts_path(path);
-  if (!fs::exists(counts)) {
-    if (!fs::exists(path)) return Written();
+  if (!path_exists(counts)) {
+    if (!path_exists(path)) return Written();
     return failure(
         "{}: expected no file there, or one with its {}, found one without; move it away", path,
         counts);

@@ -119,7 +119,10 @@ Result<std::unique_ptr<Task>> make_sudoku(const nlohmann::json& settings) {
   int32_t size = 4;
   Fields fields(settings, "sudoku");
   fields.read("size", size);
-  if (size != 4 && size != 6) fields.refuse("size", "4 or 6");
+  if (size != 4 && size != 6) {
+    fields.refuse("size", "4 or 6");
+    size = 4;
+  }
   int32_t holes = size * size / 2;
   fields.read_between("holes", holes, 1, size * size);
   UNMASK_TRY_STATUS(fields.finish());

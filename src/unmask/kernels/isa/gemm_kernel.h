@@ -5,6 +5,7 @@
 #include "unmask/base/bf16.h"
 #include "unmask/base/prefetch.h"
 #include "unmask/kernels/precision.h"
+#include "unmask/kernels/write.h"
 
 namespace unmask {
 
@@ -20,16 +21,6 @@ namespace unmask {
 //   packed B panel  [words][cols]                  always `cols` wide, zero-filled
 //   words = ceil(k / depth), up to a multiple of word_step; those past k are zero
 inline constexpr int64_t kPackSlack = 256;
-
-// What becomes of results. As wide as an int: a byte among a tile's arguments on the stack is read
-// wider than it was written, for which processors wait (4 % of the time of experts).
-enum class Write {
-  set,     // c =
-  add,     // c +=
-  stream,  // c =, past the caches where it is whole lines of them: nothing is read, and nothing
-           // near is displaced by what will not be read soon
-};
-inline Write set_or_add(bool add) { return add ? Write::add : Write::set; }
 
 // How one factor is packed. `width` entries (rows of a tile of A, columns of a panel of B) stand
 // side by side; entries count..width are zero. T is float or bf16.

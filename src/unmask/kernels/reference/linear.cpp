@@ -17,10 +17,10 @@ void linear_forward(ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y, Pr
 }
 
 void linear_backward(ConstMatrix x, ConstMatrix w, ConstMatrix dy, Matrix dx, Matrix dw,
-                     Matrix dbias, bool accumulate_dx, Precision precision) {
+                     Matrix dbias, Write write_dx, Precision precision) {
   for (int64_t i = 0; i < dx.rows; ++i) {
     for (int64_t p = 0; p < dx.cols; ++p) {
-      double sum = accumulate_dx ? dx(i, p) : 0.0;
+      double sum = write_dx == Write::add ? dx(i, p) : 0.0;
       for (int64_t j = 0; j < dy.cols; ++j) {
         sum += rounded(dy(i, j), precision) * rounded(w(j, p), precision);
       }

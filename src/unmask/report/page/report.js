@@ -279,7 +279,7 @@ function buildSamples() {
 function lede() {
   const total = runs.reduce((sum, run) => sum + (run.summary.tokens || 0), 0);
   const machines = [...new Set(runs.map((run) => run.summary).filter((s) => s.processor).map((s) =>
-    `${s.processor}, ${s.threads * s.ranks} thread${s.threads * s.ranks === 1 ? '' : 's'}${s.isa ? ', ' + s.isa : ''}`))];
+    `${s.processor}, ${s.threads} thread${s.threads === 1 ? '' : 's'}${s.isa ? ', ' + s.isa : ''}`))];
   return [runs.length > 1 ? runs.length + ' runs' : runs[0].summary.status, formatCount(total) + ' tokens', ...machines.slice(0, 2)].join(' · ');
 }
 
