@@ -158,6 +158,7 @@ TEST(Readable, Durations) {
   EXPECT_EQ(readable_duration(7.4), "0:07");
   EXPECT_EQ(readable_duration(272), "4:32");
   EXPECT_EQ(readable_duration(3600 + 272), "1:04:32");
+  EXPECT_EQ(readable_duration(30 * 3600.0), "30:00:00");
   EXPECT_EQ(readable_duration(52 * 3600.0), "2d 4h");
   EXPECT_EQ(readable_duration(std::numeric_limits<double>::infinity()), "-");
 }

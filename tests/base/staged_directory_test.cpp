@@ -73,9 +73,12 @@ TEST_F(StagedDirectoryTest, RemovesWhatKilledProcessesLeftAndNothingElse) {
   for (const std::string& other : others) {
     ASSERT_TRUE(write_file_atomically(other + "/precious", "x").ok());
   }
+  const std::string link = path + ".partial-7";
+  fs::create_directory_symlink(own, link);
   auto first = StagedDirectory::create(path);
   ASSERT_TRUE(first.ok());
   EXPECT_TRUE(fs::is_empty(first->path()));
+  EXPECT_TRUE(fs::is_symlink(link));
   EXPECT_FALSE(fs::exists(left));
   for (const std::string& other : others) EXPECT_TRUE(fs::exists(other + "/precious")) << other;
   EXPECT_FALSE(StagedDirectory::create(path).ok());  // while somebody is at work

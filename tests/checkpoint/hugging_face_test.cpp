@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "unmask/base/bf16.h"
+#include "unmask/base/document.h"
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
 #include "unmask/checkpoint/model_config_json.h"
@@ -179,7 +180,14 @@ TEST_F(HuggingFaceTest, KeepsShardsWithinTheirLimit) {
   std::map<size_t, size_t> bytes;
   for (const Tensor& tensor : archive->tensors()) bytes[tensor.file] += tensor.bytes.size();
   EXPECT_GT(bytes.size(), 2u);
-  for (const auto& [file, total] : bytes) EXPECT_LE(total, 6000u);
+  size_t sum = 0;
+  for (const auto& [file, total] : bytes) {
+    EXPECT_LE(total, 6000u);
+    sum += total;
+  }
+  const auto index = read_json_file(directory_.path("model.safetensors.index.json"));
+  ASSERT_TRUE(index.ok());
+  EXPECT_EQ(index->at("metadata").at("total_size"), sum);
   expect_load();
 }
 

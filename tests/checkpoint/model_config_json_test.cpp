@@ -143,6 +143,9 @@ TEST(ModelConfigJson, ReadsSdarMoe) {
   other = sdar_moe();
   other["decoder_sparse_step"] = 2;
   EXPECT_FALSE(model_config_from_json(other, "x").ok());
+  other = sdar_moe();
+  other["use_sliding_window"] = true;
+  EXPECT_FALSE(model_config_from_json(other, "x").ok());
 }
 
 TEST(ModelConfigJson, ReadsTheConfigurationsOfRecordings) {
@@ -307,6 +310,14 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
   json dense_between = llada_moe();
   dense_between["moe_layer_freq"][3] = 0;
   EXPECT_FALSE(model_config_from_json(dense_between, "x").ok());
+  json short_of_one = llada_moe();
+  short_of_one["moe_layer_freq"].erase(0);
+  EXPECT_FALSE(model_config_from_json(short_of_one, "x").ok());
+  for (const char* key : {"clip_qkv", "router_num_group", "shared_expert_intermediate_size"}) {
+    json other = llada_moe();
+    other[key] = 4;
+    EXPECT_FALSE(model_config_from_json(other, "x").ok()) << key;
+  }
 }
 
 TEST(PublishedModels, AreWhatTheirConfigurationsSay) {

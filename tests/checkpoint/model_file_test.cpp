@@ -322,6 +322,22 @@ TEST_F(ModelFileTest, BeginsItsDataOnAPage) {
   EXPECT_EQ((8 + length) % 4096, 0u);
 }
 
+// A header that is 8 bytes longer, as other software may write it.
+TEST_F(ModelFileTest, RefusesDataThatDoesNotLieOnWholeLines) {
+  make(uneven_model(), WeightFormat::int8);
+  std::string file = bytes();
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), 8);
+  file.insert(8 + length, 8, ' ');
+  length += 8;
+  std::memcpy(file.data(), &length, 8);
+  write(file);
+  const auto opened = ModelFile::open(packed());
+  ASSERT_FALSE(opened.ok());
+  EXPECT_NE(opened.error().message.find("expected to lie on 64 bytes"), std::string::npos)
+      << opened.error().message;
+}
+
 TEST_F(ModelFileTest, FindsADamagedByteByTheNameOfItsTensor) {
   make(uneven_model(), WeightFormat::int8);
   const std::string whole = bytes();

@@ -3,6 +3,7 @@
 #include "tests/support/temporary_directory.h"
 #include <algorithm>
 #include <cctype>
+#include <sstream>
 #include <string>
 #include <sys/stat.h>
 
@@ -89,6 +90,78 @@ TEST_F(ChatCommand, RemembersTheConversationUntilReset) {
   ASSERT_EQ(answers.size(), 3u);
   EXPECT_GT(answers[1].at("prompt_tokens"), answers[0].at("prompt_tokens"));
   EXPECT_EQ(answers[2].at("prompt_tokens"), answers[0].at("prompt_tokens"));
+}
+
+// Each answer to what is typed, as JSON.
+std::vector<nlohmann::json> answers(const std::string& typed, const std::string& arguments) {
+  const Outcome outcome = run_shell("(printf '" + typed + "' | " + std::string(UNMASK_BINARY) +
+                                    " chat " + arguments + " --json 2>/dev/null)");
+  std::vector<nlohmann::json> found;
+  std::istringstream lines(outcome.output);
+  for (std::string line; std::getline(lines, line);) found.push_back(json_in(line));
+  return found;
+}
+
+TEST_F(ChatCommand, TheSystemMessageIsThereAfterAReset) {
+  const auto all = answers("hi\\n/reset\\nhi\\n", directory_.path() + " --length 4 --system short");
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[1].at("prompt_tokens"), all[0].at("prompt_tokens"));
+}
+
+TEST_F(ChatCommand, AMessageWithoutAnAnswerIsForgotten) {
+  const std::string arguments = directory_.path() + " --length 4";
+  const auto plain = answers("hi\\nmore\\n", arguments);
+  const auto failed = answers("hi\\n" + std::string(300, 'x') + "\\nmore\\n", arguments);
+  ASSERT_EQ(plain.size(), 2u);
+  ASSERT_EQ(failed.size(), 2u);
+  EXPECT_EQ(failed[1].at("prompt_tokens"), plain[1].at("prompt_tokens"));
+}
+
+TEST_F(ChatCommand, LinesMayEndAsInWindows) {
+  const std::string arguments = directory_.path() + " --length 4";
+  const auto unix_line = answers("hi\\n", arguments), windows = answers("hi\\r\\n", arguments);
+  ASSERT_EQ(windows.size(), 1u);
+  EXPECT_EQ(windows[0].at("prompt_tokens"), unix_line.at(0).at("prompt_tokens"));
+}
+
+TEST_F(ChatCommand, AnswersAreNoLongerThanTheContextLeaves) {
+  const auto all = answers("hi\\n", directory_.path() + " --length 5000");
+  EXPECT_EQ(all.size(), 1u);
+}
+
+TEST_F(ChatCommand, EachAnswerHasASeedOfItsOwn) {
+  const auto all =
+      answers("hi\\n/reset\\nhi\\n", directory_.path() + " --length 20 --temperature 1");
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_NE(all[1].at("message"), all[0].at("message"));
+}
+
+std::string ascii_of(std::string text) {
+  std::erase_if(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+  return text;
+}
+
+TEST_F(ChatCommand, ShowsOnlyWhatIsEditedNoMore) {
+  for (int seed = 0; seed < 8; ++seed) {
+    const std::string flags =
+        "--message hi --length 60 --sampler editing --edit-threshold 0.01 --temperature 1 --seed " +
+        std::to_string(seed);
+    const Outcome shown = run("chat", flags);
+    EXPECT_EQ(ascii_of(shown.output),
+              ascii_of(json_of(flags).at("message").get<std::string>() + "\n"));
+  }
+}
+
+TEST_F(ChatCommand, WatchingShowsNoControlCharacters) {
+  const std::string prompt = directory_.write("prompt.txt",
+                                              "a\x1b[2Jb\x07"
+                                              "c\x7f"
+                                              "d\xc2\x9b"
+                                              "e");
+  const Outcome outcome =
+      run_shell("(" + std::string(UNMASK_BINARY) + " generate " + directory_.path() +
+                " --prompt-file " + prompt + " --length 8 --watch --quiet 2>&1 >/dev/null)");
+  EXPECT_NE(outcome.output.find("a.[2Jb.c.d.e"), std::string::npos) << outcome.output;
 }
 
 TEST_F(ChatCommand, StopTextsEndTheAnswerBeforeThem) {

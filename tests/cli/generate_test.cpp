@@ -267,6 +267,30 @@ TEST(GenerateCommand, TheCacheChangesNothing) {
   EXPECT_EQ(with.output, without.output);
 }
 
+TEST(GenerateCommand, GapsHoldAtLeastOneToken) {
+  const TemporaryDirectory directory;
+  const std::string model = directory.path("model");
+  copy_model(model, {{"mask_token_id", 256}, {"eos_token_id", 257}});
+  ASSERT_TRUE(ByteTokenizer().save(model).ok());
+  for (const char* const gap :
+       {"[MASK:0]", "[MASK:-1]", "[MASK:]", "[MASK:2", "[MASK:99999999999]"}) {
+    expect_error("generate " + model + " --infill 'a" + gap + "b'", 2, "gaps like [MASK:8]");
+  }
+  expect_error("generate " + model + " --infill ab", 2, "at least one gap");
+  expect_error("generate " + model + " --infill 'a[MASK:2]' --length 3", 2, "--infill says");
+}
+
+TEST(GenerateCommand, WarnsOfATokenizerWithAnotherEnd) {
+  const TemporaryDirectory directory;
+  const std::string model = directory.path("model");
+  copy_model(model, {{"mask_token_id", 256}, {"eos_token_id", 5}});
+  ASSERT_TRUE(ByteTokenizer().save(model).ok());
+  const std::string arguments = "generate " + model + " --prompt a --length 4 --quiet",
+                    words = "the tokenizer's end token is 257, the model's 5";
+  EXPECT_NE(run_unmask(arguments).output.find(words), std::string::npos);
+  EXPECT_EQ(run_unmask(arguments + " --ignore-end").output.find(words), std::string::npos);
+}
+
 // `timeout` sends what Ctrl-C sends, in the foreground only once (a second one ends the program at
 // once); the generation would take far longer.
 TEST(GenerateCommand, InterruptionLeavesWhatWasCommitted) {

@@ -94,6 +94,7 @@ TEST(ModelCommands, InspectNamesADamagedTensor) {
   expect_success("inspect " + out);
   expect_error("inspect " + out + " --verify", 1, "\"layers.0.attention.qkv\"");
   expect_error("inspect " + kModel + " --verify", 2, "no checksums");
+  expect_error("inspect " + kModel + "/model.safetensors --verify", 2, "found the file");
 }
 
 TEST(ModelCommands, InspectASingleFile) {

@@ -335,6 +335,14 @@ TEST_F(Route, RefusesInputThatCannotBe) {
   refuses(policy, good, {"\"dgates\""}, "--backward " + path("grads"));
 }
 
+TEST_F(Route, AGradientNeedsAFileToGoTo) {
+  const Outcome outcome =
+      run_unmask("route --policy " + directory_.write("p.toml", "experts_per_token = 2\n") +
+                 " --in " + path("in") + " --backward " + path("grads"));
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+  EXPECT_NE(outcome.output.find("--backward: expected --out"), std::string::npos) << outcome.output;
+}
+
 TEST_F(Route, RefusesPoliciesThatDoNotFit) {
   const auto input = synthetic(2, 3, 4);
   const std::string file = path("policy.toml") + ": ";

@@ -40,6 +40,7 @@ TEST(Tokenize, ExitCodesTellUsageFromFailure) {
   EXPECT_EQ(run_unmask("tokenize").exit_code, 2);
   EXPECT_EQ(run_unmask("tokenize --tokenizer byte --decode '1 x'").exit_code, 2);
   EXPECT_EQ(run_unmask("tokenize --tokenizer byte --decode 258").exit_code, 2);
+  EXPECT_EQ(run_unmask("tokenize --tokenizer byte --decode=-1").exit_code, 2);
   EXPECT_EQ(run_unmask("tokenize --tokenizer byte --no-such-flag").exit_code, 2);
   EXPECT_EQ(run_unmask("tokenize --tokenizer /missing.json --text a").exit_code, 1);
   const Outcome missing =
@@ -47,6 +48,11 @@ TEST(Tokenize, ExitCodesTellUsageFromFailure) {
   EXPECT_EQ(missing.exit_code, 1);
   EXPECT_NE(missing.output.find("/missing.txt"), std::string::npos);
   EXPECT_TRUE(std::filesystem::is_empty(directory.path())) << "nothing is left behind";
+  const Outcome empty = run_unmask("tokenize --tokenizer byte " + directory.write("empty.txt", "") +
+                                   " --out " + directory.path("data"));
+  EXPECT_EQ(empty.exit_code, 1);
+  EXPECT_NE(empty.output.find("only empty files"), std::string::npos) << empty.output;
+  EXPECT_FALSE(std::filesystem::exists(directory.path("data.bin")));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "unmask/diffusion/decoding.h"
+
 namespace unmask {
 namespace {
 
@@ -496,6 +498,145 @@ TEST(Generate, DamagedWeightsAreAFailure) {
   expect_failure("head");
   for (float& w : model.parameters().flat()) w = std::nanf("");
   expect_failure("everything");
+}
+
+// First position and end of what each pass of a decoding computes, one token committed in each.
+std::vector<std::pair<int32_t, int32_t>> computed(GenerateOptions::Cache cache) {
+  Model model = random_model();
+  const GenerateOptions options = {
+      .steps = 8, .block_length = 8, .cache = cache, .stop_at_end = false};
+  const ModelConfig& config = model.config();
+  Decoding decoding(0, request({}, 64), make_sampler({"quota"}).value(), Precision::f32, options,
+                    config);
+  const BatchLayout layout = decoding_layout(config);
+  ForwardBatch batch;
+  Tape tape;
+  tape.mode = Tape::Mode::inference;
+  std::vector<int32_t> rows;
+  std::vector<std::pair<int32_t, int32_t>> found;
+  while (!decoding.done()) {
+    batch.clear();
+    rows.clear();
+    decoding.add_to(layout, batch, rows);
+    batch.finish(layout);
+    const auto positions = batch.batch().positions;
+    found.emplace_back(positions.front(), positions.back() + 1);
+    model.forward(batch.batch(), tape);
+    const auto logits = model.logits(tape, rows);
+    UNMASK_CHECK(logits.ok());
+    decoding.advance(tape, *logits);
+  }
+  return found;
+}
+
+TEST(Generate, OldKeysAndValuesAreOfWhatEachApproximationLeavesOut) {
+  using Cache = GenerateOptions::Cache;
+  for (const Cache cache : {Cache::prefix, Cache::dual, Cache::vicinity}) {
+    const auto found = computed(cache);
+    ASSERT_EQ(found.size(), 64u);
+    for (int32_t step = 0; step < 64; ++step) {
+      const int32_t begin = step / 8 * 8, end = begin + 8;
+      std::pair<int32_t, int32_t> expected = {begin, cache == Cache::prefix ? 64 : end};
+      if (cache == Cache::vicinity) {
+        expected = {std::max(begin - 16, 0), std::min(end + 16, 64)};
+      }
+      if (step % 8 == 0 || (cache == Cache::vicinity && step < 4)) expected = {0, 64};
+      EXPECT_EQ(found[step], expected) << "step " << step;
+    }
+  }
+}
+
+TEST(Generate, AStopTextBehindTheEndTokenDoesNotCount) {
+  Model model = constant_model(preferring(kTinyEnd));
+  GenerateOptions options;
+  options.steps = 1;
+  options.stop = [](std::span<const int32_t> written) { return written.size() > 3 ? 3 : -1; };
+  const Generation g = run(model, {request({1, 2}, 10)}, options)[0];
+  EXPECT_TRUE(g.ended);
+  EXPECT_FALSE(g.stopped);
+  EXPECT_EQ(g.tokens, (std::vector<int32_t>{1, 2}));
+}
+
+// Steps with nothing masked, for each block of four.
+std::vector<int32_t> editing_steps(Model& model, const GenerateRequest& r) {
+  GenerateOptions options;
+  options.steps = 2;
+  options.sampler.policy = "editing";
+  options.sampler.edit_threshold = 0.06f;  // above 1 / 19
+  options.stop_at_end = false;
+  std::vector<int32_t> steps(static_cast<size_t>(r.canvas.size() / 4));
+  options.on_step = [&](const DenoisingEvent& event) {
+    // The block is that of the last position that was ever decided.
+    const int32_t decided = event.canvas.size() - event.canvas.masked_count();
+    if (event.commits.empty()) ++steps[static_cast<size_t>((decided - 1) / 4)];
+  };
+  run(model, {r}, options);
+  return steps;
+}
+
+TEST(Generate, ABlockIsLookedAtOnceMoreAndEditedForSixteenStepsAtMost) {
+  Model settled = constant_model(preferring(5), block_causal(4));
+  EXPECT_EQ(editing_steps(settled, request({}, 8)), (std::vector<int32_t>{1, 1}));
+  int both = 0;
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    Model model = random_model(block_causal(4), seed);
+    const auto steps = editing_steps(model, request({}, 8));
+    for (const int32_t count : steps) {
+      EXPECT_GE(count, 1);
+      EXPECT_LE(count, 16);
+    }
+    both += steps[0] == 16 && steps[1] == 16;
+  }
+  EXPECT_GT(both, 0) << "the test saw no model that edits for ever";
+}
+
+TEST(Generate, UniqueExpertsByStepAreOfTheRoutedLayers) {
+  ModelConfig config = tiny_config();
+  config.dense_layers = 1;
+  config.dense_ffn = 8;
+  Model model = random_model(config);
+  GenerateOptions options;
+  options.steps = 4;
+  options.stop_at_end = false;
+  const Generation g = run(model, {request({1, 2}, 8)}, options)[0];
+  ASSERT_EQ(g.unique_experts_by_step.size(), 4u);
+  const double sum =
+      std::accumulate(g.unique_experts_by_step.begin(), g.unique_experts_by_step.end(), 0.0);
+  EXPECT_NEAR(sum / 4, g.unique_experts[1], 1e-6);
+  EXPECT_EQ(g.unique_experts[0], 0.0);
+}
+
+TEST(Generate, OptionsHaveRanges) {
+  const ModelConfig full = tiny_config(), causal = block_causal(4);
+  const auto refused = [](const GenerateOptions& options, const ModelConfig& config) {
+    return !check_options(options, config).ok();
+  };
+  EXPECT_TRUE(refused({.top_p = 1.5f}, full));
+  EXPECT_TRUE(refused({.temperature = 1001.0f}, full));
+  EXPECT_TRUE(refused({.block_length = -1}, full));
+  for (const auto cache : {GenerateOptions::Cache::prefix, GenerateOptions::Cache::dual,
+                           GenerateOptions::Cache::vicinity}) {
+    EXPECT_TRUE(refused({.block_length = 8, .cache = cache}, causal));
+    EXPECT_FALSE(refused({.block_length = 8, .cache = cache}, full));
+  }
+}
+
+TEST(Generate, ReportsOfOneAfterTheOtherAddUp) {
+  GenerateReport sum, more;
+  sum.forwards = 1, sum.denoise_forwards = 2, sum.expert_bytes = 3, sum.denoise_expert_bytes = 4;
+  sum.cache_bytes = 50, sum.seconds = 6, sum.sampling_seconds = 7, sum.peak_memory = 80;
+  more.forwards = 10, more.denoise_forwards = 20, more.expert_bytes = 30;
+  more.denoise_expert_bytes = 40, more.cache_bytes = 5, more.seconds = 60;
+  more.sampling_seconds = 70, more.peak_memory = 8;
+  sum.add(more);
+  EXPECT_EQ(sum.forwards, 11);
+  EXPECT_EQ(sum.denoise_forwards, 22);
+  EXPECT_EQ(sum.expert_bytes, 33);
+  EXPECT_EQ(sum.denoise_expert_bytes, 44);
+  EXPECT_EQ(sum.cache_bytes, 50) << "one is gone before the next is there";
+  EXPECT_EQ(sum.seconds, 66);
+  EXPECT_EQ(sum.sampling_seconds, 77);
+  EXPECT_EQ(sum.peak_memory, 80);
 }
 
 }  // namespace

@@ -109,5 +109,25 @@ TEST(Guidance, RefusesWhatItCannotDo) {
   EXPECT_FALSE(check_options(options, competing).ok());
 }
 
+TEST(Guidance, HasNoCacheWithModelsThatAttendInBlocks) {
+  ModelConfig config = tiny_config();
+  config.attention_block = 4;
+  Model model = random_model(config);
+  GenerateOptions options;
+  options.steps = 2;
+  options.stop_at_end = false;
+  options.guidance = 2.0f;
+  const GenerateRequest request = {
+      Canvas::continuation(std::vector<int32_t>{1, 2, 3, 4, 5}, 11, kTinyMask), 1};
+  Tape tape;
+  const auto automatic = generate(model, std::span(&request, 1), options, tape);
+  options.cache = GenerateOptions::Cache::off;
+  const auto off = generate(model, std::span(&request, 1), options, tape);
+  ASSERT_TRUE(automatic.ok() && off.ok());
+  EXPECT_EQ(automatic->front().tokens, off->front().tokens);
+  EXPECT_EQ(automatic->front().confidence, off->front().confidence);
+  EXPECT_EQ(automatic->front().prefill_forwards, 0);
+}
+
 }  // namespace
 }  // namespace unmask

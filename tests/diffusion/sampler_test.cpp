@@ -121,6 +121,8 @@ TEST(Sampler, NonFiniteLogitsStillCommitSomething) {
     (*sampler)->choose(step.step(2), choice);
     EXPECT_GE(choice.commits.size(), 1u) << name;
     EXPECT_EQ(choice.commits.size() + choice.provisional.size(), 5u) << name;
+    for (const Commit& c : choice.commits) EXPECT_EQ(c.confidence, 0.0f) << name;
+    for (const Commit& c : choice.provisional) EXPECT_EQ(c.confidence, 0.0f) << name;
   }
 }
 
@@ -325,6 +327,62 @@ TEST(CanvasDeathTest, CommittedPositionsStay) {
   Canvas canvas = Canvas::continuation({}, 2, kFifthToken);
   canvas.commit(0, 1);
   EXPECT_DEATH(canvas.commit(0, 2), "masked_");
+}
+
+std::vector<int32_t> positions_of(const SamplerOptions& options, Step step) {
+  auto sampler = make_sampler(options);
+  EXPECT_TRUE(sampler.ok());
+  Choice choice;
+  (*sampler)->choose(step.step(1), choice);
+  std::vector<int32_t> positions;
+  for (const Commit& c : choice.commits) positions.push_back(c.position);
+  return positions;
+}
+
+TEST(Sampler, ThresholdsAreExceededNotMet) {
+  Step even;  // every probability is 1/4 exactly
+  even.add(3, 0, 0.25f);
+  even.add(5, 0, 0.25f);
+  EXPECT_EQ(positions_of({"threshold", 0.25f}, even), (std::vector<int32_t>{3}));
+  EXPECT_EQ(
+      positions_of({.policy = "hierarchical", .threshold = 0.25f, .low_threshold = 0.25f}, even),
+      (std::vector<int32_t>{3}));
+}
+
+TEST(Sampler, TheFirstOfEquallySurePositionsOfARunIsItsSurest) {
+  Step step;
+  for (const int32_t position : {3, 4, 5}) step.add(position, 1, 0.6f);
+  step.add(9, 1, 0.7f);
+  EXPECT_EQ(positions_of({"hierarchical"}, step), (std::vector<int32_t>{3, 9}));
+}
+
+TEST(Sampler, ThresholdMaxTakesAllThatAreAsGoodAsTheBest) {
+  Step step;
+  step.add(3, 1, 0.5f);
+  step.add(5, 1, 0.5f - 5e-6f);
+  step.add(6, 1, 0.4999f);
+  EXPECT_EQ(positions_of({"threshold-max"}, step), (std::vector<int32_t>{3, 5}));
+}
+
+// Also where another token is drawn.
+TEST(Sampler, CreditGoesToThePreferredToken) {
+  int drawn = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Step step;
+    step.add(3, 1, 0.5f);
+    const std::vector<float> before = step.values;
+    auto sampler = make_sampler({"credit"});
+    ASSERT_TRUE(sampler.ok());
+    DenoisingStep s = step.step(1);
+    s.temperature = 2.0f;
+    s.seed = seed;
+    Choice choice;
+    (*sampler)->choose(s, choice);
+    drawn += choice.commits.at(0).token != 1;
+    EXPECT_GT(step.values[1], before[1]);
+    for (const size_t other : {0, 2, 3}) EXPECT_EQ(step.values[other], before[other]);
+  }
+  EXPECT_GT(drawn, 0);
 }
 
 }  // namespace

@@ -148,5 +148,15 @@ TEST(Validation, BlockDiffusionLayout) {
   EXPECT_NEAR(one.loss(), four.loss(), one.loss() * f32_tolerance(256));
 }
 
+// Of one draw: levels differ by what is masked more, not by chance.
+TEST(Validation, LevelsShareTheirDraw) {
+  const ValidationData data(4, 16);
+  Model model = random_model();
+  Tape tape;
+  const ValidationLoss loss = validation_loss(model, decoding_layout(model.config()), data.clean,
+                                              {.levels = {0.5f, 0.5f}, .batch_sequences = 4}, tape);
+  EXPECT_EQ(loss.level_loss[0].mean(), loss.level_loss[1].mean());
+}
+
 }  // namespace
 }  // namespace unmask

@@ -81,6 +81,15 @@ TEST_P(Formats, GroupsOfZerosAndOfTinyWeightsAreZeros) {
   EXPECT_NEAR(reference::weight(packed.matrix(), 1, 40), -2.0f, 2 * kEpsilonBf16 * 2);
 }
 
+// 1 over so small a scale would be infinite, and 0 times that no number.
+TEST_P(Formats, AGroupOfWeightsBelowAnyScaleIsZeros) {
+  if (GetParam() == WeightFormat::bf16) return;
+  TestMatrix w(1, 32);
+  w.view()(0, 3) = 1e-38f;
+  const Packed packed(shape_of(GetParam(), 1, 32, 32), w);
+  for (int64_t k = 0; k < 32; ++k) EXPECT_EQ(reference::weight(packed.matrix(), 0, k), 0.0f);
+}
+
 TEST_P(Formats, LinearAgreesWithTheTwin) {
   for (const auto [n, in, out, group] : kPackedShapes) {
     SCOPED_TRACE(testing::Message() << n << " x " << in << " -> " << out << ", group " << group);

@@ -111,5 +111,25 @@ TEST_F(CacheTest, RefusesRoomForLessThanALayer) {
   EXPECT_NE(cache.error().message.find("expert memory"), std::string::npos);
 }
 
+TEST_F(CacheTest, TheFirstFailureIsTheOneReported) {
+  fail_at_expert = 4;
+  const auto cache = make(kExperts);
+  cache->acquire(2, begin_of({4}));
+  fail_at_expert = 5;
+  cache->acquire(2, begin_of({5}));
+  EXPECT_NE(cache->status().error().message.find("expert 4 is gone"), std::string::npos);
+}
+
+// What its layer's last pass did without leaves before what the next layer had.
+TEST_F(CacheTest, WhatALayerDidWithoutLeavesFirst) {
+  const auto cache = make(kExperts);
+  use(*cache, 4, {0, 1, 2, 3, 4, 5, 6, 7});
+  use(*cache, 0, {0, 1, 2, 3});
+  use(*cache, 0, {8});  // in place of some of layer 4, which comes later: 0 to 3 are not wanted
+  const int64_t before = cache->counts().found;
+  use(*cache, 4, {0, 1, 2, 3, 4, 5, 6, 7});
+  EXPECT_EQ(cache->counts().found - before, 8);
+}
+
 }  // namespace
 }  // namespace unmask

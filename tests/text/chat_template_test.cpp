@@ -78,6 +78,8 @@ TEST(ChatTemplate, IsTheOneThatTheTokenizerComesWith) {
       NamedTokens({}, "{{ '<|im_start|>system\\nYou are here to help.<|im_end|>\\n' }}")));
   EXPECT_TRUE(
       ChatTemplate::knows(NamedTokens({}, "{{ '<|im_start|>system\\n' + messages[0].content }}")));
+  EXPECT_TRUE(ChatTemplate::knows(
+      NamedTokens({}, "{{ \"<|im_start|>system\\n\" + messages[0].content }}")));
   for (const char* known : {"", kWritesLlada2, kWritesDirective, kWritesChatMl}) {
     EXPECT_TRUE(ChatTemplate::knows(NamedTokens({"<|role_end|>"}, known))) << known;
   }

@@ -218,5 +218,26 @@ TEST(Conversations, BadOnesAreErrors) {
   EXPECT_FALSE(tokenize_documents(chat, ByteTokenizer(), buffer));
 }
 
+TEST(Conversations, APromptThatFillsTheSequenceLeavesNothingToLearn) {
+  const Conversation conversation = {{"user", "Q"}, {"assistant", "A"}};
+  const ByteTokenizer tokenizer;
+  const auto prompt = ChatTemplate::of(tokenizer).prompt(std::span(conversation).first(1)).value();
+  for (const int32_t more : {0, 1}) {
+    ConversationSequences sequences(static_cast<int32_t>(prompt.size()) + more, 257);
+    ASSERT_TRUE(sequences.add(conversation, tokenizer));
+    EXPECT_EQ(sequences.count(), more);
+    EXPECT_EQ(sequences.left_out(), 1 - more);
+  }
+}
+
+TEST(Documents, AByteOrderMarkIsNoPartOfAText) {
+  const TemporaryDirectory directory;
+  const auto texts = read_texts(directory.write("marked.txt",
+                                                "\xEF\xBB\xBF"
+                                                "a text"));
+  ASSERT_TRUE(texts);
+  EXPECT_EQ(*texts, (std::vector<std::string>{"a text"}));
+}
+
 }  // namespace
 }  // namespace unmask

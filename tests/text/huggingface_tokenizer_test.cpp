@@ -11,6 +11,8 @@
 #include "unmask/base/files.h"
 #include "unmask/base/json_text.h"
 #include "unmask/text/byte_level.h"
+#include "unmask/text/documents.h"
+#include "unmask/text/token_stream.h"
 
 namespace unmask {
 namespace {
@@ -177,6 +179,10 @@ TEST(HuggingFaceTokenizer, DirectoriesSayWhichTokensAreSpecial) {
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   EXPECT_EQ(tokenizer.value()->mask_token(), 256);
   EXPECT_EQ(tokenizer.value()->end_token(), 257);
+  const auto named = Tokenizer::load(directory.path(), {"a", "b"});
+  ASSERT_TRUE(named) << named.error().message;
+  EXPECT_EQ(named.value()->mask_token(), 'a') << "the caller's names win";
+  EXPECT_EQ(named.value()->end_token(), 'b');
 }
 
 TEST(HuggingFaceTokenizer, DirectoriesSayHowConversationsAreWritten) {
@@ -212,6 +218,7 @@ TEST(HuggingFaceTokenizer, AddedTokensAreFoundLongestFirstAndStripAsTheySay) {
   const auto tokenizer = parse(description);
   ASSERT_TRUE(tokenizer);
   EXPECT_EQ(encode(*tokenizer.value(), "a \t<m> b"), (Ids{'a', 257, ' ', 'b'}));
+  EXPECT_EQ(encode(*tokenizer.value(), " <m> <m>"), (Ids{257, 257}));
   EXPECT_EQ(encode(*tokenizer.value(), "a<m>>\xE3\x80\x80\nb"), (Ids{'a', 258, 'b'}));
 }
 
@@ -339,6 +346,47 @@ TEST(TokenizerLoad, UnknownFilesAreErrors) {
   const auto other = Tokenizer::load(directory.write("vocab.txt", "a"));
   ASSERT_FALSE(other);
   EXPECT_EQ(other.error().kind, Error::Kind::usage);
+}
+
+TEST(HuggingFaceTokenizer, NormalizedTokensAreFoundInNormalizedText) {
+  json description = small_description();
+  description["normalizer"] = {{"type", "NFC"}};
+  description["pre_tokenizer"]["add_prefix_space"] = true;
+  description["added_tokens"] = {// e and U+0301, which NFC makes one character
+                                 {{"id", 257}, {"content", "<e\xCC\x81>"}, {"normalized", true}}};
+  const auto tokenizer = parse(description);
+  ASSERT_TRUE(tokenizer);
+  EXPECT_EQ(encode(*tokenizer.value(), "<e\xCC\x81>"), (Ids{257}));
+  EXPECT_EQ(encode(*tokenizer.value(), "<\xC3\xA9>"), (Ids{257}));
+  EXPECT_EQ(tokenizer.value()->encode_behind("ab<\xC3\xA9>ab").value(), (Ids{256, 257, ' ', 256}));
+}
+
+TEST(HuggingFaceTokenizer, AddedTokensKeepTheIdOfTheVocabulary) {
+  json description = small_description();
+  description["added_tokens"] = {{{"id", 257}, {"content", "ab"}}};
+  const auto tokenizer = parse(description);
+  ASSERT_FALSE(tokenizer);
+  EXPECT_NE(tokenizer.error().message.find("257, but 256 in the vocabulary"), std::string::npos)
+      << tokenizer.error().message;
+}
+
+TEST(HuggingFaceTokenizer, LongTextsAreCutOnlyWhereTokensEnd) {
+  json description = small_description();
+  description["model"]["vocab"]["\u010A\u010A"] = 257;  // two newlines
+  description["model"]["merges"].push_back("\u010A \u010A");
+  const auto tokenizer = parse(description);
+  ASSERT_TRUE(tokenizer);
+  ASSERT_TRUE(tokenizer.value()->separates_lines());
+  std::string text = "a";
+  while (text.size() < size_t{300} << 10) text += "!!\n\n\n";  // the first piece could end at 2^18
+  const TemporaryDirectory directory;
+  TokenBuffer buffer(0);
+  ASSERT_TRUE(tokenize_documents(directory.write("long.txt", text), *tokenizer.value(), buffer));
+  const Ids whole = encode(*tokenizer.value(), text);
+  ASSERT_EQ(buffer.size(), std::ssize(whole) + 1);
+  Ids found(whole.size());
+  ASSERT_TRUE(buffer.read(0, found));
+  EXPECT_EQ(found, whole);
 }
 
 }  // namespace

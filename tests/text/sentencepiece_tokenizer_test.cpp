@@ -87,5 +87,18 @@ TEST(SentencePieceTokenizer, TextThatIsNotUtf8IsAnError) {
   EXPECT_NE(ids.error().message.find("offset 2"), std::string::npos);
 }
 
+TEST(SentencePieceTokenizer, LongLinesAreCutBetweenCharacters) {
+  // Two bytes each behind one: the cut at 4096 bytes would fall into a character.
+  std::string line = "a";
+  for (int i = 0; i < 6000; ++i) line += i % 7 ? "\u00e9" : "\u00e8";
+  const auto model = train_sentencepiece({line}, 270);
+  ASSERT_TRUE(model) << model.error().message;
+  const auto tokenizer = SentencePieceTokenizer::parse(*model, "model", {});
+  ASSERT_TRUE(tokenizer);
+  for (int32_t id = 0; id < tokenizer.value()->vocab_size(); ++id) {
+    EXPECT_EQ(tokenizer.value()->token_text(id).find("\uFFFD") == std::string::npos, id != 0) << id;
+  }
+}
+
 }  // namespace
 }  // namespace unmask

@@ -44,5 +44,10 @@ TEST(StopStrings, MayBeginWithTheSpaceOfTheFirstToken) {
   EXPECT_EQ(stopped("none"), std::pair(-1, std::string("his house")));
 }
 
+TEST(StopStrings, HoldBackWhatMayBeginTheLongest) {
+  EXPECT_EQ(StopStrings().held_back(), 0u);
+  EXPECT_EQ(StopStrings::create({"ab", "abcd", "c"}).value().held_back(), 3u);
+}
+
 }  // namespace
 }  // namespace unmask
