@@ -1,7 +1,6 @@
 #include "unmask/checkpoint/model_file.h"
 
 #include <filesystem>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <xxhash.h>
@@ -126,52 +125,51 @@ Status ModelFile::limit_expert_memory(int64_t bytes) {
   return {};
 }
 
-Status ModelFile::load() {
+ModelFile::Copies ModelFile::plan_copies() const {
   std::unordered_set<std::string> cached;
   for (int32_t i = config_.dense_layers; cache_ && i < config_.layers; ++i) {
     cached.insert(experts_name(i));
   }
-  struct Piece {
-    std::span<const std::byte> from;  // in the mapping
-    size_t to;                        // in `loaded_`
-  };
-  std::vector<Piece> pieces;
-  std::unordered_map<std::string, size_t> place;
-  size_t bytes = 0;
+  Copies copies;
   for (const PackedTensor& packed : packed_tensors(config_, layout_, format_)) {
     if (cached.contains(packed.spec.name)) continue;
     auto rest = tensor(packed.spec.name).bytes;
     const size_t alignment = rest.size() < kHugePage ? kPackedAlignment : kHugePage;
-    bytes = (bytes + alignment - 1) / alignment * alignment;
-    place.emplace(packed.spec.name, bytes);
+    copies.bytes = (copies.bytes + alignment - 1) / alignment * alignment;
+    copies.place.emplace(packed.spec.name, copies.bytes);
     while (!rest.empty()) {
       const auto piece = rest.first(std::min(kPiece, rest.size()));
-      pieces.push_back({piece, bytes});
-      bytes += piece.size();
+      copies.pieces.push_back({piece, copies.bytes});
+      copies.bytes += piece.size();
       rest = rest.subspan(piece.size());
     }
   }
+  return copies;
+}
+
+Status ModelFile::load() {
+  const Copies copies = plan_copies();
   // The cache has taken nothing yet.
   const int64_t taken = kRoom + (cache_ ? cache_->bytes() : 0);
-  if (static_cast<int64_t>(bytes) > available_memory() - taken) return {};
+  if (static_cast<int64_t>(copies.bytes) > available_memory() - taken) return {};
 
   const MappedFile& file = archive_.file_of(tensor(kChecksums));
   Buffer loaded;
   try {
-    loaded = Buffer(bytes);
+    loaded = Buffer(copies.bytes);
   } catch (const std::bad_alloc&) {
     return {};  // where a process may have less than the machine has
   }
-  std::vector<Status> read(pieces.size());
-  parallel_for(std::ssize(pieces), [&](int64_t i) {
-    const auto& [from, to] = pieces[static_cast<size_t>(i)];
+  std::vector<Status> read(copies.pieces.size());
+  parallel_for(std::ssize(copies.pieces), [&](int64_t i) {
+    const auto& [from, to] = copies.pieces[static_cast<size_t>(i)];
     read[static_cast<size_t>(i)] = file.read(from.data(), {loaded.data() + to, from.size()});
   });
   for (Status& status : read) UNMASK_TRY_STATUS(std::move(status));
   loaded_ = std::move(loaded);
   use([&](const std::string& name) -> const std::byte* {
-    const auto found = place.find(name);
-    return found == place.end() ? tensor(name).bytes.data() : loaded_.data() + found->second;
+    const auto found = copies.place.find(name);
+    return found == copies.place.end() ? tensor(name).bytes.data() : loaded_.data() + found->second;
   });
   return {};
 }

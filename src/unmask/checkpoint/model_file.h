@@ -3,7 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "unmask/base/arena.h"
 #include "unmask/base/result.h"
@@ -49,10 +52,22 @@ class ModelFile final : public WeightStore {
   Status verify() const;
 
  private:
+  // Where `load` puts what.
+  struct Copies {
+    struct Piece {
+      std::span<const std::byte> from;  // in the mapping
+      size_t to = 0;                    // in `loaded_`
+    };
+    std::vector<Piece> pieces;
+    std::unordered_map<std::string, size_t> place;  // in `loaded_`, by the name of the tensor
+    size_t bytes = 0;
+  };
+
   ModelFile(ModelConfig config, PackedFormat format, Safetensors archive);
 
   const Tensor& tensor(const std::string& name) const;
   void use(const PackedWeights::BytesOf& bytes_of);
+  Copies plan_copies() const;
 
   ModelConfig config_;
   ParameterLayout layout_;
