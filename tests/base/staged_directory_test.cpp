@@ -100,6 +100,41 @@ TEST_F(StagedDirectoryTest, GoesWhereALinkPoints) {
   }
 }
 
+// work/link/.. is what the link points to, one up.
+TEST_F(StagedDirectoryTest, GoesWhereTheSystemWouldGo) {
+  const std::string work = directory_.path("work"), other = directory_.path("other");
+  fs::create_directories(work + "/out");
+  fs::create_directories(other + "/inner");
+  fs::create_directory_symlink("../other/inner", work + "/link");
+  auto staged = StagedDirectory::create(work + "/link/../out//");
+  ASSERT_TRUE(staged.ok()) << staged.error().message;
+  ASSERT_TRUE(write_file_atomically(staged->path() + "/file", "x").ok());
+  ASSERT_TRUE(staged->commit().ok());
+  EXPECT_EQ(content(other + "/out/file"), "x");
+  EXPECT_TRUE(fs::is_empty(work + "/out"));
+}
+
+TEST_F(StagedDirectoryTest, WhatMayNotBeLostStays) {
+  const std::string path = directory_.path("out");
+  const auto check = [](const std::string& place, const std::string& name) -> Status {
+    if (fs::exists(place + "/precious")) return failure("{}: holds what is precious", name);
+    return {};
+  };
+  ASSERT_TRUE(write_file_atomically(path + "/precious", "x").ok());
+  EXPECT_FALSE(StagedDirectory::create(path, check).ok());
+  fs::remove_all(path);
+  {
+    auto staged = StagedDirectory::create(path, check);
+    ASSERT_TRUE(staged.ok()) << staged.error().message;
+    ASSERT_TRUE(write_file_atomically(path + "/precious", "x").ok());  // meanwhile
+    const Status status = staged->commit();
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status.error().message, path + ": holds what is precious");
+  }
+  EXPECT_EQ(content(path + "/precious"), "x");
+  EXPECT_EQ(entries(directory_.path("")), 1);
+}
+
 TEST_F(StagedDirectoryTest, NeedsAName) {
   for (const char* path : {"", ".", "..", "/", "a/.."}) {
     const auto staged = StagedDirectory::create(path);

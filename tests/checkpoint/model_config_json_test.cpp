@@ -282,6 +282,7 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
       {{{"hidden_size", 1e30}}, {"hidden_size", "integer"}},
       {{{"hidden_size", nullptr}}, {"hidden_size"}},
       {{{"num_shared_experts", 2000000000}}, {"num_shared_experts"}},
+      {{{"num_experts", 2147483647}}, {"experts", "16384"}},
       {{{"n_group", 7}}, {"groups.count", "256", "7"}},
       {{{"num_attention_heads", 0}}, {"heads = 0"}},
       {{{"num_key_value_heads", 3}}, {"kv_heads = 3", "heads (16)"}},

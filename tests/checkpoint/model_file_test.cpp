@@ -322,6 +322,23 @@ TEST_F(ModelFileTest, BeginsItsDataOnAPage) {
   EXPECT_EQ((8 + length) % 4096, 0u);
 }
 
+TEST_F(ModelFileTest, IsNotMadeOfACheckpointThatChangesMeanwhile) {
+  make(uneven_model(), WeightFormat::int8);
+  const auto config = load_model_config(checkpoint());
+  const auto source = CheckpointSource::open(checkpoint(), *config);
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  const ReportBytes touch = [&](int64_t) -> Status {
+    fs::last_write_time(checkpoint() + "/model.safetensors", fs::file_time_type());
+    return {};
+  };
+  const Status status = write_model_file(packed(), *source, format_of(WeightFormat::int8), touch);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.error().message.find("model.safetensors"), std::string::npos)
+      << status.error().message;
+  const Parameters parameters(source->layout());
+  EXPECT_FALSE(load_parameters(*source, parameters).ok());
+}
+
 // A header that is 8 bytes longer, as other software may write it.
 TEST_F(ModelFileTest, RefusesDataThatDoesNotLieOnWholeLines) {
   make(uneven_model(), WeightFormat::int8);

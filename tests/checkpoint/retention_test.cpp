@@ -89,6 +89,20 @@ TEST_F(RetentionTest, CleansWhatKilledRunsLeft) {
   EXPECT_FALSE(fs::exists(run_ + "/checkpoints/step-00000200.partial-4711"));
 }
 
+// What copying makes of a link.
+TEST_F(RetentionTest, ADirectoryMayBeTheBest) {
+  for (const int64_t step : {100, 200}) add(step);
+  ASSERT_TRUE(mark_best_checkpoint(run_, 100).ok());
+  EXPECT_TRUE(check_best(run_).ok());
+  fs::remove(run_ + "/best");
+  EXPECT_TRUE(check_best(run_).ok());
+  fs::copy(checkpoint_path(run_, 100), run_ + "/best");
+  EXPECT_EQ(*find_checkpoint(run_), run_ + "/best");
+  const Status resumed = check_best(run_);
+  ASSERT_FALSE(resumed.ok());
+  EXPECT_NE(resumed.error().message.find("expected a symbolic link"), std::string::npos);
+}
+
 TEST_F(RetentionTest, IgnoresABestThatIsGone) {
   add(100);
   ASSERT_TRUE(mark_best_checkpoint(run_, 100).ok());

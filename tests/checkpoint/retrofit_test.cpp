@@ -91,6 +91,7 @@ TEST(Retrofit, KeepsWeightsAndChangesTheRoutingOfEveryFamily) {
       EXPECT_EQ(*read_file(out + "/tokenizer.json"), "the tokenizer");
       EXPECT_EQ(fs::hard_link_count(out + "/model.safetensors"),
                 static_cast<uintmax_t>(number + 1));
+      EXPECT_EQ(fs::hard_link_count(out + "/tokenizer.json"), 1u) << "people edit these";
       EXPECT_FALSE(fs::exists(out + "/training_state"));
     }
     EXPECT_EQ(load_model_config(from)->routing, config.routing)

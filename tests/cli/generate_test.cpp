@@ -136,6 +136,26 @@ TEST(GenerateCommand, ExpertsThatStayInTheirFileGiveTheSameTokens) {
   expect_error("generate " + kModel + " --tokens 1 --expert-memory 1GiB", 2, "unmask convert");
 }
 
+TEST(GenerateCommand, SizesHaveUnits) {
+  const std::string arguments = "generate " + kModel + " --tokens 1 --expert-memory ";
+  for (const char* size : {"1000", "0", "500MB", "1.5GiB", "2g", "1e3k"}) {
+    expect_error(arguments + size, 2, "unmask convert");  // for packed models only
+  }
+  for (const char* size : {"''", "-5KB", "GiB", "1XB", "1GiBs", "inf", "1e30G"}) {
+    expect_error(arguments + size, 2, "expected a size like 2GiB or 500MB, found");
+  }
+}
+
+TEST(GenerateCommand, ManySamplesAreThoseOfTheirSeeds) {
+  const std::string arguments =
+      "generate " + kModel + " --tokens 1,2,3 --length 6 --temperature 1 --ignore-end";
+  const auto all = json_of(arguments + " --samples 40 --seed 5");
+  ASSERT_EQ(all["generations"].size(), 40u);
+  EXPECT_EQ(all["report"]["forwards"]["denoise"], 40 * 6);
+  const auto one = json_of(arguments + " --seed 43");
+  EXPECT_EQ(all["generations"][38]["tokens"], one["generations"][0]["tokens"]);
+}
+
 TEST(GenerateCommand, SaysWhenTheFileChangesUnderneath) {
   const TemporaryDirectory directory;
   const std::string packed = directory.path("packed");
@@ -309,7 +329,7 @@ TEST(GenerateCommand, InterruptionLeavesWhatWasCommitted) {
   EXPECT_NE(output.find("interrupted"), std::string::npos);
 
   const json document = json_in(interrupted("--json --quiet 2>/dev/null").output);
-  EXPECT_EQ(document["generations"][99]["tokens"].size(), 503u);
+  EXPECT_EQ(document["generations"].back()["tokens"].size(), 503u);
 }
 
 }  // namespace

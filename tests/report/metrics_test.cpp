@@ -158,6 +158,17 @@ TEST_F(Metrics, TornLastLineIsIgnoredAndBadLinesAreNamed) {
             std::string::npos);
 }
 
+TEST_F(Metrics, DeepNestingIsNoEvent) {
+  constexpr size_t kDeep = 100000;
+  std::string nested;
+  for (size_t i = 0; i < kDeep; ++i) nested += "{\"a\":";
+  append("{\"kind\":\"train\",\"step\":1}\n{\"kind\":\"config\",\"configuration\":" + nested + "1" +
+         std::string(kDeep, '}') + "}\n");
+  const auto run = read_run(directory_);
+  ASSERT_TRUE(run) << run.error().message;
+  EXPECT_EQ(run.value().problems.size(), 1u);
+}
+
 TEST_F(Metrics, ResumeDropsWhatCameAfterAndTheTornLine) {
   {
     auto writer = MetricsWriter::create(directory_);

@@ -70,7 +70,8 @@ std::string bar(double share, int columns, bool unicode) {
 
 Terminal standard_error_terminal() {
   Terminal terminal;
-  terminal.interactive = ::isatty(STDERR_FILENO) == 1 && variable("TERM") != "dumb";
+  terminal.interactive =
+      ::isatty(STDERR_FILENO) == 1 && variable("TERM") != "dumb" && !variable("TERM").empty();
   terminal.color = variable("NO_COLOR").empty();
   terminal.unicode = locale_is_unicode();
   winsize size{};

@@ -21,8 +21,8 @@ struct Terminal {
   int rows = 24;
 };
 
-// Of standard error: a terminal that is not "dumb", NO_COLOR (no-color.org) unset or empty, a UTF-8
-// locale, and its size now.
+// Of standard error: a terminal that has a name, and not "dumb", NO_COLOR (no-color.org) unset or
+// empty, a UTF-8 locale, and its size now.
 Terminal standard_error_terminal();
 
 struct ProgressOptions {

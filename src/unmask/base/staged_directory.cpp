@@ -43,8 +43,8 @@ bool is_mount_point(const fs::path& place) {
 }
 
 Result<fs::path> place_of(const std::string& path) {
-  fs::path place = fs::path(path).lexically_normal();
-  if (!place.has_filename()) place = place.parent_path();  // a/ means a
+  fs::path place = path;
+  while (!place.has_filename() && place.has_relative_path()) place = place.parent_path();  // a//: a
   place = followed(std::move(place));
   const std::string name = place.filename().string();
   if (name.empty() || name == "." || name == "..") {
@@ -89,6 +89,17 @@ bool is_in_the_way(int error) { return error == ENOTEMPTY || error == EEXIST || 
 // Network file systems, and kernels from before the call.
 bool cannot_exchange(int error) { return error == EINVAL || error == ENOSYS; }
 
+// Back to where it stood, after all. On error it stays beside the new one.
+Error put_back(const std::string& displaced, const std::string& place, Error reason) {
+  if (renameat2(AT_FDCWD, displaced.c_str(), AT_FDCWD, place.c_str(), RENAME_EXCHANGE) == 0) {
+    std::error_code code;
+    fs::remove_all(displaced, code);
+  } else {
+    reason.message += fmt::format(" ({} is now {})", place, displaced);
+  }
+  return reason;
+}
+
 // Where what stood at `place` is then; empty: nothing did. It is exchanged in one step, so that the
 // name always holds a whole one.
 Result<std::string> put(const std::string& staging, const std::string& place) {
@@ -117,12 +128,14 @@ DirectoryLock::~DirectoryLock() {
   if (file_ >= 0) ::close(file_);
 }
 
-Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {
+Result<StagedDirectory> StagedDirectory::create(const std::string& final_path, Replaceable check) {
   UNMASK_TRY(const fs::path place, place_of(final_path));
+  if (check && path_exists(place)) UNMASK_TRY_STATUS(check(place.string(), final_path));
   UNMASK_TRY_STATUS(make_parent(place.string()));
   remove_abandoned(place);
   StagedDirectory staged;
   staged.final_ = place.string();
+  staged.check_ = std::move(check);
   std::string staging = staged.final_ + std::string(kPartial) + std::to_string(::getpid());
   if (::mkdir(staging.c_str(), 0777) != 0) {
     return failure("{}: cannot create: {}", staging, std::strerror(errno));
@@ -134,6 +147,7 @@ Result<StagedDirectory> StagedDirectory::create(const std::string& final_path) {
 
 StagedDirectory::StagedDirectory(StagedDirectory&& other) noexcept
     : final_(std::move(other.final_)),
+      check_(std::move(other.check_)),
       staging_(std::exchange(other.staging_, {})),
       lock_(std::move(other.lock_)) {}
 
@@ -146,6 +160,10 @@ Status StagedDirectory::commit() {
   UNMASK_TRY_STATUS(sync_tree(staging_));
   UNMASK_TRY(const std::string displaced, put(staging_, final_));
   staging_.clear();
+  if (check_ && !displaced.empty()) {
+    if (Status may = check_(displaced, final_); !may)
+      return put_back(displaced, final_, may.error());
+  }
   UNMASK_TRY_STATUS(sync_path(parent_of(final_)));
   std::error_code code;
   if (!displaced.empty()) fs::remove_all(displaced, code);

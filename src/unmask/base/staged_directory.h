@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -32,9 +33,12 @@ class DirectoryLock {
 // nothing else is.
 class StagedDirectory {
  public:
+  // Whether what stands at `place`, which messages call `name`, may be lost.
+  using Replaceable = std::function<Status(const std::string& place, const std::string& name)>;
+
   // Fails where `commit` could not rename: for what has no name, and for mount points. A symbolic
-  // link stands for what it points to.
-  static Result<StagedDirectory> create(const std::string& final_path);
+  // link stands for what it points to. `check` is asked now, and again of what `commit` displaces.
+  static Result<StagedDirectory> create(const std::string& final_path, Replaceable check = {});
   ~StagedDirectory();
   StagedDirectory(StagedDirectory&& other) noexcept;
   StagedDirectory& operator=(StagedDirectory&& other) = delete;
@@ -45,6 +49,7 @@ class StagedDirectory {
  private:
   StagedDirectory() = default;
   std::string final_;
+  Replaceable check_;
   std::string staging_;
   DirectoryLock lock_;
 };

@@ -26,6 +26,7 @@ class CheckpointSource final : public ParameterSource {
 
   // Goes through the files once: what has been read is released (safetensors.h).
   void read(int parameter, int64_t first, std::span<float> out) const override;
+  Status unchanged() const override { return archive_.unchanged(); }
   std::string where(int parameter, int64_t element) const override;
 
   // The tensors of a parameter, which follow one another.

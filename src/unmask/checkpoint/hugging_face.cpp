@@ -186,7 +186,7 @@ Status load_parameters(const CheckpointSource& source, const Parameters& paramet
     read[static_cast<size_t>(i)] = source.read_finite(piece.parameter, piece.first, piece.out);
   });
   for (const Status& status : read) UNMASK_TRY_STATUS(status);
-  return {};
+  return source.unchanged();
 }
 
 Status load_parameters(const std::string& directory, const ModelConfig& config,
@@ -201,6 +201,7 @@ Status save_model(const std::string& directory, const ParameterSource& source,
   const std::vector<Shard> shards = cut_into_shards(forms, options);
   ShardWriter writer(directory, source, report);
   for (const Shard& shard : shards) UNMASK_TRY_STATUS(writer.write(shard));
+  UNMASK_TRY_STATUS(source.unchanged());
   if (shards.size() > 1) {
     UNMASK_TRY_STATUS(write_file_atomically(join(directory, "model.safetensors.index.json"),
                                             to_text(shard_index(shards), 1) + "\n"));

@@ -238,6 +238,7 @@ Status write_model_file(const std::string& directory, const ParameterSource& sou
   FileStream stream(source, std::move(writer), batch_bytes(tensors), report);
   for (const PackedTensor& tensor : tensors) UNMASK_TRY_STATUS(stream.append(tensor));
   UNMASK_TRY_STATUS(stream.finish());
+  UNMASK_TRY_STATUS(source.unchanged());
   const std::string text = to_text(model_config_to_json(source.config(), DType::bf16), 2) + "\n";
   return write_file_atomically((folder / "config.json").string(), text);
 }

@@ -32,6 +32,9 @@ class ParameterSource {
   // The same, or an error that names the first of them that is not a finite number.
   Status read_finite(int parameter, int64_t first, std::span<float> out) const;
 
+  // An error where what was read may be a mixture, because its files were written to meanwhile.
+  virtual Status unchanged() const { return {}; }
+
   // The place that an element comes from, to begin a message with.
   virtual std::string where(int parameter, int64_t element) const = 0;
 

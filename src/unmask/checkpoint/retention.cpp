@@ -23,6 +23,13 @@ fs::path folder_of(const std::string& run_directory) {
 }
 fs::path best_link(const std::string& run_directory) { return fs::path(run_directory) / "best"; }
 
+// A copy of a run whose links were followed has a directory there.
+bool best_is_directory(const std::string& run_directory) {
+  std::error_code code;
+  const fs::path best = best_link(run_directory);
+  return !fs::is_symlink(best, code) && path_exists(best / "config.json");
+}
+
 std::optional<int64_t> step_of(std::string_view name) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
   name.remove_prefix(kPrefix.size());
@@ -95,7 +102,17 @@ std::optional<CheckpointEntry> best_checkpoint(const std::string& run_directory)
   return CheckpointEntry{*step, path.string()};
 }
 
+Status check_best(const std::string& run_directory) {
+  if (!best_is_directory(run_directory)) return {};
+  return usage_error(
+      "{}: expected a symbolic link to the best checkpoint, found a directory, as copying makes "
+      "one "
+      "of a link; remove it, or copy the run with its links, and resume",
+      best_link(run_directory).string());
+}
+
 Result<std::string> find_checkpoint(const std::string& path) {
+  if (best_is_directory(path)) return best_link(path).string();
   if (const auto best = best_checkpoint(path)) return best->path;
   if (const auto latest = latest_checkpoint(path)) return latest->path;
   const auto holds = [&](const char* file) { return path_exists(fs::path(path) / file); };

@@ -16,13 +16,14 @@ namespace fs = std::filesystem;
 
 constexpr const char* kConfig = "config.json";
 
-// Files of a checkpoint are never written in place, so a link shares them safely.
+// Weights are never written in place, so a link shares them safely; what people edit is copied.
 Status link_or_copy(const fs::path& from, const fs::path& to) {
   std::error_code code;
   const fs::path file = fs::canonical(from, code);  // a link to a relative link would point nowhere
   if (!code) {
-    fs::create_hard_link(file, to, code);
-    if (code) fs::copy_file(file, to, code);
+    const bool weights = to.extension() == ".safetensors";
+    if (weights) fs::create_hard_link(file, to, code);
+    if (!weights || code) fs::copy_file(file, to, code);
   }
   if (code)
     return failure("{}: cannot link or copy to {}: {}", from.string(), to.string(), code.message());

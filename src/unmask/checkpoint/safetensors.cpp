@@ -350,6 +350,11 @@ Status Safetensors::read(const Tensor& tensor, std::span<float> out) const {
   return {};
 }
 
+Status Safetensors::unchanged() const {
+  for (const MappedFile& file : files_) UNMASK_TRY_STATUS(file.unchanged());
+  return {};
+}
+
 void Safetensors::read_once(const Tensor& tensor, int64_t first, std::span<float> out) const {
   UNMASK_CHECK(first >= 0 && first + std::ssize(out) <= tensor.elements());
   const auto size = static_cast<size_t>(dtype_bytes(tensor.dtype));

@@ -50,6 +50,9 @@ class Safetensors {
   const Tensor* find(std::string_view name) const;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
+  // Whether all files are as they were when they were opened.
+  Status unchanged() const;
+
   const MappedFile& file_of(const Tensor& tensor) const { return files_[tensor.file]; }
 
   // `file: tensor "name"`, to begin a message with.

@@ -4,10 +4,12 @@
 #include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -169,6 +171,37 @@ void warn_of_another_end(const Tokenizer& tokenizer, const ModelConfig& config,
       checkpoint, *end, config.end_token);
 }
 
+// Some at a time, so that their number takes no memory; the first of all is watched.
+Result<std::vector<Generation>> generate_samples(Model& model, const Canvas& canvas,
+                                                 const GenerateArguments& a,
+                                                 const Tokenizer* tokenizer,
+                                                 GenerateOptions options, GenerateReport& report) {
+  constexpr int64_t kTogether = 32;
+  std::optional<Watch> watch;
+  if (a.watch) {
+    watch.emplace(tokenizer, standard_error_terminal());
+    options.on_step = [&](const DenoisingEvent& event) {
+      if (event.request == 0) watch->show(event);
+    };
+  }
+  Tape tape;
+  std::vector<Generation> generations;
+  for (int64_t first = 0; first < a.samples; first += kTogether) {
+    std::vector<GenerateRequest> requests;
+    for (int64_t i = first; i < std::min<int64_t>(first + kTogether, a.samples); ++i) {
+      requests.push_back({canvas, a.decoding.seed + static_cast<uint64_t>(i)});
+    }
+    GenerateReport of_these;
+    UNMASK_TRY(auto these, unmask::generate(model, requests, options, tape, &of_these));
+    report.add(of_these);
+    std::ranges::move(these, std::back_inserter(generations));
+    options.on_step = nullptr;
+    watch.reset();
+    if (*options.cancel) break;
+  }
+  return generations;
+}
+
 Status generate(const GenerateArguments& a) {
   if (a.samples < 1) return usage_error("--samples {}: expected at least 1", a.samples);
   UNMASK_TRY(const std::string checkpoint, find_checkpoint(a.checkpoint));
@@ -182,43 +215,28 @@ Status generate(const GenerateArguments& a) {
   if (!a.decoding.stop.empty() && !canvas.is_continuation()) {
     return usage_error("--stop: gaps inside a text are filled in whole; leave it out");
   }
-  std::vector<GenerateRequest> requests;
-  for (int32_t i = 0; i < a.samples; ++i) {
-    requests.push_back({canvas, a.decoding.seed + static_cast<uint64_t>(i)});
-  }
-
   TextEnds ends;
   UNMASK_TRY(ends.strings, StopStrings::create(a.decoding.stop));
   UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), ends));
   options.stop_at_end = !a.ignore_end;
   const std::atomic<bool>& interrupted = cancel_on_interrupt();
   options.cancel = &interrupted;
-  std::optional<Watch> watch;
-  if (a.watch) {
-    watch.emplace(tokenizer.get(), standard_error_terminal());
-    options.on_step = [&](const DenoisingEvent& event) {
-      if (event.request == 0) watch->show(event);
-    };
-  }
-  Tape tape;
   GenerateReport report;
-  Result<std::vector<Generation>> generations =
-      unmask::generate(model, requests, options, tape, &report);
-  watch.reset();
-  if (!generations) return generations.error();
+  UNMASK_TRY(const auto generations,
+             generate_samples(model, canvas, a, tokenizer.get(), std::move(options), report));
 
   if (a.json) {
     json out = {{"generations", json::array()},
-                {"report", report_json(report, *generations, model.config())}};
-    for (const Generation& g : *generations) {
+                {"report", report_json(report, generations, model.config())}};
+    for (const Generation& g : generations) {
       out["generations"].push_back(to_json(g, tokenizer.get(), ends.strings));
     }
     // Sampled bytes need not be UTF-8.
     fmt::print("{}\n", to_text(out));
   } else {
-    print(*generations, tokenizer.get(), ends.strings);
+    print(generations, tokenizer.get(), ends.strings);
     std::fflush(stdout);
-    if (!a.quiet) write_note(report_text(report, *generations, model.config()));
+    if (!a.quiet) write_note(report_text(report, generations, model.config()));
   }
   if (interrupted) {
     log_info("interrupted: this is what was committed");

@@ -13,7 +13,7 @@ namespace {
 std::atomic<bool> interrupted = false;
 std::atomic<const char*> farewell = nullptr;
 
-constexpr int kEnding[] = {SIGTERM, SIGQUIT};
+constexpr int kEnding[] = {SIGTERM, SIGQUIT, SIGHUP};
 struct sigaction before_farewell[std::size(kEnding)];
 
 // As the signal ends a program that does not expect it.

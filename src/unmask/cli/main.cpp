@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <iostream>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -116,7 +117,9 @@ int main(int argc, char** argv) {
     if (const Status known = unknown ? check_options(program, argc, argv) : Status(); !known) {
       return exit_code(known);
     }
-    return program.exit(e) == 0 ? 0 : 2;
+    const int code = program.exit(e) == 0 ? 0 : 2;
+    std::cout.flush();
+    return std::cout ? code : exit_code(unmask::failure("could not write to standard output"));
   }
   return exit_code(run_and_flush(run));
 }

@@ -27,20 +27,19 @@ bool may_be_replaced(const std::string& name) {
              std::end(kTokenizerFiles);
 }
 
-Status check_replaceable(const std::string& path) {
+Status check_replaceable(const std::string& place, const std::string& name) {
   std::error_code code;
-  if (!path_exists(path)) return {};
-  if (!fs::is_directory(path, code)) return failure("{}: exists and is no directory", path);
-  if (fs::is_empty(path, code)) return {};
-  if (!is_packed(path)) {
+  if (!fs::is_directory(place, code)) return failure("{}: exists and is no directory", name);
+  if (fs::is_empty(place, code)) return {};
+  if (!is_packed(place)) {
     return failure("{}: exists and holds something else than a packed model: choose another name",
-                   path);
+                   name);
   }
-  for (const auto& entry : fs::directory_iterator(path, code)) {
-    const std::string name = entry.path().filename().string();
-    if (!may_be_replaced(name)) {
+  for (const auto& entry : fs::directory_iterator(place, code)) {
+    const std::string file = entry.path().filename().string();
+    if (!may_be_replaced(file)) {
       return failure("{}: holds {} beside a packed model, which would be lost: choose another name",
-                     path, name);
+                     name, file);
     }
   }
   return {};
@@ -61,8 +60,7 @@ void add_group_option(CLI::App& command, std::optional<int32_t>& group) {
 }
 
 Result<StagedDirectory> stage_model(const std::string& path) {
-  UNMASK_TRY_STATUS(check_replaceable(path));
-  return StagedDirectory::create(path);
+  return StagedDirectory::create(path, check_replaceable);
 }
 
 Status check_no_tokenizer_is_lost(const std::string& path) {

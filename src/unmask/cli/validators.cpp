@@ -1,5 +1,7 @@
 #include "unmask/cli/validators.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <string_view>
@@ -26,7 +28,30 @@ std::string read_type(std::string_view type, std::string& text) {
   return read_number<double>(text, "a number");
 }
 
+std::string read_size(std::string& text) {
+  constexpr std::string_view kUnits = "KMGTP";
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [read, error] = std::from_chars(text.data(), end, value);
+  std::string unit(read, end);
+  std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return std::toupper(c); });
+  const size_t power = unit.empty() ? kUnits.npos : kUnits.find(unit.front());
+  const std::string_view behind = std::string_view(unit).substr(power == kUnits.npos ? 0 : 1);
+  const bool known = power == kUnits.npos ? behind.empty() || behind == "B"
+                                          : behind.empty() || behind == "B" || behind == "IB";
+  if (power != kUnits.npos) value = std::ldexp(value, 10 * (static_cast<int>(power) + 1));
+  if (error != std::errc() || !known || !(value >= 0 && value < 0x1p62)) {
+    return fmt::format("expected a size like 2GiB or 500MB, found \"{}\"", text);
+  }
+  text = fmt::to_string(static_cast<int64_t>(value));
+  return "";
+}
+
 }  // namespace
+
+CLI::Option* as_size(CLI::Option* option) {
+  return option->transform(CLI::Validator(read_size, ""))->type_name("SIZE");
+}
 
 void expect_decimal_numbers(CLI::App& command) {
   for (CLI::Option* option : command.get_options()) {

@@ -37,10 +37,8 @@ inline CLI::Validator at_least(int64_t least) {
       fmt::format(">={}", least));
 }
 
-// An option of a number of bytes: 2GiB.
-inline CLI::Option* as_size(CLI::Option* option) {
-  return option->transform(CLI::AsSizeValue(false).description(""))->type_name("SIZE");
-}
+// An option of a number of bytes: 2GiB, 1.5G, 500MB (each unit 1,024 times the one before).
+CLI::Option* as_size(CLI::Option* option);
 
 // Every option of a number, also of the commands within, takes decimal ones in its type's range.
 // CLI11 would read nothing as 0, 010 as 8, and some of what is too large as the largest.

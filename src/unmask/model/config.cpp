@@ -82,7 +82,7 @@ void check_experts(const ModelConfig& c, Problems& problems) {
   problems.require(c.routing.balance.bias_rate == 0 || c.expert_bias, "routing.balance.bias_rate",
                    c.routing.balance.bias_rate,
                    "must be 0, or the model must have a selection bias: expert_bias = true");
-  if (c.experts <= 0) return;
+  if (c.experts <= 0 || c.experts > kMostExperts) return;
   if (const auto router = make_router(c); !router.ok()) {
     problems.add(router.error().message);
   }

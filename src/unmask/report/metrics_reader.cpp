@@ -8,8 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "unmask/base/document.h"
 #include "unmask/base/files.h"
-#include "unmask/base/json_text.h"
 #include "unmask/report/metrics_fields.h"
 
 namespace unmask {
@@ -141,10 +141,9 @@ Status read_lines(const std::string& path, RunLog& run, Take take) {
     const bool torn = end == rest.npos;
     rest.remove_prefix(torn ? rest.size() : end + 1);
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    const json object = json_in(line);
-    if (torn && object.is_discarded()) break;
-    const std::string wrong =
-        object.is_discarded() ? "expected one JSON object per line" : take(object, run);
+    const auto object = parse_json(line, "");
+    if (torn && !object) break;
+    const std::string wrong = object ? take(*object, run) : "expected one JSON object per line";
     if (!wrong.empty()) {
       run.problems.push_back(fmt::format("{}:{}: {}; line skipped", path, number, wrong));
     }

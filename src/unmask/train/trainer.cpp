@@ -119,6 +119,7 @@ Status Trainer::begin() {
   UNMASK_TRY_STATUS(read_validation(sequences_, config().evaluation.sequences, held_out_));
   const auto resumed =
       request_.resume ? latest_checkpoint(directory) : std::optional<CheckpointEntry>();
+  UNMASK_TRY_STATUS(check_best(directory));
   if (resumed) {
     UNMASK_TRY_STATUS(load(*resumed));
   } else if (!config().from.empty()) {
