@@ -10,7 +10,6 @@
 #include "unmask/kernels/attention_mask.h"
 #include "unmask/kernels/attention_passes.h"
 #include "unmask/kernels/isa/softmax_kernel.h"
-#include "unmask/kernels/softmax.h"
 
 // With p = softmax(scale q·kᵀ) made again from log_sum_exp (Dao et al. 2022, algorithm 4):
 //
@@ -31,6 +30,17 @@ constexpr int64_t kQueriesPerRun = 128;
 constexpr int64_t kEnoughTasks = 8;
 constexpr int64_t kLeastKeysPerPart = 512;
 constexpr int64_t kMostParts = 4;
+
+float dot(const float* a, const float* b, int64_t n) {
+  float lanes[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (int64_t j = 0; j < 8; ++j) lanes[j] += a[i + j] * b[i + j];
+  }
+  for (; i < n; ++i) lanes[0] += a[i] * b[i];
+  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+         ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
 
 struct Outputs {
   ConstMatrix out, log_sum_exp, d_out;
@@ -106,13 +116,12 @@ class BackwardTask {
     const ConstMatrix d_out = in_.head(outputs_.d_out, head, begin, end);
     const SequenceTiles& tiles = *queries.q_rows.tiles;
     queries.pack(kernel_, in_.head(in_.q, head, begin, end), d_out);
-    const auto width = static_cast<size_t>(d_);
     for (int64_t i = 0; i < tiles.rows; ++i) {
       const float log_sum_exp = outputs_.log_sum_exp(begin + i, head);
       // A query without keys: its scores are all masked and weigh 0 against any finite offset.
       queries.offset[i] =
           std::isinf(log_sum_exp) ? 0.0f : log_sum_exp * std::numbers::log2e_v<float>;
-      queries.centre[i] = in_.shape.scale * dot_row({d_out.row(i), width}, {out.row(i), width});
+      queries.centre[i] = in_.shape.scale * dot(d_out.row(i), out.row(i), d_);
     }
   }
 
