@@ -1,5 +1,6 @@
 #include "unmask/base/document.h"
 
+#include "tests/support/temporary_directory.h"
 #include <filesystem>
 #include <fstream>
 
@@ -121,6 +122,18 @@ TEST(Document, LaysAFileOverItsBase) {
   EXPECT_NE(read_layered_toml_file(wrong).error().message.find("'base'"), std::string::npos);
 }
 
+TEST(Document, LaysUpToEightFilesOverEachOther) {
+  const test::TemporaryDirectory directory;
+  directory.write("1.toml", "bottom = true\n");
+  for (int i = 2; i <= 9; ++i) {
+    directory.write(fmt::format("{}.toml", i), fmt::format("base = '{}.toml'\n", i - 1));
+  }
+  const auto eight = read_layered_toml_file(directory.path("8.toml"));
+  ASSERT_TRUE(eight.ok()) << eight.error().message;
+  EXPECT_EQ(*eight, toml("bottom = true"));
+  EXPECT_FALSE(read_layered_toml_file(directory.path("9.toml")).ok());
+}
+
 TEST(Fields, ReadsEveryKind) {
   Settings settings;
   const Status status = read(toml(R"(
@@ -156,6 +169,9 @@ TEST(Fields, AbsentKeysKeepDefaults) {
 TEST(Fields, ErrorsSayWhatWasExpectedAndFound) {
   EXPECT_EQ(error_of("count = 'seven'"),
             "'settings.count': expected an integer, found the string \"seven\"");
+  EXPECT_EQ(
+      error_of("count = '" + std::string(100, 'x') + "'"),
+      "'settings.count': expected an integer, found the string \"" + std::string(59, 'x') + "...");
   EXPECT_EQ(error_of("count = 1.0"), "'settings.count': expected an integer, found 1.0");
   EXPECT_EQ(error_of("count = 101"),
             "'settings.count': expected a value between 1 and 100, found 101");
@@ -190,6 +206,25 @@ TEST(Fields, NamesTheNearestKey) {
   EXPECT_EQ(error_of("[nested]"), "missing key 'settings.nested.inner'");
 }
 
+TEST(Fields, NamesTheFirstMistake) {
+  EXPECT_NE(error_of("count = 'x'\nrate = 'y'").find("'settings.count'"), std::string::npos);
+  const nlohmann::json nothing = nlohmann::json::object();
+  Fields fields(nothing);
+  int32_t first = 0, second = 0;
+  fields.require("first", first);
+  fields.require("second", second);
+  EXPECT_EQ(fields.finish().error().message, "missing key 'first'");
+}
+
+TEST(Fields, WhatASignedIntegerCannotHoldIsNotNegative) {
+  const nlohmann::json document = {{"limit", std::numeric_limits<uint64_t>::max()}};
+  Fields fields(document);
+  int64_t limit = 1;
+  fields.read("limit", limit);
+  EXPECT_EQ(limit, 1);
+  EXPECT_FALSE(fields.finish().ok());
+}
+
 TEST(Fields, NamesTheFile) {
   const nlohmann::json json = {{"a", 1}};
   Fields fields(json, "", "config.json");
@@ -200,14 +235,15 @@ TEST(Fields, NamesTheFile) {
 
 TEST(SetValue, ParsesTomlValuesAndBareWords) {
   nlohmann::json document = toml("[a]\nb = 1\nkept = true");
-  for (const char* assignment : {"a.b=2", "a.c.d=[1, 2]", "rate=1e-3", "name=tiny",
-                                 "path=data/x y.txt", "quoted=\"1\"", "on=true", "equation=a=b"}) {
+  for (const char* assignment :
+       {"a.b=2", "a.c.d=[1, 2]", "rate=1e-3", "name=tiny", "path=data/x y.txt", "quoted=\"1\"",
+        "on=true", "equation=a=b", "two-words=2"}) {
     const Status status = set_value(document, assignment);
     EXPECT_TRUE(status.ok()) << status.error().message;
   }
   EXPECT_EQ(document, json_in(R"({
     "a": {"b": 2, "kept": true, "c": {"d": [1, 2]}}, "rate": 0.001, "name": "tiny",
-    "path": "data/x y.txt", "quoted": "1", "on": true, "equation": "a=b"})"));
+    "path": "data/x y.txt", "quoted": "1", "on": true, "equation": "a=b", "two-words": 2})"));
 }
 
 TEST(SetValue, RefusesWhatIsMalformed) {

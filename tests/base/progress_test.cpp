@@ -57,6 +57,15 @@ TEST(Progress, StepsBeforeAResumeSayNothingAboutSpeed) {
   EXPECT_EQ(bench.take(), "train: 950 of 1,000, 0:05 left\n");
 }
 
+TEST(Progress, IsNotWholeBeforeTheEnd) {
+  Bench bench;
+  bench.terminal = {.interactive = true, .color = false, .unicode = false, .columns = 80};
+  Progress progress("train", 1000, 0, bench.options());
+  bench.now = 1;
+  progress.update({.step = 999});
+  EXPECT_NE(bench.take().find(" 99%"), std::string::npos);
+}
+
 TEST(Progress, OneLineIsRedrawnOnATerminal) {
   Bench bench;
   bench.terminal = {.interactive = true, .color = false, .unicode = false, .columns = 80};
@@ -88,6 +97,10 @@ TEST(Progress, NeverWiderThanTheTerminal) {
     const std::string line = bench.take();
     const size_t prefix = std::string("\r\x1b[K").size();
     EXPECT_LT(static_cast<int>(line.size()) - static_cast<int>(line.empty() ? 0 : prefix), columns);
+    const size_t bar = line.find_first_of("#."), behind = line.find_first_not_of("#.", bar);
+    if (line.find("train #") != std::string::npos || line.find("train .") != std::string::npos) {
+      EXPECT_GE(behind - bar, 8u) << line;
+    }
     if (columns > 40) {
       EXPECT_NE(line.find("loss 4.250"), std::string::npos) << line;
     }

@@ -16,11 +16,11 @@ using test::run_unmask;
 
 TEST(Bench, ComparesExpertsWithTheFloorOfTheSameRun) {
   const Outcome outcome =
-      run_unmask("bench moe --shape llada2-mini --format int4 --tokens 1 --unique 8 --json");
+      run_unmask("bench moe --shape llada2-mini --format int4 --tokens 1 --json");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
   const json result = json_in(outcome.output);
   EXPECT_EQ(result["format"], "int4");
-  EXPECT_EQ(result["unique"], 8);
+  EXPECT_EQ(result["unique"], 8) << "as many as a token chooses";
   // Half a byte a weight, and a scale of two bytes for 64.
   const double weights = 8.0 * 3 * 2048 * 512;
   EXPECT_EQ(result["bytes"].get<double>(), weights / 2 + weights / 64 * 2);
@@ -74,6 +74,9 @@ TEST(Bench, NamesThePermittedRange) {
   const Outcome experts = run_unmask("bench moe --tokens 2 --unique 17");
   EXPECT_EQ(experts.exit_code, 2);
   EXPECT_NE(experts.output.find("expected 8 to 16"), std::string::npos) << experts.output;
+  const Outcome few = run_unmask("bench decode --layers 2 --unique 7");
+  EXPECT_EQ(few.exit_code, 2);
+  EXPECT_NE(few.output.find("expected 8 to 256"), std::string::npos) << few.output;
   const Outcome group = run_unmask("bench moe --format int4 --group 48");
   EXPECT_EQ(group.exit_code, 2);
   EXPECT_NE(group.output.find("multiple of 32"), std::string::npos) << group.output;

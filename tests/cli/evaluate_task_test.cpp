@@ -96,6 +96,24 @@ TEST_F(EvaluateTaskCommand, SaysTheSameAsText) {
   }
 }
 
+TEST_F(EvaluateTaskCommand, ShowsEverySampleWithItsQuestion) {
+  const json found = evaluate_json(kSorting + "--samples 2 --temperature 0.5 --show 6");
+  const json& examples = found.at("examples");
+  ASSERT_EQ(examples.size(), 6u);
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(examples[i].at("prompt"), examples[i / 2 * 2].at("prompt"));
+    EXPECT_EQ(examples[i].at("right"), examples[i].at("text") == examples[i].at("answer"));
+  }
+}
+
+TEST_F(EvaluateTaskCommand, TheSeedDrawsTheQuestions) {
+  const auto questions = [](const std::string& seed) {
+    return evaluate_json("--task sorting --count 10 --show 10 --set count=2 --seed " + seed)
+        .at("examples");
+  };
+  EXPECT_NE(questions("1"), questions("2"));
+}
+
 TEST_F(EvaluateTaskCommand, TakesDecodingAndRoutingFlags) {
   const json alone = evaluate_json(kSorting),
              fast = evaluate_json(kSorting +
@@ -114,6 +132,7 @@ TEST_F(EvaluateTaskCommand, AsksMultipleChoice) {
   int right = 0;
   for (const json& example : found.at("examples")) right += example["chosen"] == example["answer"];
   EXPECT_DOUBLE_EQ(found.at("accuracy"), right / 3.0);
+  EXPECT_EQ(evaluate_json("--task arc-easy --count 2" + data).at("count"), 2);
   const auto text = run_unmask(evaluate("--task mmlu --split dev --shots 0 --show 1" + data));
   EXPECT_EQ(text.exit_code, 0) << text.output;
   EXPECT_NE(text.output.find("mmlu, 0 shots: "), std::string::npos) << text.output;

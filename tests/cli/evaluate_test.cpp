@@ -21,6 +21,18 @@ TEST(EvaluateCommand, RefusesBadInput) {
   expect_error("evaluate " + kModel + " --task piqa --data x --data y", 2, "one directory");
 }
 
+TEST(EvaluateCommand, TheSeedIsThatOfTheNoise) {
+  const TemporaryDirectory directory;
+  const std::string model = directory.path("model");
+  write_byte_model(model, byte_config(), 5);
+  const std::string data = directory.write("text.txt", "some text of which a part is masked");
+  const auto loss = [&](const std::string& seed) {
+    return json_of("evaluate " + model + " --length 32 --data " + data + " --seed " + seed)["loss"];
+  };
+  EXPECT_EQ(loss("1"), loss("1"));
+  EXPECT_NE(loss("1"), loss("2"));
+}
+
 // How far a packed model is from the checkpoint it was made from.
 TEST(EvaluateCommand, ComparesLogitsWithThoseOfAnotherForm) {
   const TemporaryDirectory directory;
@@ -46,6 +58,9 @@ TEST(EvaluateCommand, ComparesLogitsWithThoseOfAnotherForm) {
   const std::string shorter = directory.path("shorter");
   write_byte_model(shorter, config, 5);
   expect_error("evaluate " + checkpoint + data + shorter, 2, "the models have 32 positions");
+  EXPECT_EQ(run_unmask("evaluate " + shorter + " --data " + directory.path("text.txt")).exit_code,
+            0)
+      << "without --length as many as it has";
   // The limit is of the packed model; the checkpoint has its experts in memory.
   for (const std::string limit : {"", " --expert-memory 1MiB"}) {
     const auto rounded = of(packed + data + checkpoint + limit);

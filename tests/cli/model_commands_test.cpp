@@ -1,4 +1,5 @@
 // unmask convert, unmask init and unmask inspect.
+#include "tests/cli/byte_model.h"
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
 #include <filesystem>
@@ -64,6 +65,7 @@ TEST(ModelCommands, ReplaceNothingThatCannotBeMadeAgain) {
   EXPECT_TRUE(fs::exists(directory.path("notes.txt")));
 
   const std::string out = directory.path("packed");
+  fs::create_directory(out);
   expect_success("convert " + kModel + " " + out);
   directory.write("packed/notes.txt", "mine");
   expect_error("convert " + kModel + " " + out, 1, "holds notes.txt");
@@ -101,6 +103,22 @@ TEST(ModelCommands, InspectASingleFile) {
   const json file = json_of("inspect " + kModel + "/model.safetensors");
   EXPECT_EQ(file["tensors"].size(), json_of("inspect " + kModel + " --tensors")["tensors"].size());
   expect_error("inspect " + kModel + "/config.json", 1, "safetensors");
+}
+
+// Of 10 positions each of 8 experts takes two, not two and a half.
+TEST(ModelCommands, InspectCountsWhatTheModelsLengthLeavesOfCapacities) {
+  const TemporaryDirectory directory;
+  const auto active = [&](const std::string& name, RoutingPolicy::Selection policy) {
+    ModelConfig config = byte_config();
+    config.max_positions = 10;
+    config.routing.policy = policy;
+    write_byte_model(directory.path(name), config, 1);
+    return json_of("inspect " + directory.path(name))["active_parameters"].get<double>();
+  };
+  // 0.4 experts of three matrices less, in each of two layers.
+  EXPECT_NEAR(active("token-choice", RoutingPolicy::Selection::token_choice) -
+                  active("expert-choice", RoutingPolicy::Selection::expert_choice),
+              0.4 * 3 * 32 * 16 * 2, 1e-6);
 }
 
 TEST(ModelCommands, InspectSaysWhyATokenizerCannotBeUsed) {

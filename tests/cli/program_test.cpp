@@ -61,11 +61,14 @@ TEST(Program, AnOutputTakesNoInputAway) {
   directory.write("text.txt", text);
   fs::create_directories(directory.path("run"));
   directory.write("run/metrics.jsonl", metrics);
+  directory.write("run/samples.jsonl", "");
   fs::create_symlink("text.txt", directory.path("link.txt"));
   const auto path = [&](const char* name) { return directory.path(name); };
   for (const std::string& command :
        {"schedule --policy " + path("policy.toml") + " --plot " + path("policy.toml"),
+        "schedule --config " + path("policy.toml") + " --plot " + path("policy.toml"),
         "report " + path("run") + " --out " + path("run/metrics.jsonl"),
+        "report " + path("run") + " --out " + path("run/samples.jsonl"),
         "tokenize --train-sentencepiece --vocab-size 30 --out " + path("link.txt") + " " +
             path("text.txt"),
         "task infill --count 1 --set text=" + path("text.txt") + " --out " + path("text.txt")}) {
@@ -86,6 +89,32 @@ TEST(Program, OutputThatCannotBeWrittenIsAFailure) {
   EXPECT_EQ(nowhere.exit_code, 1);
   EXPECT_NE(nowhere.output.find("unmask: "), std::string::npos) << nowhere.output;
   EXPECT_NE(nowhere.output.find("No space left on device"), std::string::npos) << nowhere.output;
+}
+
+TEST(Program, ReportsEachRunOnceAndFewOfItsProblems) {
+  const TemporaryDirectory directory;
+  fs::create_directories(directory.path("run"));
+  std::string metrics = "{\"kind\":\"train\",\"step\":1}\n";
+  for (int i = 0; i < 8; ++i) metrics += "nonsense\n";
+  directory.write("run/metrics.jsonl", metrics);
+  const std::string run = directory.path("run");
+  const Outcome outcome = run_unmask("report --text " + run);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("3 more lines skipped"), std::string::npos) << outcome.output;
+  expect_error("report --text " + run + " " + run + "/.", 2, "each run once");
+}
+
+TEST(Program, ExperimentsAreListedUpToTheFirstMistake) {
+  const TemporaryDirectory directory;
+  for (const std::string name : {"a", "b"}) {
+    fs::create_directories(directory.path("experiments/" + name));
+    directory.write("experiments/" + name + "/experiment.toml", "titel = 'x'\n");
+  }
+  const Outcome outcome =
+      run_shell("cd " + directory.path() + " && " + UNMASK_BINARY + " experiment list");
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_NE(outcome.output.find("experiments/a/"), std::string::npos) << outcome.output;
+  expect_error("experiment run a --side-by-side -1", 2, "expected 0 or more");
 }
 
 }  // namespace

@@ -31,6 +31,7 @@ TEST(TaskCommand, WritesConversations) {
   EXPECT_EQ(count, 7);
   expect_error("task additon --out " + file, 2, "nearest: addition");
   expect_error("task addition --set digit=3 --out " + file, 2, "'digits'");
+  expect_error("task addition --count 0 --out " + file, 2, "at least 1");
   expect_error("task addition --split all --out " + file, 2, "--split");
   expect_error("task addition --out /dev/null/file", 1, "/dev/null");
 }

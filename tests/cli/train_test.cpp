@@ -198,6 +198,36 @@ TEST_F(TrainCommand, MarksTheBestWhenKilledBeforeThat) {
   EXPECT_EQ(best_checkpoint(run)->step, 20);
 }
 
+TEST_F(TrainCommand, SavesTheBestOnTheWay) {
+  ASSERT_EQ(
+      run_unmask(train("run") + "--set evaluation.every=10 --set checkpoint.every=0").exit_code, 0);
+  EXPECT_TRUE(fs::exists(checkpoint_path(run_directory("run"), 10)));
+}
+
+TEST_F(TrainCommand, OfEqualLossesTheFirstStaysTheBest) {
+  ASSERT_EQ(run_unmask(train("run") + "--set training.steps=4 --set evaluation.every=2 "
+                                      "--set optimizer.learning_rate=0")
+                .exit_code,
+            0);
+  EXPECT_EQ(best_checkpoint(run_directory("run"))->step, 2);
+}
+
+TEST_F(TrainCommand, APartOfAnEpochIsAStepAtLeast) {
+  std::string text = slurp(config_);
+  text.replace(text.find("steps = 20"), 10, "epochs = 1e-6");
+  directory_.write("config.toml", text);
+  const auto run = run_unmask(train("run"));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_EQ(latest_checkpoint(run_directory("run"))->step, 1);
+}
+
+TEST_F(TrainCommand, SamplesFitThePositions) {
+  const auto run = run_unmask(train("run") +
+                              "--set training.steps=1 --set model.max_positions=64 "
+                              "--set evaluation.sample_length=65");
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+}
+
 TEST_F(TrainCommand, CountsNoPaddingAsTokens) {
   std::string lines;
   for (int i = 0; i < 200; ++i) {
@@ -276,7 +306,9 @@ TEST_F(TrainCommand, NamesWhatToRemoveWhereTheNewestCheckpointIsDamaged) {
 }
 
 TEST_F(TrainCommand, RefusesToMixRuns) {
-  ASSERT_EQ(run_unmask(train("run") + "--set training.steps=2").exit_code, 0);
+  const auto quiet = run_unmask(train("run") + "--set training.steps=2");
+  ASSERT_EQ(quiet.exit_code, 0);
+  EXPECT_EQ(quiet.output, "");
   const auto again = run_unmask(train("run"));
   EXPECT_EQ(again.exit_code, 2);
   EXPECT_NE(again.output.find("--resume"), std::string::npos) << again.output;

@@ -103,6 +103,22 @@ TEST_F(EvaluateTask, CutsIntoBatchesWithTheSameAnswersAndCountsSamples) {
   EXPECT_EQ(parts.report.forwards, 5 * whole.report.forwards);
 }
 
+TEST_F(EvaluateTask, OneRightSampleOfSeveralIsEnoughForAny) {
+  options_.length = 1;
+  options_.samples = 8;
+  options_.generate.temperature = 1.44f;  // x half of the time
+  const TaskEvaluation evaluation = evaluate();
+  int64_t ones = 0;
+  for (size_t i = 0; i < examples_.size(); ++i) {
+    const auto answers = std::span(evaluation.answers).subspan(8 * i, 8);
+    const auto right = std::ranges::count_if(answers, [](const auto& a) { return a.right; });
+    EXPECT_LT(right, 8);
+    ones += right > 0;
+  }
+  EXPECT_GT(ones, 0);
+  EXPECT_DOUBLE_EQ(evaluation.any.share, static_cast<double>(ones) / 9);
+}
+
 TEST_F(EvaluateTask, BadOptionsAreUsageErrors) {
   options_.samples = 0;
   EXPECT_FALSE(try_evaluate().ok());

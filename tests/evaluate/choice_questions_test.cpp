@@ -6,6 +6,7 @@
 #include <string>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace unmask {
 namespace {
@@ -99,6 +100,30 @@ TEST(ReadChoiceData, TakesShotsFromTrainWhereDevIsAsked) {
     EXPECT_EQ(data->questions[0].question, asked);
     EXPECT_EQ(data->pool[0].question, pool);
   }
+}
+
+TEST(ReadChoiceData, AsksTheTestBeforeTheValidation) {
+  const test::TemporaryDirectory directory;
+  const std::string line = R"({"question": "q", "choices": ["a"], "answer": 0})";
+  directory.write("boolq_validation.jsonl", line + "\n" + line);
+  EXPECT_EQ(read_choice_data(*find_choice_task("boolq"), directory.path(), "", 0)->questions.size(),
+            2u);
+  directory.write("boolq_test.jsonl", line);
+  EXPECT_EQ(read_choice_data(*find_choice_task("boolq"), directory.path(), "", 0)->questions.size(),
+            1u);
+}
+
+TEST(ReadChoiceData, ChoicesAreAsManyAsThereAreLetters) {
+  const test::TemporaryDirectory directory;
+  nlohmann::json question = {{"question", "q"}, {"answer", 0}};
+  question["choices"] = std::vector<std::string>(26, "x");
+  const std::string path = directory.write("questions.jsonl", question.dump());
+  EXPECT_TRUE(read_choice_questions(path));
+  question["choices"].push_back("x");
+  directory.write("questions.jsonl", question.dump());
+  const auto refused = read_choice_questions(path);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("1 to 26, found 27"), std::string::npos);
 }
 
 TEST(ReadChoiceData, NamesWhatIsMissingOrWrong) {

@@ -57,6 +57,23 @@ TEST(LogitDifference, IsThatOfRowsWithoutTheirMeans) {
   EXPECT_EQ(none->same_argmax, 1.0);
 }
 
+TEST(LogitDifference, TheMaskIsNoPrediction) {
+  const Sequences sequences;
+  std::vector<float> first = logits_with(3.0f, 2.0f), second = logits_with(2.0f, 3.0f);
+  first[kTinyMask] = second[kTinyMask] = 9.0f;
+  Model model = constant_model(first), reference = constant_model(second);
+  EXPECT_EQ(compare_logits(model, reference, clean_batch(sequences.data), 1)->same_argmax, 0.0);
+}
+
+TEST(LogitDifference, DamagedWeightsAreAFailure) {
+  const Sequences sequences;
+  Model model = random_model(), reference = random_model();
+  model.parameters()[model.layout().head](5, 0) = std::nanf("");  // hidden states are finite
+  const auto d = compare_logits(model, reference, clean_batch(sequences.data), 1);
+  ASSERT_FALSE(d.ok());
+  EXPECT_EQ(d.error().kind, Error::Kind::failure);
+}
+
 TEST(LogitDifference, RefusesModelsThatCannotBeCompared) {
   const Sequences sequences;
   Model model = random_model();
@@ -66,6 +83,12 @@ TEST(LogitDifference, RefusesModelsThatCannotBeCompared) {
   const auto d = compare_logits(model, other, clean_batch(sequences.data), 1);
   ASSERT_FALSE(d.ok());
   EXPECT_NE(d.error().message.find("attention blocks 0 and 4"), std::string::npos);
+  config = tiny_config();
+  config.max_positions = 11;
+  Model narrow = random_model(config);
+  const auto long_ones = compare_logits(model, narrow, clean_batch(sequences.data), 1);
+  ASSERT_FALSE(long_ones.ok());
+  EXPECT_NE(long_ones.error().message.find("have 11 positions"), std::string::npos);
 }
 
 }  // namespace

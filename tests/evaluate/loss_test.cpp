@@ -82,6 +82,7 @@ TEST(EvaluateLoss, BadOptionsAreUsageErrors) {
   const SequenceBatch data = *read_evaluation_data(CountedSequences(2, 12), 0);
   EXPECT_FALSE(evaluate_loss(model, clean_batch(data), {.levels = {1.5f}}, tape).ok());
   EXPECT_FALSE(evaluate_loss(model, clean_batch(data), {.draws = 0}, tape).ok());
+  EXPECT_FALSE(evaluate_loss(model, clean_batch(data), {.batch_sequences = 0}, tape).ok());
   const SequenceBatch wide = *read_evaluation_data(CountedSequences(2, 65), 0);
   const auto refused = evaluate_loss(model, clean_batch(wide), {}, tape);
   ASSERT_FALSE(refused.ok());

@@ -75,5 +75,51 @@ TEST(EvaluateChoices, ComparesEndingsByTheirMeanLogProbability) {
   EXPECT_DOUBLE_EQ(evaluation.accuracy.share, 1.0);
 }
 
+TEST(EvaluateChoices, OfEqualOnesTheFirstIsChosen) {
+  const ChoiceData data = choice_data("arc-easy", 0);
+  Model model = constant_model(std::vector<float>(258, 0.0f), tiny_byte_config(4096));
+  EXPECT_EQ(evaluate(model, "arc-easy", data, {}).chosen, (std::vector<int32_t>{0, 0, 0}));
+}
+
+TEST(EvaluateChoices, AQuestionMayFillThePositions) {
+  ChoiceData data = choice_data("arc-easy", 5);
+  data.questions.resize(1);
+  const std::string prompt = choice_prompt(*find_choice_task("arc-easy"),
+                                           std::span(data.pool).first(1), data.questions[0]);
+  const auto tokens = Tokenizer::load("byte").value()->encode(prompt);
+  const auto positions = static_cast<int32_t>(tokens->size()) + 2;  // a space and the mask
+  for (const int32_t missing : {0, 1}) {
+    Model model = random_model(tiny_byte_config(positions - missing));
+    EXPECT_EQ(evaluate(model, "arc-easy", data, {.shots = 1}).shortened, missing);
+  }
+}
+
+TEST(EvaluateChoices, ShotsOfTheSubjectAlone) {
+  ChoiceQuestion question = {.question = "q", .choices = {"a", "b"}, .answer = 0, .subject = "x"};
+  ChoiceData data;
+  data.questions = {question};
+  question.subject = "y";
+  question.question = std::string(500, 'q');
+  data.pool = {question};
+  Model model = random_model(tiny_byte_config(200));
+  EXPECT_EQ(evaluate(model, "mmlu", data, {.shots = 1}).shortened, 0);
+  EXPECT_EQ(evaluate(model, "arc-easy", data, {.shots = 1}).shortened, 1);
+}
+
+TEST(EvaluateChoices, LeavesOutQuestionsOfWhichAnyEndingDoesNotFit) {
+  std::vector<float> logits(258, 0.0f);
+  logits[' '] = 9;
+  logits['a'] = 1;
+  logits['b'] = 2;
+  Model model = constant_model(logits, tiny_byte_config(64));
+  ChoiceData data;
+  // With the space in front: (9 + 1) / 2 > (9 + 2 + 2) / 3.
+  data.questions = {{.question = "q", .choices = {"a", "bb"}, .answer = 0},
+                    {.question = "q", .choices = {std::string(100, 'x'), "b"}, .answer = 0}};
+  const auto evaluation = evaluate(model, "hellaswag", data, {});
+  EXPECT_EQ(evaluation.chosen, (std::vector<int32_t>{0, -1}));
+  EXPECT_EQ(evaluation.left_out, 1);
+}
+
 }  // namespace
 }  // namespace unmask

@@ -34,6 +34,7 @@ TEST(ExpertParallel, NeighboursOnARankEvenOut) {
 
 TEST(ExpertParallel, UnevenSharesOfExperts) {
   EXPECT_DOUBLE_EQ(throughput({1, 1, 1, 1, 1}, 2), 2.5 / 3);  // three and two experts
+  EXPECT_DOUBLE_EQ(throughput({3, 1, 1, 1, 1}, 2), 3.5 / 5);  // the first rank has one more
   EXPECT_DOUBLE_EQ(throughput({1, 1}, 4), 0.5);               // two ranks have none
 }
 

@@ -188,5 +188,20 @@ TEST_F(Runner, CountsWhatIsDoneAlsoWithoutTime) {
   EXPECT_NE(stopped->remaining[0].find("seed 2"), std::string::npos) << stopped->remaining[0];
 }
 
+TEST_F(Runner, RefusesDataOfAnotherConfiguration) {
+  const auto set_count = [&](const std::string& count) {
+    directory_.write("experiments/small/experiment.toml",
+                     "title = 'x'\nseeds = 1\n[[data]]\ntask = 'sorting'\ncount = " + count + "\n");
+  };
+  set_count("3");
+  const auto first = run();
+  ASSERT_TRUE(first) << first.error().message;
+  EXPECT_TRUE(run());
+  set_count("4");
+  const auto changed = run();
+  ASSERT_FALSE(changed);
+  EXPECT_NE(changed.error().message.find("was made of"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace unmask

@@ -6,7 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include "unmask/experiment/figures.h"
+#include "unmask/experiment/page.h"
 #include "unmask/experiment/record.h"
+#include "unmask/experiment/results_document.h"
 #include "unmask/experiment/runner.h"
 
 namespace unmask {
@@ -67,6 +70,70 @@ TEST_F(ResultsTest, PutSeedsSideBySide) {
   EXPECT_EQ(results->document()["core_seconds"], 6);
   EXPECT_FALSE(
       results->document()["arms"][0]["configurations"]["train"]["training"].contains("seed"));
+}
+
+TEST_F(ResultsTest, PassOverDirectoriesOfNoSeed) {
+  std::filesystem::create_directories(directory_.path("a/seed-0"));
+  std::filesystem::create_directories(directory_.path("a/seed-x"));
+  EXPECT_EQ(Results::collect(spec_, directory_.path())->seeds(), (std::vector<int64_t>{1, 2}));
+}
+
+TEST_F(ResultsTest, ThePageSaysWhatRemains) {
+  const Experiment& experiment = *find_experiment("capacity-schedules");
+  finish("a", 1, 2.0, {3.0, 2.0});
+  EXPECT_NE(render_experiment(experiment, *Results::collect(spec_, directory_.path()))
+                .find("Not finished: 3 stages remain."),
+            std::string::npos);
+  for (const auto& [arm, seed] : {std::pair{"a", 2}, {"b", 1}, {"b", 2}}) {
+    finish(arm, static_cast<uint64_t>(seed), 2.0, {3.0, 2.0});
+  }
+  EXPECT_EQ(render_experiment(experiment, *Results::collect(spec_, directory_.path()))
+                .find("Not finished"),
+            std::string::npos);
+}
+
+TEST_F(ResultsTest, DifferencesAreInTheUnitOfTheirColumn) {
+  for (const uint64_t seed : {1, 2}) {
+    finish("a", seed, 2.0, {3.0, 2.0});
+    finish("b", seed, 2.25, {3.0, 2.25});
+  }
+  const auto results = Results::collect(spec_, directory_.path());
+  const std::vector<std::string> arms = {"a", "b"};
+  const ValueColumn columns[] = {{"loss, %", "train.loss", 100}};
+  const Table table = difference_table(*results, arms, "a", "less a", columns);
+  ASSERT_EQ(table.rows.size(), 1u);
+  EXPECT_EQ(table.rows[0], (std::vector<std::string>{"arm b", "25 ± 0"}));
+}
+
+TEST_F(ResultsTest, OneSeedHasNoBand) {
+  spec_.seeds = 1;
+  finish("a", 1, 2.0, {3.0, 2.0});
+  const auto results = Results::collect(spec_, directory_.path());
+  const Curve curve = band_curve("a", results->band("a", "train.validation", "step", "loss"));
+  EXPECT_EQ(curve.low, (std::vector<double>{3, 2}));
+  EXPECT_EQ(curve.high, curve.low);
+}
+
+TEST_F(ResultsTest, OfFullRunsThoseAsFarAsTheKeptOnesAreAdopted) {
+  spec_.name = "retrofit";
+  const auto write = [&](const std::string& place, bool quick) {
+    spec_.quick = quick;
+    const auto results = Results::collect(spec_, directory_.path());
+    std::filesystem::create_directories(directory_.path(place + "/retrofit"));
+    directory_.write(place + "/retrofit/results.json", results->text());
+  };
+  const auto adopted = [&] {
+    return *adopt_results(directory_.path("out"), directory_.path("kept"));
+  };
+  finish("a", 1, 2.0, {3.0, 2.0});
+  write("kept", false);
+  write("out", true);
+  EXPECT_TRUE(adopted().empty()) << "the quick form says nothing";
+  write("out", false);
+  EXPECT_EQ(adopted(), (std::vector<std::string>{"retrofit"}));
+  finish("a", 2, 2.0, {3.0, 2.0});
+  write("kept", false);
+  EXPECT_TRUE(adopted().empty()) << "more is done there";
 }
 
 TEST_F(ResultsTest, SayNothingAboutWhatIsNotThere) {

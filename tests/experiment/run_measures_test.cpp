@@ -12,6 +12,7 @@ LayerRouting layer(int64_t number, std::vector<int64_t> load) {
   routing.layer = number;
   routing.tokens_per_expert = std::move(load);
   routing.dropped_share = 0.25;
+  routing.unique_experts_per_block = kNotMeasured;
   return routing;
 }
 
@@ -24,6 +25,9 @@ TEST(MergeBins, WeighsFineBinsByWhatTheyAreMadeOf) {
   EXPECT_TRUE(std::isnan(bins[1]));
   EXPECT_DOUBLE_EQ(bins[2], 5.5);
   EXPECT_DOUBLE_EQ(bins[3], 8);
+  event.bin_loss = {2, kNotMeasured};
+  event.bin_count = {3, 0};
+  EXPECT_DOUBLE_EQ(merge_bins(event, 1)[0], 2);
 }
 
 TEST(MeasureRun, AveragesLoadsOverBatchesBeforeItJudgesThem) {
@@ -41,6 +45,16 @@ TEST(MeasureRun, AveragesLoadsOverBatchesBeforeItJudgesThem) {
   // Times add up: 1 and 1.5 of the balanced one.
   EXPECT_DOUBLE_EQ(measured.values["throughput_8"], 2 / (4 * (1 + 1.5)));
   EXPECT_DOUBLE_EQ(measured.values["dropped_share"], 0.25);
+  EXPECT_DOUBLE_EQ(measured.values["load_variation"], (0 + 0.5) / 2);
+  EXPECT_FALSE(measured.values.contains("unique_experts_per_block")) << "not measured";
+}
+
+TEST(MeasureRun, ValuesAreThoseOfTheLastEvaluation) {
+  RunLog run;
+  run.validation.resize(2);
+  run.validation[0].loss = 3;
+  run.validation[1].loss = 2;
+  EXPECT_EQ(measure_run(run).values["loss"], 2);
 }
 
 TEST(MeasureRun, KeepsTimesApart) {

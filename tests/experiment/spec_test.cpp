@@ -105,6 +105,9 @@ TEST_F(SpecTest, TheQuickFormIsSmallerAndNeedsNoCorpus) {
   EXPECT_EQ(spec->data[0].count, 7);
   EXPECT_EQ(spec->settings, (std::vector<std::string>{"training.steps=2"}));
   EXPECT_TRUE(spec->needs.empty());
+  std::string few = kText;
+  few.replace(few.find("examples = 7"), 12, "examples = 70");
+  EXPECT_EQ(read(few, true)->data[0].count, 10) << "no more than the full form has";
 }
 
 TEST_F(SpecTest, WordsOfAnArmAreStrings) {

@@ -60,5 +60,22 @@ TEST_F(TrainingDocument, RefusesWhatIsNoTable) {
   }
 }
 
+TEST_F(TrainingDocument, ADistillationReadsItsOwnTargets) {
+  const auto distilled =
+      read("[data]\npaths = ['a.txt']\nsequence_length = 8\n", nlohmann::json::array(), "distill");
+  ASSERT_TRUE(distilled) << distilled.error().message;
+  EXPECT_EQ((*distilled)["data"], (nlohmann::json{{"sequence_length", 8}}));
+}
+
+TEST_F(TrainingDocument, SettingsOfDistillationsAreForThem) {
+  experiment_.settings = {"distill.count=3", "training.steps=2"};
+  const auto trained = read("name = 'x'\n", nlohmann::json::array());
+  ASSERT_TRUE(trained) << trained.error().message;
+  EXPECT_FALSE(trained->contains("distill"));
+  EXPECT_EQ((*trained)["training"]["steps"], 2);
+  const auto distilled = read("name = 'x'\n", nlohmann::json::array(), "distill");
+  EXPECT_EQ((*distilled)["distill"]["count"], 3);
+}
+
 }  // namespace
 }  // namespace unmask

@@ -89,6 +89,17 @@ TEST_P(EveryModel, GradientsAccumulate) {
   }
 }
 
+TEST_P(EveryModel, GradientsBeginAnewWhenCleared) {
+  Model model = random_model(config());
+  Tape tape;
+  Gradients once(model.layout()), cleared(model.layout());
+  step_of(model, batch_, tape, once);
+  step_of(model, batch_, tape, cleared);
+  cleared.clear();
+  step_of(model, batch_, tape, cleared);
+  EXPECT_EQ(copy_of(cleared.flat()), copy_of(once.flat()));
+}
+
 TEST_P(EveryModel, InferenceGivesTheSameBitsAsTraining) {
   Model model = random_model(config());
   Tape training, inference;

@@ -142,6 +142,19 @@ TEST(Initialize, IsAFunctionOfSeedParameterAndElement) {
   EXPECT_NE(up(0, 0), parameters[layout.layers[2].expert_up](0, 0));
 }
 
+TEST(Initialize, APartIsThatOfTheWhole) {
+  const ParameterLayout layout(small());
+  const Parameters whole(layout);
+  initialize(whole, 7);
+  const int index = layout.find("layers.2.experts.gate");
+  const int64_t size = layout.table[index].size();
+  for (const int64_t first : {int64_t{0}, int64_t{1}, int64_t{6}, int64_t{21}, size - 3}) {
+    std::vector<float> part(static_cast<size_t>(std::min<int64_t>(size - first, 20)));
+    initialize(layout, index, 7, first, part);
+    EXPECT_TRUE(std::equal(part.begin(), part.end(), whole[index].data + first)) << first;
+  }
+}
+
 TEST(Validate, AcceptsTheDefaultsAndTheSmallModel) {
   EXPECT_TRUE(validate(ModelConfig{}).ok());
   EXPECT_TRUE(validate(small()).ok());
@@ -171,6 +184,20 @@ TEST(Validate, NamesKeyValueAndWhatIsPermitted) {
       {[](ModelConfig& c) { c.dense_layers = 4; }, {"dense_layers = 4", "0 to 3"}},
       {[](ModelConfig& c) { c.dense_ffn = 0; }, {"dense_ffn = 0"}},
       {[](ModelConfig& c) { c.hidden = -2; }, {"hidden = -2", "from 1"}},
+      {[](ModelConfig& c) { c.shared_experts = 0; }, {"shared_experts = 0", "from 1"}},
+      {[](ModelConfig& c) { c.other_end_tokens = {19}; }, {"end_token = 19", "0 to 18"}},
+      {[](ModelConfig& c) {
+         c.max_positions = 1 << 24;
+         c.head_dim = 32;
+       },
+       {"max_positions = 16777216", "at most 268435456"}},
+      {[](ModelConfig& c) {
+         c.layers = 1 << 10;
+         c.hidden = 1 << 16;
+         c.experts = 64;
+         c.expert_ffn = 1 << 18;
+       },
+       {"layers = 1024", "1e+15 are the most"}},
       {[](ModelConfig& c) { c.init_std = 0; }, {"init_std = 0", "above 0"}},
       {[](ModelConfig& c) { c.norm_epsilon = -1; }, {"norm_epsilon = -1", "positive"}},
   };

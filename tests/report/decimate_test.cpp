@@ -41,6 +41,14 @@ TEST(KeepExtremes, OfTheWholeAndTheEnds) {
   EXPECT_FALSE(std::binary_search(kept.begin(), kept.end(), size_t{5000}));
 }
 
+TEST(KeepExtremes, WhatIsMissingHidesNothing) {
+  std::vector<double> values(100, 1.0);
+  values[0] = std::numeric_limits<double>::quiet_NaN();
+  values[3] = 9;
+  const std::vector<size_t> kept = keep_extremes(values, 10);
+  EXPECT_TRUE(std::binary_search(kept.begin(), kept.end(), size_t{3}));
+}
+
 TEST(KeepExtremes, ShortListsAreWhole) {
   const std::vector<double> values = {3, 1, 2};
   EXPECT_EQ(keep_extremes(values, 4), (std::vector<size_t>{0, 1, 2}));

@@ -147,15 +147,18 @@ TEST_F(Metrics, TornLastLineIsIgnoredAndBadLinesAreNamed) {
     writer->write(train_at(1));
   }
   append("{\"kind\":\"train\",\"step\":\"two\"}\nnot json\n{\"kind\":\"of tomorrow\"}\n");
-  append("{\"kind\":\"train\",\"loss\":1}\n{\"kind\":\"train\",\"step\":3,\"lo");
+  append("{\"kind\":\"train\",\"loss\":1}\n{\"kind\":\"train\",\"step\":1e30}\n");
+  append("{\"kind\":\"config\",\"configuration\":3}\n{\"kind\":\"train\",\"step\":3,\"lo");
   const auto run = read_run(directory_);
   ASSERT_TRUE(run);
   EXPECT_EQ(run.value().train.size(), 1u);
-  ASSERT_EQ(run.value().problems.size(), 3u);
+  ASSERT_EQ(run.value().problems.size(), 5u);
   EXPECT_NE(run.value().problems[0].find("metrics.jsonl:2: \"step\""), std::string::npos);
   EXPECT_NE(run.value().problems[1].find("metrics.jsonl:3: expected"), std::string::npos);
   EXPECT_NE(run.value().problems[2].find("metrics.jsonl:5: \"step\" is missing"),
             std::string::npos);
+  EXPECT_NE(run.value().problems[3].find("metrics.jsonl:6: \"step\""), std::string::npos);
+  EXPECT_NE(run.value().problems[4].find("metrics.jsonl:7: \"configuration\""), std::string::npos);
 }
 
 TEST_F(Metrics, DeepNestingIsNoEvent) {
@@ -190,6 +193,32 @@ TEST_F(Metrics, ResumeDropsWhatCameAfterAndTheTornLine) {
   std::vector<int64_t> steps;
   for (const TrainEvent& event : run.value().train) steps.push_back(event.step);
   EXPECT_EQ(steps, (std::vector<int64_t>{1, 2, 3, 4}));
+}
+
+TEST_F(Metrics, ResumeDropsAValidationThatIsMadeAgain) {
+  {
+    auto writer = MetricsWriter::create(directory_);
+    ASSERT_TRUE(writer);
+    for (const int64_t step : {2, 3}) {
+      writer->write(train_at(step));
+      ValidationEvent event;
+      event.step = step;
+      writer->write(event);
+    }
+  }
+  ASSERT_TRUE(MetricsWriter::resume(directory_, 3, 2));
+  const auto run = read_run(directory_);
+  ASSERT_TRUE(run);
+  EXPECT_EQ(run->train.size(), 2u);
+  ASSERT_EQ(run->validation.size(), 1u);
+  EXPECT_EQ(run->validation[0].step, 2);
+}
+
+TEST_F(Metrics, ARunThatWentOnHasNotEnded) {
+  append("{\"kind\":\"train\",\"step\":1}\n{\"kind\":\"end\",\"step\":1,\"reason\":\"x\"}\n");
+  EXPECT_TRUE(read_run(directory_)->end.has_value());
+  append("{\"kind\":\"train\",\"step\":2}\n");
+  EXPECT_FALSE(read_run(directory_)->end.has_value());
 }
 
 TEST_F(Metrics, ResumePassesOverLinesOfOtherTypes) {

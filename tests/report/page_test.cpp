@@ -85,6 +85,7 @@ TEST_F(Page, TenLongRunsStaySmallAndKeepTheirExtremes) {
   run.train[4321].loss = 77;
   run.train[4322].gradient_norm = 88;
   run.validation[50].loss = 0.125;
+  run.train.back().learning_rate = 0.5;
   const std::vector<RunLog> runs(10, run);
   const std::string text = page_data(runs);
   EXPECT_LT(render_page(runs).size(), 1'000'000u);
@@ -98,6 +99,10 @@ TEST_F(Page, TenLongRunsStaySmallAndKeepTheirExtremes) {
   EXPECT_EQ(highest(data["train"]["loss_high"]), 77);
   EXPECT_EQ(highest(data["train"]["gradient_norm_high"]), 88);
   EXPECT_EQ(data["train"]["step"].back(), 10'000);
+  EXPECT_EQ(data["train"]["learning_rate"].back(), 0.5);
+  const auto& maps = data["routing"]["heat"]["maps"];
+  EXPECT_EQ(maps.front()["step"], run.routing.front().step);
+  EXPECT_EQ(maps.back()["step"], run.routing.back().step);
   const auto& losses = data["validation"]["loss"];
   EXPECT_NE(std::find(losses.begin(), losses.end(), nlohmann::json(0.125)), losses.end());
   EXPECT_EQ(data["summary"]["best_loss"], 0.125);
@@ -132,6 +137,44 @@ TEST_F(Page, LoadsSurviveTheirCoding) {
   }
 }
 
+TEST_F(Page, ShortRunsHaveNoRangeOfTheLoss) {
+  const std::vector<RunLog> runs = {make({.steps = 20})};
+  EXPECT_FALSE(json_in(page_data(runs))["runs"][0]["train"].contains("loss_low"));
+}
+
+TEST_F(Page, ShowsTheLastSamplesCutBetweenCharacters) {
+  RunLog run = make({.steps = 20, .samples = false});
+  for (int64_t step = 1; step <= 20; ++step) {
+    run.samples.push_back({step, "", std::string(1499, 'x') + "é and more"});
+  }
+  const std::vector<RunLog> runs = {run};
+  const auto samples = json_in(page_data(runs))["runs"][0]["samples"];
+  ASSERT_EQ(samples.size(), 8u);
+  EXPECT_EQ(samples.front()["step"], 13);
+  EXPECT_EQ(samples.back()["step"], 20);
+  EXPECT_EQ(samples[0]["text"], std::string(1499, 'x') + " …");
+}
+
+TEST_F(Page, ExpertsPerTokenStandAtTheMeanMaskRatioOfTheirBin) {
+  RunLog run = make({.steps = 20});
+  run.routing.resize(1);
+  run.routing[0].mask_ratio = {0.501, 0.503, 1.0};
+  run.routing[0].experts_per_token = {2, 4, 6};
+  const std::vector<RunLog> runs = {run};
+  const auto capacity = json_in(page_data(runs))["runs"][0]["routing"]["capacity"];
+  EXPECT_EQ(capacity["mask_ratio"], (nlohmann::json{0.502, 1}));
+  EXPECT_EQ(capacity["experts_per_token"], (nlohmann::json{3, 6}));
+}
+
+TEST_F(Page, HeatMapsAreOfTheLayersOfTheLastOne) {
+  RunLog run = make({.steps = 200, .layers = 2, .routing_every = 50});
+  run.routing[0].layers.pop_back();
+  const std::vector<RunLog> runs = {run};
+  const auto maps = json_in(page_data(runs))["runs"][0]["routing"]["heat"]["maps"];
+  EXPECT_EQ(maps.size(), run.routing.size() - 1);
+  EXPECT_EQ(maps[0]["step"], run.routing[1].step);
+}
+
 TEST_F(Page, RunsWithoutRoutingValidationOrSteps) {
   RunLog run = make({.steps = 20, .samples = false, .ended = false});
   run.routing.clear();
@@ -163,14 +206,14 @@ TEST_F(Page, BinsBecomeQuartersByTheirCounts) {
 
 TEST(Configuration, DifferencesByDottedKey) {
   std::vector<RunLog> runs(2);
-  runs[0].config.configuration = R"({"a":{"b":1,"c":[1,2]},"only":true,"same":"x"})";
+  runs[0].config.configuration = R"({"a":{"b":1,"c":[1,2]},"empty":{},"only":true,"same":"x"})";
   runs[1].config.configuration = R"({"a":{"b":2,"c":[1,2]},"same":"x"})";
   std::string differing, agreeing;
   for (const ConfigurationRow& row : compare_configurations(runs)) {
     (row.differs ? differing : agreeing) +=
         row.key + "=" + row.values[0] + "|" + row.values[1] + " ";
   }
-  EXPECT_EQ(differing, "a.b=1|2 only=true| ");
+  EXPECT_EQ(differing, "a.b=1|2 empty={}| only=true| ");
   EXPECT_EQ(agreeing, "a.c=[1,2]|[1,2] same=x|x ");
 }
 

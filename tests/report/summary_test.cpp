@@ -76,6 +76,24 @@ TEST(Summary, RunsSideBySideAndWhatIsNotKnown) {
             "training loss     6.0000     6.0000\n");
 }
 
+TEST(Summary, OfEqualLossesTheFirstIsTheBest) {
+  RunLog run = demo("runs/demo");
+  run.validation[1].loss = run.validation[0].loss;
+  EXPECT_EQ(summarize(run).best_step, 20);
+}
+
+TEST(Summary, ThePerplexityFollowsFromTheLoss) {
+  RunLog run = demo("runs/demo");
+  run.validation.back().perplexity = kNotMeasured;
+  EXPECT_DOUBLE_EQ(summarize(run).perplexity, std::exp(2.75));
+}
+
+TEST(Summary, MemoryIsTheMostOfTheRun) {
+  RunLog run = demo("runs/demo");
+  run.train[3].memory_bytes = 2'000'000'000;
+  EXPECT_EQ(summarize(run).memory_bytes, 2'000'000'000);
+}
+
 TEST(RunNames, AreAsShortAsTheyCanBe) {
   const std::vector<std::string> directories = {"a/x/run", "b/x/run/", "other/.", "./b/y/z/../run"};
   EXPECT_EQ(run_names(directories),

@@ -54,6 +54,26 @@ TEST(SvgPlot, DrawsOneBarForEveryPoint) {
   EXPECT_EQ(count(svg, "class=\"c0 curve\""), 0) << "one curve needs no legend";
 }
 
+TEST(SvgPlot, BarsStandBesideTheAxis) {
+  const std::string svg = render_svg(
+      {.title = "load",
+       .x_label = "expert",
+       .y_label = "tokens",
+       .curves = {{.label = "", .x = {0, 1, 2}, .y = {3, 4, 5}, .form = Curve::Form::bars}}});
+  // A third of the width each, of which the bar takes four fifths: 64 + 632 / 30.
+  EXPECT_EQ(count(svg, "class=\"c0 bars\" d=\"M85\\.1 "), 1);
+}
+
+TEST(SvgPlot, TheAxisBeginsAtZeroUnlessToldOtherwise) {
+  Plot plot = {.title = "",
+               .x_label = "",
+               .y_label = "",
+               .curves = {{.label = "", .x = {0, 1}, .y = {50, 60}}}};
+  EXPECT_EQ(count(render_svg(plot), "text-anchor=\"end\">0<"), 1);
+  plot.from_zero = false;
+  EXPECT_EQ(count(render_svg(plot), "text-anchor=\"end\">0<"), 0);
+}
+
 TEST(SvgPlot, DrawsAPointAndAConstant) {
   for (const double y : {0.0, 7.0}) {
     const std::string svg = render_svg(

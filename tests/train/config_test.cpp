@@ -62,6 +62,15 @@ learning_rate = 1e-3
   EXPECT_FLOAT_EQ(c.learning_rate.floor, 1e-4f);
 }
 
+TEST(TrainConfig, TheTokenizerSaysWhatPads) {
+  auto config = read(kData + "[objective]\nstratified = true\n");
+  ASSERT_TRUE(config.ok());
+  EXPECT_TRUE(config->objective.mask_ratio.stratified);
+  EXPECT_FALSE(read(kData)->objective.mask_ratio.stratified);
+  ASSERT_TRUE(adopt_tokenizer(**Tokenizer::load("byte"), *config).ok());
+  EXPECT_EQ(config->model.pad_token, config->model.end_token);
+}
+
 TEST(TrainConfig, StepsDecideTheLearningRate) {
   auto config = read(kData + "[training]\nepochs = 2\n[optimizer]\nwarmup_share = 0.03\n");
   ASSERT_TRUE(config.ok()) << config.error().message;
@@ -70,6 +79,8 @@ TEST(TrainConfig, StepsDecideTheLearningRate) {
   EXPECT_EQ(config->steps, 200);
   EXPECT_EQ(config->learning_rate.steps, 200);
   EXPECT_EQ(config->learning_rate.warmup, 6);
+  set_steps(250, *config);
+  EXPECT_EQ(config->learning_rate.warmup, 8) << "7.5";
   config = read(kData + "[training]\nsteps = 300\n[optimizer]\nwarmup = 7\n");
   set_steps(200, *config);
   EXPECT_EQ(config->learning_rate.warmup, 7);
@@ -82,6 +93,10 @@ TEST(TrainConfig, NamesTheMistake) {
   };
   says("", "data");
   says("[data]\n", "data.paths");
+  says("[data]\npaths = ['a.txt']\nsequence_length = 1\n", "'data.sequence_length'");
+  for (const std::string name : {"", ".", "..", "a/b"}) {
+    says("name = '" + name + "'\n" + kData, "'name'");
+  }
   says(kData + "[model]\nhiden = 3\n", "'hidden'");
   says(kData + "[model]\nhidden = 100\nheads = 3\n", "model.heads");
   says(kData + "[model]\nhidden = 'wide'\n", "model.hidden");
@@ -176,6 +191,11 @@ TEST_F(FromCheckpoint, NamesContradictions) {
   const Status other = adopt_tokenizer(**Tokenizer::load("byte"), *config);
   ASSERT_FALSE(other.ok());
   EXPECT_NE(other.error().message.find("mask token 3"), std::string::npos);
+  config = read(toml(kShort));
+  config->model.end_token = 4;
+  const Status end = adopt_tokenizer(**Tokenizer::load("byte"), *config);
+  ASSERT_FALSE(end.ok());
+  EXPECT_NE(end.error().message.find("end token 4"), std::string::npos);
 }
 
 class DistillConfiguration : public FromCheckpoint {

@@ -32,6 +32,18 @@ TEST(Flops, CountWhatATokenPassesThrough) {
   EXPECT_EQ(flops_per_token_given(config, 96, 2), flops_per_token(config, 96));
 }
 
+TEST(Flops, DenseLayersAndSharedKeyHeadsCountAsTheyAre) {
+  ModelConfig config = model();
+  config.kv_heads = 1;
+  config.dense_layers = 1;
+  config.dense_ffn = 48;
+  const double attention =
+      3 * 64 * 64;  // of queries and the output 64 rows each, 32 of keys, values
+  const double all = 2 * attention + 3 * 64 * 48 + (kLayer - 4 * 64 * 64) + kHead;
+  EXPECT_EQ(active_parameters(config, 96), all);
+  EXPECT_EQ(flops_per_token(config, 96), 6 * all + 12.0 * 2 * 96 * 64);
+}
+
 // A token of block diffusion is there noisy and clean. Noisy ones see their block and the clean
 // ones before it, clean ones their block and those before: counted query by query.
 TEST(Flops, ATokenOfBlockDiffusionPassesTwice) {
@@ -71,6 +83,7 @@ TEST(ExpertsPerTokenGiven, AreWhatWholeCapacitiesLeave) {
   EXPECT_EQ(experts_per_token_given(policy, 256, 512, 4), 256 / 32.0);
   policy.selection = RoutingPolicy::Group::batch;
   EXPECT_EQ(experts_per_token_given(policy, 256, 512, 4), 4);
+  EXPECT_EQ(experts_per_token_given(policy, 64, 100, 8), 8);
   policy.policy = Selection::token_choice;
   EXPECT_EQ(experts_per_token_given(policy, 256, 10, 4), 4);
 }

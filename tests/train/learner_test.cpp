@@ -8,7 +8,9 @@
 #include <limits>
 #include <vector>
 
+#include "unmask/train/flops.h"
 #include "unmask/train/plan.h"
+#include "unmask/train/run_events.h"
 
 namespace unmask {
 namespace {
@@ -117,6 +119,7 @@ TEST(Learner, GivesTheSameBitsWithOneAndTwoThreads) {
 
 TEST(Learner, AccumulationEqualsOneBigBatch) {
   TrainConfig whole = learner_config(true, Precision::f32);
+  whole.objective.mask_ratio.stratified = true;
   TrainConfig parts = whole;
   parts.batch = 1;
   parts.accumulation = 4;
@@ -130,6 +133,39 @@ TEST(Learner, AccumulationEqualsOneBigBatch) {
     different += std::abs(a[i] - b[i]) > 1e-2 * step;
   }
   EXPECT_LT(different, a.size() / 100);
+}
+
+TEST(Learner, AccumulationReportsTheBalanceOfOneBigBatch) {
+  const auto z_loss = [](int32_t batch, int32_t accumulation) {
+    TrainConfig config = learner_config(false, Precision::f32);
+    config.batch = batch;
+    config.accumulation = accumulation;
+    Learner learner = make_learner(config);
+    return learner.step(1, make_data(config, 1))->balance.z_loss;
+  };
+  EXPECT_GT(z_loss(4, 1), 0);
+  EXPECT_NEAR(z_loss(1, 4), z_loss(4, 1), 1e-4 * z_loss(4, 1));
+}
+
+TEST(Learner, WithoutClippingTheGradientIsWhole) {
+  TrainConfig config = learner_config(false, Precision::f32);
+  config.clip = 0;
+  const std::vector<float> unclipped = parameters_after(config, 2);
+  config.clip = 1e9f;
+  EXPECT_EQ(unclipped, parameters_after(config, 2));
+}
+
+TEST(Learner, NormsDoNotDecay) {
+  TrainConfig config = learner_config(false, Precision::f32);
+  config.weight_decay = 0;
+  const std::vector<float> free = parameters_after(config, 1);
+  config.weight_decay = 10;
+  const std::vector<float> decayed = parameters_after(config, 1);
+  for (const ParameterInfo& info : ParameterLayout(config.model).table) {
+    const auto first = free.begin() + info.offset;
+    EXPECT_EQ(std::equal(first, first + info.size(), decayed.begin() + info.offset), !info.decays)
+        << info.name;
+  }
 }
 
 TEST(Learner, AllocatesNothingInTheSteadyState) {
@@ -152,8 +188,7 @@ TEST(Learner, AllocatesNothingInTheSteadyState) {
   }
 }
 
-// bias += rate * sign(mean load - load), loads before drops of all micro-batches, which the layer
-// sees unchanged only in its first step.
+// bias += rate * sign(mean load - load), loads before drops of all micro-batches.
 TEST(Learner, SelectionBiasFollowsTheLoad) {
   TrainConfig config = dropping_config();
   config.options.precision = Precision::f32;
@@ -162,26 +197,32 @@ TEST(Learner, SelectionBiasFollowsTheLoad) {
     const Matrix bias = of.model().parameters()[of.model().layout().layers[layer].expert_bias];
     return std::vector<float>(bias.data, bias.data + bias.cols);
   };
-  ASSERT_TRUE(learner.step(1, make_data(config, 1)).ok());
-  for (int layer = 0; layer < config.model.layers; ++layer) {
-    const Routing& routing = learner.tape().layers[layer].routing;
-    EXPECT_FALSE(routing.decision.dropped_expert.empty());
-    std::vector<int64_t> load(config.model.experts);
-    for (int32_t e = 0; e < config.model.experts; ++e) load[e] = routing.assignment.load(e);
-    for (const int32_t e : routing.decision.dropped_expert) ++load[e];
-    const int64_t mean = int64_t{routing.assignment.tokens} * 2 / config.model.experts;
-    const auto bias = bias_of(learner, layer);
-    for (int32_t e = 0; e < config.model.experts; ++e) {
-      EXPECT_EQ(bias[e], load[e] < mean ? 0.01f : load[e] > mean ? -0.01f : 0.0f);
+  for (int64_t step = 1; step <= 4; ++step) {
+    const std::vector<std::vector<float>> before = {bias_of(learner, 0), bias_of(learner, 1)};
+    ASSERT_TRUE(learner.step(step, make_data(config, step)).ok());
+    for (int layer = 0; layer < config.model.layers; ++layer) {
+      const Routing& routing = learner.tape().layers[layer].routing;
+      EXPECT_FALSE(routing.decision.dropped_expert.empty());
+      std::vector<int64_t> load(config.model.experts);
+      for (int32_t e = 0; e < config.model.experts; ++e) load[e] = routing.assignment.load(e);
+      for (const int32_t e : routing.decision.dropped_expert) ++load[e];
+      const int64_t mean = int64_t{routing.assignment.tokens} * 2 / config.model.experts;
+      const auto bias = bias_of(learner, layer);
+      for (int32_t e = 0; e < config.model.experts; ++e) {
+        const float change = load[e] < mean ? 0.01f : load[e] > mean ? -0.01f : 0.0f;
+        EXPECT_EQ(bias[e], before[layer][e] + change);
+      }
     }
   }
+  Learner whole = make_learner(config);
+  ASSERT_TRUE(whole.step(1, make_data(config, 1)).ok());
 
   // The same in micro-batches, in which single loads lie on other sides of their means.
   config.batch = 1;
   config.accumulation = 4;
   Learner parts = make_learner(config);
   ASSERT_TRUE(parts.step(1, make_data(config, 1)).ok());
-  EXPECT_EQ(bias_of(parts, 0), bias_of(learner, 0));
+  EXPECT_EQ(bias_of(parts, 0), bias_of(whole, 0));
 
   config.model.expert_bias = false;
   const auto refused = Learner::create(config);
@@ -276,6 +317,31 @@ TEST(Learner, SaysWhereItDivergedAndAppliesNothing) {
       << report.error().message;
   EXPECT_NE(report.error().message.find("learning_rate"), std::string::npos);
   EXPECT_TRUE(std::equal(flat.begin(), flat.end(), before.begin()));
+}
+
+TEST(RunEvents, SayWhatAStepDid) {
+  const TrainConfig config = dropping_config();
+  Learner learner = make_learner(config);
+  const StepReport report = *learner.step(1, make_data(config, 1));
+  const TrainEvent train = train_event({}, report, config, 10);
+  EXPECT_DOUBLE_EQ(train.model_flops_per_second, 10 * flops_per_token(config.model, 64));
+  const RoutingEvent routing = routing_event({}, learner);
+  ASSERT_EQ(routing.layers.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const Routing& layer = learner.tape().layers[i].routing;
+    const auto dropped = static_cast<double>(layer.decision.dropped_expert.size());
+    EXPECT_DOUBLE_EQ(routing.layers[i].dropped_share, dropped / (2 * layer.assignment.tokens));
+  }
+}
+
+TEST(RunEvents, EveryLevelHasItsLoss) {
+  Evaluation evaluation;
+  evaluation.levels.emplace();
+  evaluation.levels->levels = {0.25f, 0.75f};
+  evaluation.levels->level_loss = {{.sum = 2, .count = 2}, {.sum = 6, .count = 2}};
+  const ValidationEvent event = validation_event({}, evaluation);
+  EXPECT_EQ(event.level_mask_ratio, (std::vector<double>{0.25, 0.75}));
+  EXPECT_EQ(event.level_loss, (std::vector<double>{1, 3}));
 }
 
 }  // namespace

@@ -22,6 +22,27 @@ TEST(LearningRate, WsdIsStableThenDecaysAsPaperA) {
   EXPECT_FLOAT_EQ(rate.at(100), 0.1f);
 }
 
+TEST(LearningRate, WsdDecaysAfterTheWarmUp) {
+  const LearningRate rate = {.peak = 1.0f, .floor = 0.1f, .warmup = 90, .decay = 0.2, .steps = 100};
+  EXPECT_FLOAT_EQ(rate.at(90), 1.0f);
+  EXPECT_FLOAT_EQ(rate.at(95), 0.1f + 0.9f * (2.0f * std::sqrt(0.5f) - 1.0f));
+}
+
+TEST(LearningRate, TheShareThatDecaysIsRounded) {
+  const LearningRate rate = {.peak = 1.0f, .floor = 0.1f, .decay = 0.2, .steps = 103};  // 20.6
+  EXPECT_FLOAT_EQ(rate.at(82), 1.0f);
+  EXPECT_LT(rate.at(83), 1.0f);
+}
+
+TEST(LearningRate, CosineBeginsAfterTheWarmUp) {
+  const LearningRate rate = {.shape = LearningRate::Shape::cosine,
+                             .peak = 1.0f,
+                             .floor = 0.2f,
+                             .warmup = 10,
+                             .steps = 110};
+  EXPECT_FLOAT_EQ(rate.at(60), 0.6f);
+}
+
 TEST(LearningRate, CosineEndsAtTheFloor) {
   const LearningRate rate = {
       .shape = LearningRate::Shape::cosine, .peak = 1.0f, .floor = 0.2f, .warmup = 0, .steps = 100};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "unmask/base/files.h"
+#include "unmask/base/json_text.h"
 #include "unmask/text/documents.h"
 
 namespace unmask {
@@ -134,6 +135,36 @@ TEST_F(WriteTargets, RemovesWhatTheModelIsUnsureOf) {
   }
   EXPECT_EQ(std::ssize(conversations) == 0, counts->kept == 0);
   EXPECT_EQ(static_cast<int64_t>(empty), counts->kept) << "only answers without a token are left";
+}
+
+TEST_F(WriteTargets, WhatIsAsSureAsAskedStays) {
+  ModelConfig config = model_.config();
+  std::vector<float> logits(258, 0.0f);
+  logits[257] = 500;  // the end, with probability 1
+  model_ = constant_model(logits, config);
+  options_.generate.temperature = 0;
+  options_.least_confidence = 1;
+  const auto counts = write("certain");
+  ASSERT_TRUE(counts) << counts.error().message;
+  EXPECT_EQ(counts->kept, 11);
+}
+
+TEST_F(WriteTargets, RefusesCountsThatDoNotBelongTogether) {
+  ASSERT_TRUE(write("targets"));
+  auto counts = json_in(content("targets.json"));
+  counts["kept"] = 12;
+  directory_.write("targets.json", to_text(counts));
+  EXPECT_NE(error_of("targets").find("damaged"), std::string::npos);
+}
+
+TEST(EncodePrompts, LeaveRoomForAToken) {
+  const auto tokenizer = Tokenizer::load("byte").value();
+  const std::vector<Conversation> prompts = {{{"user", "q"}}};
+  const auto tokens = encode_prompts(prompts, *tokenizer, 1000);
+  ASSERT_TRUE(tokens);
+  const auto size = static_cast<int32_t>(tokens->front().size());
+  EXPECT_FALSE(encode_prompts(prompts, *tokenizer, size));
+  EXPECT_TRUE(encode_prompts(prompts, *tokenizer, size + 1));
 }
 
 TEST_F(WriteTargets, BatchesChangeNothing) {

@@ -191,6 +191,23 @@ TEST(Arithmetic, EveryStepHasTheValue) {
   }
 }
 
+TEST(Arithmetic, ProductsStaySmall) {
+  const auto task = make("arithmetic", {{"operands", 2}, {"max", 999}});
+  for (const TaskExample& example : draw(*task, Split::train, 300)) {
+    if (example.prompt.find('*') == std::string::npos) continue;
+    EXPECT_LE(std::atoi(example.answer.c_str()), 999) << example.prompt;
+  }
+}
+
+TEST(WordProblems, NobodyGivesAllOrToThemselves) {
+  const auto task = make("word-problems", {{"steps", 4}, {"max", 4}});
+  for (const TaskExample& example : draw(*task, Split::train, 300)) {
+    const std::string name = example.prompt.substr(0, example.prompt.find(' '));
+    EXPECT_EQ(example.prompt.find(" to " + name + "."), std::string::npos) << example.prompt;
+    EXPECT_EQ(example.answer.find("=0>>"), std::string::npos) << example.answer;
+  }
+}
+
 TEST(WordProblems, SolutionsAddUp) {
   const auto task = make("word-problems", {{"steps", 4}});
   for (const TaskExample& example : draw(*task, Split::train, 200)) {
@@ -223,6 +240,7 @@ TEST(Sorting, SortsTheSameNumbers) {
     EXPECT_TRUE(std::ranges::is_sorted(sorted));
     EXPECT_TRUE(std::ranges::is_permutation(shuffled, sorted));
     EXPECT_EQ(example.prompt.size(), example.answer.size());
+    EXPECT_EQ(example.identity, example.answer) << "other orders are for the same split";
   }
 }
 
@@ -258,6 +276,7 @@ TEST(Sudoku, HasOneSolutionWhichIsTheAnswer) {
     for (const TaskExample& example : examples) {
       std::string grid = example.prompt;
       EXPECT_EQ(solutions(grid, size, 0), 1) << example.prompt;
+      EXPECT_EQ(example.identity, example.answer) << "other holes are for the same split";
       ASSERT_EQ(example.answer.size(), example.prompt.size());
       for (size_t i = 0; i < grid.size(); ++i) {
         EXPECT_TRUE(grid[i] == '.' || grid[i] == example.answer[i]);
@@ -322,6 +341,15 @@ TEST(DrawExamples, SaysWhenThereAreTooFew) {
   const auto none = draw_examples(*task, trains ? Split::test : Split::train, 1, 0);
   ASSERT_FALSE(none.ok());
   EXPECT_NE(none.error().message.find("too few"), std::string::npos) << none.error().message;
+}
+
+TEST(Infill, SentencesHaveMoreWordsThanTwiceTheGaps) {
+  const test::TemporaryDirectory directory;
+  const std::string four = directory.write("four.txt", "one two three four.");
+  EXPECT_NE(refusal("infill", {{"text", four}}).find("5 to 16 words"), std::string::npos);
+  EXPECT_EQ(refusal("infill", {{"text", directory.write("five.txt", "a b c d e.")}}), "");
+  EXPECT_NE(refusal("infill", {{"text", four}, {"words", 4}, {"gaps", 3}}).find("infill.gaps"),
+            std::string::npos);
 }
 
 }  // namespace
