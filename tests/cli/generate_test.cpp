@@ -1,3 +1,4 @@
+#include "tests/cli/byte_model.h"
 #include "tests/cli/program.h"
 #include "tests/support/temporary_directory.h"
 #include <algorithm>
@@ -290,8 +291,7 @@ TEST(GenerateCommand, TheCacheChangesNothing) {
 TEST(GenerateCommand, GapsHoldAtLeastOneToken) {
   const TemporaryDirectory directory;
   const std::string model = directory.path("model");
-  copy_model(model, {{"mask_token_id", 256}, {"eos_token_id", 257}});
-  ASSERT_TRUE(ByteTokenizer().save(model).ok());
+  write_byte_model(model, byte_config(), 5);
   for (const char* const gap :
        {"[MASK:0]", "[MASK:-1]", "[MASK:]", "[MASK:2", "[MASK:99999999999]"}) {
     expect_error("generate " + model + " --infill 'a" + gap + "b'", 2, "gaps like [MASK:8]");
@@ -303,8 +303,9 @@ TEST(GenerateCommand, GapsHoldAtLeastOneToken) {
 TEST(GenerateCommand, WarnsOfATokenizerWithAnotherEnd) {
   const TemporaryDirectory directory;
   const std::string model = directory.path("model");
-  copy_model(model, {{"mask_token_id", 256}, {"eos_token_id", 5}});
-  ASSERT_TRUE(ByteTokenizer().save(model).ok());
+  ModelConfig config = byte_config();
+  config.end_token = 5;
+  write_byte_model(model, config, 5);
   const std::string arguments = "generate " + model + " --prompt a --length 4 --quiet",
                     words = "the tokenizer's end token is 257, the model's 5";
   EXPECT_NE(run_unmask(arguments).output.find(words), std::string::npos);

@@ -58,7 +58,7 @@ Status make_parent(const std::string& path) {
 Status replace_file(const std::string& path,
                     const std::function<Status(const std::string& place)>& write) {
   std::error_code code;
-  if (path_exists(path) && fs::is_other(path, code)) return write(path);
+  if (fs::is_other(path, code)) return write(path);
   UNMASK_TRY(StagedFile staged, StagedFile::create(path));
   UNMASK_TRY_STATUS(write(staged.place()));
   return staged.commit();

@@ -37,11 +37,13 @@ struct Group {
 
   // Of its limit, files in memory making room.
   int64_t left() const {
-    if (most() == kUnlimited) return kUnlimited;
+    const int64_t limit_bytes = most();
+    if (limit_bytes == kUnlimited) return kUnlimited;
     const auto files = [&](const std::string& name) {
       return number_behind(prefix + name, directory + "/memory.stat");
     };
-    return most() - number_in(directory + usage, 0) + files("inactive_file") + files("active_file");
+    return limit_bytes - number_in(directory + usage, 0) + files("inactive_file") +
+           files("active_file");
   }
 };
 

@@ -176,7 +176,7 @@ Status ModelFile::load() {
 
 Status ModelFile::intact() const {
   if (cache_) UNMASK_TRY_STATUS(cache_->status());
-  return archive_.file_of(tensor(kChecksums)).unchanged();
+  return archive_.unchanged();
 }
 
 Status ModelFile::verify() const {

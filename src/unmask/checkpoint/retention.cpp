@@ -106,8 +106,7 @@ Status check_best(const std::string& run_directory) {
   if (!best_is_directory(run_directory)) return {};
   return usage_error(
       "{}: expected a symbolic link to the best checkpoint, found a directory, as copying makes "
-      "one "
-      "of a link; remove it, or copy the run with its links, and resume",
+      "one of a link; remove it, or copy the run with its links, and resume",
       best_link(run_directory).string());
 }
 

@@ -26,9 +26,10 @@ std::vector<CheckpointEntry> list_checkpoints(const std::string& run_directory);
 std::optional<CheckpointEntry> latest_checkpoint(const std::string& run_directory);
 
 // What `best` points to, if it is there.
+std::optional<CheckpointEntry> best_checkpoint(const std::string& run_directory);
+
 // An error where `best` is a directory, which could not be made to point to another checkpoint.
 Status check_best(const std::string& run_directory);
-std::optional<CheckpointEntry> best_checkpoint(const std::string& run_directory);
 
 // The checkpoint that a path means: of a training run its best, else its newest; else the
 // directory.

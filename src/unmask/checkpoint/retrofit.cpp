@@ -48,8 +48,7 @@ Status retrofit(const std::string& from, const std::string& out, const RoutingPo
     return usage_error("{}: expected a new directory, found that it exists; choose another name",
                        out);
   }
-  UNMASK_TRY(const Inventory inventory,
-             take_inventory(from));  // its weights are those of its config
+  UNMASK_TRY(const Inventory inventory, take_inventory(from));  // also checks that weights fit
   ModelConfig config = inventory.config;
   config.routing = policy;
   UNMASK_TRY_STATUS(validate(config));

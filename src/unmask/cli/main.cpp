@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
-#include <iostream>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -82,8 +81,7 @@ Status check_options(const CLI::App& program, int argc, char** argv) {
 }
 
 // What is printed counts as done only when it has been written.
-Status run_and_flush(const unmask::cli::Run& run) {
-  UNMASK_TRY_STATUS(unmask::caught(run));
+Status flush_output() {
   if (std::fflush(stdout) != 0) {
     return unmask::failure("cannot write to standard output: {}", std::strerror(errno));
   }
@@ -118,8 +116,9 @@ int main(int argc, char** argv) {
       return exit_code(known);
     }
     const int code = program.exit(e) == 0 ? 0 : 2;
-    std::cout.flush();
-    return std::cout ? code : exit_code(unmask::failure("could not write to standard output"));
+    const Status written = flush_output();
+    return written ? code : exit_code(written);
   }
-  return exit_code(run_and_flush(run));
+  const Status done = unmask::caught(run);
+  return exit_code(done ? flush_output() : done);
 }

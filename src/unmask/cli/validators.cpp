@@ -35,11 +35,11 @@ std::string read_size(std::string& text) {
   const auto [read, error] = std::from_chars(text.data(), end, value);
   std::string unit(read, end);
   std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return std::toupper(c); });
-  const size_t power = unit.empty() ? kUnits.npos : kUnits.find(unit.front());
-  const std::string_view behind = std::string_view(unit).substr(power == kUnits.npos ? 0 : 1);
-  const bool known = power == kUnits.npos ? behind.empty() || behind == "B"
-                                          : behind.empty() || behind == "B" || behind == "IB";
-  if (power != kUnits.npos) value = std::ldexp(value, 10 * (static_cast<int>(power) + 1));
+  const size_t place = unit.empty() ? kUnits.npos : kUnits.find(unit.front());
+  const int power = place == kUnits.npos ? 0 : static_cast<int>(place) + 1;
+  if (power > 0) unit.erase(0, 1);
+  const bool known = unit.empty() || unit == "B" || (power > 0 && unit == "IB");
+  value = std::ldexp(value, 10 * power);
   if (error != std::errc() || !known || !(value >= 0 && value < 0x1p62)) {
     return fmt::format("expected a size like 2GiB or 500MB, found \"{}\"", text);
   }

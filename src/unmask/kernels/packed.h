@@ -92,8 +92,7 @@ inline void run_tile(const GemmKernel& kernel, int64_t rows, int64_t cols, int64
       std::memset(whole + r * kernel.cols + cols, 0, (kernel.cols - cols) * sizeof(float));
     }
   }
-  const Write near = write == Write::add ? Write::add : Write::set;
-  kernel.tile(rows, words, a, b, whole, kernel.cols, near);
+  kernel.tile(rows, words, a, b, whole, kernel.cols, kept_near(write));
   for (int64_t r = 0; r < rows; ++r) {
     std::memcpy(c + r * stride, whole + r * kernel.cols, cols * sizeof(float));
   }

@@ -11,4 +11,7 @@ enum class Write {
            // near is displaced by what will not be read soon
 };
 
+// Of results that are read again at once.
+constexpr Write kept_near(Write write) { return write == Write::stream ? Write::set : write; }
+
 }  // namespace unmask

@@ -196,8 +196,7 @@ struct Gemm {
         return tile_of<kRows, kWordsUnrolled>(words, a, b, c, c_stride, write);
       }
       if (whole > 0) {
-        const Write first = write == Write::add ? Write::add : Write::set;
-        tile_of<kRows, kWordsUnrolled>(whole, a, b, c, c_stride, first);
+        tile_of<kRows, kWordsUnrolled>(whole, a, b, c, c_stride, kept_near(write));
         write = Write::add;
       }
       tile_of<kRows, 1>(words - whole, a + whole * kRows, b + whole * kCols, c, c_stride, write);
