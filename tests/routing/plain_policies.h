@@ -4,6 +4,7 @@
 
 #include "tests/routing/plain_router.h"
 #include <cmath>
+#include <limits>
 #include <map>
 #include <utility>
 #include <vector>
@@ -75,6 +76,36 @@ inline std::vector<double> plain_votes(const RoutingPolicy& policy, const TestMa
   return votes;
 }
 
+// What block routing ranks the experts of a block by: the largest score that a token has for each.
+inline std::vector<double> plain_largest(const RoutingPolicy& policy, const TestMatrix& logits,
+                                         const RoutedBatch& batch,
+                                         const std::vector<int64_t>& rows) {
+  std::vector<double> best(logits.cols(), -std::numeric_limits<double>::infinity());
+  for (const int64_t t : rows) {
+    const auto bias = [&](int64_t e) {
+      return batch.expert_bias.empty() ? 0.0 : double{batch.expert_bias[e]};
+    };
+    double everything = 0;
+    for (int64_t e = 0; e < logits.cols(); ++e) everything += std::exp(logits(t, e) + bias(e));
+    for (int64_t e = 0; e < logits.cols(); ++e) {
+      const double score = policy.weights == RoutingPolicy::Weights::sigmoid
+                               ? sigmoid(logits(t, e)) + bias(e)
+                               : std::exp(logits(t, e) + bias(e)) / everything;
+      best[e] = std::max(best[e], static_cast<double>(static_cast<float>(score)));
+    }
+  }
+  return best;
+}
+
+// What a policy ranks the experts of a block by.
+inline std::vector<double> plain_ranking(const RoutingPolicy& policy, const TestMatrix& logits,
+                                         const RoutedBatch& batch,
+                                         const std::vector<int64_t>& rows) {
+  using Selection = RoutingPolicy::Selection;
+  if (policy.policy == Selection::block_routing) return plain_largest(policy, logits, batch, rows);
+  return plain_votes(policy, logits, batch, rows, policy.policy == Selection::des_vote);
+}
+
 // Step 3.
 inline std::vector<bool> plain_share(const std::vector<double>& votes, double p, int64_t least) {
   std::vector<bool> coreset(votes.size());
@@ -93,8 +124,7 @@ inline std::vector<bool> plain_share(const std::vector<double>& votes, double p,
 inline std::vector<bool> plain_coreset(const RoutingPolicy& policy, const TestMatrix& logits,
                                        const RoutedBatch& batch, const PlainBlock& block) {
   const int64_t experts = logits.cols(), k = policy.experts_per_token;
-  const auto votes = plain_votes(policy, logits, batch, block.rows,
-                                 policy.policy == RoutingPolicy::Selection::des_vote);
+  const auto votes = plain_ranking(policy, logits, batch, block.rows);
   std::vector<bool> coreset(experts);
   switch (policy.policy) {
     case RoutingPolicy::Selection::des_seq: {
@@ -114,6 +144,11 @@ inline std::vector<bool> plain_coreset(const RoutingPolicy& policy, const TestMa
     case RoutingPolicy::Selection::des_vote: {
       const auto share = static_cast<int64_t>(policy.block.beta * static_cast<double>(experts));
       for (const int64_t e : largest(votes, std::max(k, share))) coreset[e] = true;
+      return coreset;
+    }
+    case RoutingPolicy::Selection::block_routing: {
+      const auto pool = std::min<int64_t>(policy.block.pool, experts);
+      for (const int64_t e : largest(votes, pool)) coreset[e] = true;
       return coreset;
     }
     default:

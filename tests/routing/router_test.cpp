@@ -255,7 +255,7 @@ TEST(RouterGradient, EveryPolicy) {
     for (const Weights weights : {Weights::softmax, Weights::sigmoid}) {
       RoutingPolicy policy = token_choice(weights, 3);
       policy.policy = selection;
-      policy.block = {.size = 4, .p = 0.3, .coreset_min = 4, .beta = 0.4, .k_vote = 1};
+      policy.block = {.size = 4, .p = 0.3, .coreset_min = 4, .pool = 5, .beta = 0.4, .k_vote = 1};
       expect_gradients(policy);
     }
   }
@@ -395,6 +395,8 @@ TEST(MakeRouter, RefusesWhatCannotBe) {
   EXPECT_TRUE(refused(block(Selection::block_experts, {.p = 1.1}), "routing.block.p"));
   EXPECT_TRUE(
       refused(block(Selection::block_experts, {.coreset_min = 0}), "routing.block.coreset_min"));
+  EXPECT_EQ(block(Selection::block_routing, {.pool = 2}), "");
+  EXPECT_TRUE(refused(block(Selection::block_routing, {.pool = 1}), "routing.block.pool"));
   EXPECT_TRUE(refused(block(Selection::des_vote, {.beta = 0}), "routing.block.beta"));
   EXPECT_TRUE(refused(block(Selection::des_seq, {.k_vote = 3}), "routing.block.k_vote"));
   const auto shares = [&](std::optional<double> p_min, std::optional<double> p_max,

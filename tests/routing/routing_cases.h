@@ -96,6 +96,7 @@ inline RoutingPolicy random_policy(Picker& pick, Selection selection, int32_t ex
   policy.block = {.size = pick(1, 12),
                   .p = static_cast<double>(pick(0, 20)) / 20,
                   .coreset_min = pick(1, 8),
+                  .pool = pick(k, experts + 2),
                   .beta = static_cast<double>(pick(1, 20)) / 20,
                   .k_vote = pick(1, k)};
   if (!token) {

@@ -56,6 +56,7 @@ void RoutingFlags::add_to(CLI::App& command) {
   group->add_option(
       "--p", p, "block-experts, coreset-expert-choice: share of the votes that a coreset exceeds");
   group->add_option("--coreset-min", coreset_min, "Likewise: its fewest experts");
+  group->add_option("--pool", pool, "block-routing: experts that a block may use");
   group->add_option("--beta", beta, "des-vote: share of the experts in the coreset");
   group->add_option("--k-vote", k_vote, "des-seq: experts that each token brings in");
 }
@@ -91,6 +92,7 @@ Status RoutingFlags::apply(ModelConfig& config) const {
   UNMASK_TRY_STATUS(put(coreset_min, "--coreset-min",
                         {Selection::block_experts, Selection::coreset_expert_choice}, policy,
                         block["coreset_min"]));
+  UNMASK_TRY_STATUS(put(pool, "--pool", {Selection::block_routing}, policy, block["pool"]));
   UNMASK_TRY_STATUS(put(beta, "--beta", {Selection::des_vote}, policy, block["beta"]));
   UNMASK_TRY_STATUS(put(k_vote, "--k-vote", {Selection::des_seq}, policy, block["k_vote"]));
   for (auto it = block.begin(); it != block.end();) it = it->is_null() ? block.erase(it) : ++it;

@@ -17,7 +17,7 @@ namespace unmask::cli {
 // the checkpoint has it; a file replaces all.
 struct RoutingFlags {
   std::optional<std::string> routing;  // a policy's name, or a TOML file
-  std::optional<int32_t> experts_per_token, block_size, coreset_min, k_vote;
+  std::optional<int32_t> experts_per_token, block_size, coreset_min, pool, k_vote;
   std::optional<double> p, beta;
 
   void add_to(CLI::App& command);

@@ -1,5 +1,6 @@
 #include "unmask/routing/coreset.h"
 
+#include <limits>
 #include <numeric>
 
 #include "unmask/kernels/softmax.h"
@@ -75,6 +76,21 @@ void Ballot::count_weights(ConstMatrix logits, const RouteContext& context, cons
     for (size_t i = 0; i < best.size(); ++i) z[i] = logits(t, best[i]);
     routing_.weighting().forward(z, row_of(logits, t), w);
     for (size_t i = 0; i < best.size(); ++i) votes[best[i]] += static_cast<double>(w[i]);
+  }
+}
+
+void Ballot::find_largest(ConstMatrix logits, const RouteContext& context, const RowBlock& block,
+                          std::span<double> largest) const {
+  std::fill(largest.begin(), largest.end(), -std::numeric_limits<double>::infinity());
+  ArenaScope scope(thread_scratch());
+  const auto scores = take_scratch<float>(logits.cols);
+  for (int32_t t = block.begin; t < block.end; ++t) {
+    if (context.is_padding(t)) continue;
+    selection_scores(weights_, row_of(logits, t), context.expert_bias, scores);
+    if (weights_ != RoutingPolicy::Weights::sigmoid) softmax_row(scores, scores);
+    for (int64_t e = 0; e < logits.cols; ++e) {
+      largest[e] = std::max(largest[e], static_cast<double>(scores[e]));
+    }
   }
 }
 

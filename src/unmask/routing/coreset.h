@@ -31,6 +31,9 @@ class Ballot {
   // The same with the combine weights of a token's k best instead of their scores.
   void count_weights(ConstMatrix logits, const RouteContext& context, const RowBlock& block,
                      std::span<double> votes) const;
+  // largest[e] = max over the tokens of u, whatever k they choose.
+  void find_largest(ConstMatrix logits, const RouteContext& context, const RowBlock& block,
+                    std::span<double> largest) const;
   // Marks the `k` best of every token.
   void mark_best(ConstMatrix logits, const RouteContext& context, const RowBlock& block, int32_t k,
                  std::span<uint8_t> coreset) const;

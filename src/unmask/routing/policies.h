@@ -8,6 +8,7 @@
   POLICY(token_choice, "token-choice", token)    \
   POLICY(expert_choice, "expert-choice", expert) \
   POLICY(block_experts, "block-experts", token)  \
+  POLICY(block_routing, "block-routing", token)  \
   POLICY(top_k, "top-k", token)                  \
   POLICY(des_seq, "des-seq", token)              \
   POLICY(des_vote, "des-vote", token)            \

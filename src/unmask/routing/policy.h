@@ -91,6 +91,7 @@ struct RoutingPolicy {
         std::nullopt;  // instead of p: from p_min to p_max as the schedule
     std::optional<double> p_max = std::nullopt;  // of `capacity` goes (coreset expert choice)
     int32_t coreset_min = 16;                    // experts; at most all
+    int32_t pool = 48;                           // block-routing: experts; at most all
     double beta = 0.15;                          // des-vote: share of the experts in the coreset
     int32_t k_vote = 3;                          // des-seq: experts that each token brings in
     bool operator==(const Block&) const = default;

@@ -58,6 +58,7 @@ nlohmann::json to_json(const RoutingPolicy::Block& block) {
   nlohmann::json table = {{"size", block.size},
                           {"p", block.p},
                           {"coreset_min", block.coreset_min},
+                          {"pool", block.pool},
                           {"beta", block.beta},
                           {"k_vote", block.k_vote}};
   if (block.p_min) table["p_min"] = *block.p_min;
@@ -109,6 +110,7 @@ void read_block(Fields& fields, RoutingPolicy::Block& block) {
     if (double p = 0; fields.read_between(key, p, 0.0, 1.0)) *value = p;
   }
   fields.read_between("coreset_min", block.coreset_min, 1);
+  fields.read_between("pool", block.pool, 1);
   fields.read_between("beta", block.beta, 0.0, 1.0);
   fields.read_between("k_vote", block.k_vote, 1);
 }

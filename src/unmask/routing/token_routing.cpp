@@ -144,8 +144,9 @@ Status check_learns(const RoutingPolicy& policy) {
       policy.weights == RoutingPolicy::Weights::softmax ||
       (policy.weights == RoutingPolicy::Weights::softmax_before && policy.renormalize);
   using Selection = RoutingPolicy::Selection;
-  const bool chosen =
-      policy.policy == Selection::token_choice || policy.policy == Selection::block_experts;
+  const bool chosen = policy.policy == Selection::token_choice ||
+                      policy.policy == Selection::block_experts ||
+                      policy.policy == Selection::block_routing;
   if (policy.experts_per_token != 1 || !constant || !chosen) return {};
   return usage_error(
       "routing.experts_per_token: with 1 expert per token the weight normalised over the chosen is "
