@@ -30,6 +30,19 @@ json llada2_mini() {
     "tie_word_embeddings": false, "norm_topk_prob": true, "sliding_window": 4096})");
 }
 
+// LLaDA2.2 of the size of `released`; the keys of groups are still there.
+json llada2_2(json released) {
+  released.update({{"block_size", 32},
+                   {"expert_capacity", 48},
+                   {"delete_token_id", 156930},
+                   {"split_token_id", 156931},
+                   {"eos_token_id", {156892, 156900}},
+                   {"max_position_embeddings", 131072},
+                   {"rope_theta", 3000000},
+                   {"use_qk_norm", true}});
+  return released;
+}
+
 json llada_moe() {
   return json_in(R"({
     "architectures": ["LLaDAMoEModelLM"], "model_type": "llada", "num_hidden_layers": 16,
@@ -95,6 +108,28 @@ TEST(ModelConfigJson, ReadsTheRoutingOfDMoE) {
   expected.routing.policy = RoutingPolicy::Selection::block_experts;
   expected.routing.block = {.size = 32, .p = 0.7, .coreset_min = 16};
   EXPECT_EQ(read(document), expected);
+}
+
+TEST(ModelConfigJson, ReadsLlada22) {
+  json document = llada2_2(llada2_mini());
+  const ModelConfig c = read(document);
+  EXPECT_EQ(c.routing.policy, RoutingPolicy::Selection::block_routing);
+  EXPECT_EQ(c.routing.block.size, 32);
+  EXPECT_EQ(c.routing.block.pool, 48);
+  EXPECT_FALSE(c.routing.groups) << "the keys are there, but its code has none";
+  EXPECT_EQ(c.delete_token, 156930);
+  EXPECT_EQ(c.insert_token, 156931);
+  EXPECT_TRUE(c.ends(156900));
+  json written = model_config_to_json(c);
+  written.erase("unmask");
+  EXPECT_EQ(read(written), c);
+
+  document["block_size"] = 64;
+  EXPECT_EQ(read(document).routing.block.size, 64);
+  EXPECT_EQ(read(document).attention_block, 64);
+  document["expert_capacity"] = 0;  // as if it were not there
+  EXPECT_EQ(read(document).routing.policy, RoutingPolicy::Selection::token_choice);
+  EXPECT_EQ(read(document).routing.groups, (RoutingPolicy::Groups{8, 4}));
 }
 
 TEST(ModelConfigJson, ReadsLladaMoe) {
@@ -183,7 +218,8 @@ TEST(ModelConfigJson, WritesWhatItReads) {
   ModelConfig biased = read(llada_moe());
   biased.qkv_bias = true;  // and no bias at the output
   for (const ModelConfig& config :
-       {own, read(llada2_mini()), read(llada_moe()), read(sdar_moe()), biased}) {
+       {own, read(llada2_mini()), read(llada2_2(llada2_mini())), read(llada_moe()),
+        read(sdar_moe()), biased}) {
     const json written = model_config_to_json(config);
     EXPECT_EQ(read(written), config) << to_text(written, 1);
     EXPECT_EQ(read(json_in(to_text(written))), config);
@@ -290,7 +326,12 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
       {{{"unmask", {{"format", 1}, {"atention_block", 8}}}}, {"atention_block", "attention_block"}},
       {{{"unmask", {{"format", 1}, {"routing", {{"polcy", 1}}}}}}, {"unmask.routing", "polcy"}},
       {{{"unmask", 3}}, {"unmask"}},
-      {{{"expert_capacity", 48}}, {"expert_capacity", "null", "48"}},
+      {{{"expert_capacity", 4}}, {"routing.block.pool", "at least 8", "4"}},
+      {{{"delete_token_id", 156930}}, {"insert_token"}},
+      {{{"delete_token_id", 156930}, {"split_token_id", 156930}}, {"delete_token", "156930"}},
+      {{{"delete_token_id", 156930}, {"split_token_id", 156895}}, {"insert_token", "156895"}},
+      {{{"delete_token_id", 156892}, {"split_token_id", 156931}}, {"delete_token", "156892"}},
+      {{{"delete_token_id", 156930}, {"split_token_id", 157184}}, {"insert_token", "157184"}},
       {{{"core_threshold", 0.6}, {"mode", "sum"}}, {"mode", "aggregate", "sum"}},
   };
   for (const Case& one : cases) {
@@ -333,7 +374,11 @@ TEST(PublishedModels, AreWhatTheirConfigurationsSay) {
   json moe = llada_moe();
   moe["max_position_embeddings"] = 8192;
   const std::vector<std::pair<std::string, json>> released = {
-      {"llada2-mini", mini}, {"llada2-flash", flash}, {"llada-moe", moe}};
+      {"llada2-mini", mini},
+      {"llada2-flash", flash},
+      {"llada2.2-mini", llada2_2(mini)},
+      {"llada2.2-flash", llada2_2(flash)},
+      {"llada-moe", moe}};
   std::vector<std::string> names;
   for (const auto& [name, document] : released) {
     names.push_back(name);

@@ -158,8 +158,12 @@ TEST(Generate, TheCacheChangesNoBit) {
   ModelConfig choosing_all = choosing;
   choosing_all.routing.policy = RoutingPolicy::Selection::expert_choice;
   choosing_all.routing.selection = RoutingPolicy::Group::block;
-  for (const ModelConfig& config : {block_causal(4), block_experts(4), choosing, choosing_all}) {
-    Model model = random_model(config);
+  ModelConfig pooled = block_experts(4);
+  pooled.routing.policy = RoutingPolicy::Selection::block_routing;
+  pooled.routing.block.pool = 3;
+  for (const ModelConfig& config :
+       {block_causal(4), block_experts(4), pooled, choosing, choosing_all}) {
+    Model model = random_model(with_edit_tokens(config));
     for (const GenerateRequest& r : {request({1, 2, 3, 4, 5, 6, 7, 8, 9}, 23), request({}, 30, 2),
                                      request({1, 2, 3, kTinyMask, 5, 6, 7, 8}, 8, 3),
                                      GenerateRequest{Canvas::infill(threes, gaps, kTinyMask)}}) {
@@ -277,6 +281,40 @@ TEST(Generate, OldKeysAndValuesOfTheWholeCanvas) {
   EXPECT_FALSE(check_options(options, model.config()).ok());
 }
 
+// What edits of a block are made does not depend on what else is decoded, nor on a cache.
+TEST(Generate, InsertsAndDeletesAloneAsTogether) {
+  Model model = random_model(with_edit_tokens(block_causal(8)));
+  GenerateOptions options;
+  options.steps = 4;
+  options.sampler.policy = "levenshtein";
+  options.stop_at_end = false;
+  int64_t commits = 0;
+  options.on_step = [&](const DenoisingEvent& event) { commits += std::ssize(event.commits); };
+  const std::vector<GenerateRequest> requests = {request({1, 2, 3}, 40), request({}, 17, 5),
+                                                 request({4, 4, 4, 4, 4, 4, 4, 4, 4}, 30, 6)};
+  for (const float temperature : {0.0f, 1.0f}) {
+    options.temperature = temperature;
+    options.cache = GenerateOptions::Cache::automatic;
+    commits = 0;
+    const auto together = run(model, requests, options);
+    EXPECT_GT(commits, 40 + 17 + 30) << "nothing was masked again";
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_EQ(together[i].tokens, run(model, {requests[i]}, options)[0].tokens);
+      EXPECT_EQ(together[i].canvas.masked_count(), 0);
+      EXPECT_EQ(together[i].committed, requests[i].canvas.masked_count());
+      EXPECT_GT(together[i].forwards, 8);
+    }
+    options.cache = GenerateOptions::Cache::off;
+    const auto computed = run(model, requests, options);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_EQ(together[i].tokens, computed[i].tokens);
+    }
+  }
+  const Status none = check_options(options, block_causal(8));
+  ASSERT_FALSE(none.ok());
+  EXPECT_NE(none.error().message.find("delete_token_id"), std::string::npos);
+}
+
 // An end token that is edited away ends nothing, and what stands before one may be edited still.
 TEST(Generate, EndsAtWhatIsNotEditedAnyMore) {
   ModelConfig config = block_causal(8);
@@ -301,8 +339,9 @@ TEST(Generate, EndsAtWhatIsNotEditedAnyMore) {
 }
 
 TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
-  Model model = random_model(block_causal(4));
+  Model model = random_model(with_edit_tokens(block_causal(4)));
   for (const std::string_view sampler : sampler_names()) {
+    const bool moves = sampler == "levenshtein";
     GenerateOptions options;
     options.sampler.policy = sampler;
     if (sampler == "editing") options.sampler.edit_threshold = 0.2f;
@@ -320,7 +359,12 @@ TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
       }
       for (const Commit& c : event.commits) {
         const int32_t begin = c.position / 4 * 4;
-        EXPECT_EQ(event.canvas.masked_count(begin, begin + 4), std::ssize(event.provisional));
+        const int32_t masked = event.canvas.masked_count(begin, begin + 4);
+        if (moves) {  // masks that it makes have none
+          EXPECT_GE(masked, std::ssize(event.provisional));
+        } else {
+          EXPECT_EQ(masked, std::ssize(event.provisional));
+        }
       }
       shown += event.provisional.size();
       edits += static_cast<int32_t>(event.edits.size());
@@ -334,7 +378,10 @@ TEST(Generate, EverySamplerEndsAndEditsAreCounted) {
     EXPECT_EQ(g.committed, 25) << sampler;
     EXPECT_EQ(g.confidence, confidence) << sampler;
     EXPECT_EQ(g.edited, edits);
-    EXPECT_EQ(edits > 0, sampler == "editing");
+    EXPECT_EQ(edits > 0, moves || sampler == "editing");
+    for (const int32_t token : g.tokens) {
+      EXPECT_TRUE(token != kTinyDelete && token != kTinyInsert) << sampler;
+    }
     EXPECT_GT(shown, 0u) << sampler;
   }
 }
@@ -558,10 +605,11 @@ TEST(Generate, AStopTextBehindTheEndTokenDoesNotCount) {
 }
 
 // Steps with nothing masked, for each block of four.
-std::vector<int32_t> editing_steps(Model& model, const GenerateRequest& r) {
+std::vector<int32_t> editing_steps(Model& model, const GenerateRequest& r,
+                                   const std::string& sampler = "editing") {
   GenerateOptions options;
   options.steps = 2;
-  options.sampler.policy = "editing";
+  options.sampler.policy = sampler;
   options.sampler.edit_threshold = 0.06f;  // above 1 / 19
   options.stop_at_end = false;
   std::vector<int32_t> steps(static_cast<size_t>(r.canvas.size() / 4));
@@ -588,6 +636,16 @@ TEST(Generate, ABlockIsLookedAtOnceMoreAndEditedForSixteenStepsAtMost) {
     both += steps[0] == 16 && steps[1] == 16;
   }
   EXPECT_GT(both, 0) << "the test saw no model that edits for ever";
+}
+
+TEST(Generate, EveryBlockHasExtraStepsOfItsOwn) {
+  int both = 0;
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    Model model = random_model(with_edit_tokens(block_causal(4)), seed);
+    const auto steps = editing_steps(model, request({}, 8), "levenshtein");
+    both += steps[0] >= 12 && steps[1] >= 12;  // and some in which an edit is filled up
+  }
+  EXPECT_GT(both, 0);
 }
 
 TEST(Generate, UniqueExpertsByStepAreOfTheRoutedLayers) {

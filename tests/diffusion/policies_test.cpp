@@ -1,5 +1,7 @@
 #include "tests/diffusion/plain_samplers.h"
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -96,8 +98,14 @@ TEST_P(Policies, DecodesBlocksAsThePlainLoopDoes) {
   EXPECT_LT(several, steps_seen) << "the cases do not tell policies apart";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Policies,
-                         testing::ValuesIn(sampler_names().begin(), sampler_names().end()),
+// Levenshtein editing has a plain loop of its own (levenshtein_test.cpp).
+std::vector<std::string_view> committing_samplers() {
+  std::vector<std::string_view> names;
+  std::ranges::remove_copy(sampler_names(), std::back_inserter(names), "levenshtein");
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Policies, testing::ValuesIn(committing_samplers()),
                          [](const auto& info) {
                            std::string name(info.param);
                            std::ranges::replace(name, '-', '_');
@@ -119,7 +127,7 @@ TEST(EditingSampler, ReplacesWrittenTokensThatAnotherBeatsClearly) {
   s.written_tokens = tokens;
   auto sampler = make_sampler({"editing"});
   ASSERT_TRUE(sampler.ok());
-  EXPECT_EQ((*sampler)->editing_steps(), 16);
+  EXPECT_TRUE((*sampler)->edits());
   Choice choice;
   (*sampler)->choose(s, choice);
   ASSERT_EQ(choice.commits.size(), 1u);

@@ -14,6 +14,15 @@ inline constexpr int32_t kTinyVocab = 19;
 inline constexpr int32_t kTinyEnd = 17;
 inline constexpr int32_t kTinyMask = 18;
 
+inline constexpr int32_t kTinyDelete = 14;
+inline constexpr int32_t kTinyInsert = 15;
+
+inline ModelConfig with_edit_tokens(ModelConfig config) {
+  config.delete_token = kTinyDelete;
+  config.insert_token = kTinyInsert;
+  return config;
+}
+
 inline ModelConfig tiny_config() {
   ModelConfig config;
   config.vocab_size = kTinyVocab;

@@ -62,6 +62,8 @@ void read_tokens(Fields& fields, int32_t released_mask, int32_t released_end, Mo
   std::vector<int32_t> ignored;
   read_token(fields, "pad_token_id", config.pad_token, ignored);
   if (config.pad_token < 0) config.pad_token = config.end_token;  // -1: none
+  fields.read("delete_token_id", config.delete_token);
+  fields.read("split_token_id", config.insert_token);
 }
 
 // Older files say it in keys of their own and in rope_scaling, newer ones in rope_parameters.
@@ -111,6 +113,18 @@ void read_block_experts(Fields& fields, RoutingPolicy& routing) {
   routing.policy = RoutingPolicy::Selection::block_experts;
 }
 
+// LLaDA2.2 takes the experts of a block from a pool of this size; its code then looks at no groups,
+// whose keys are still there, and at whole blocks of `block_size`.
+void read_block_routing(Fields& fields, ModelConfig& config) {
+  int32_t capacity = 0;
+  if (!fields.read_between("expert_capacity", capacity, 0) || capacity == 0) return;
+  config.routing.policy = RoutingPolicy::Selection::block_routing;
+  config.routing.groups.reset();
+  config.routing.block.pool = capacity;
+  fields.read_between("block_size", config.attention_block, 1);
+  config.routing.block.size = config.attention_block;
+}
+
 ModelConfig read_llada2(Fields& fields) {
   ModelConfig config;
   config.family = Family::llada2;
@@ -157,8 +171,7 @@ ModelConfig read_llada2(Fields& fields) {
   fields.read("topk_group", groups.keep);
   if (groups.count > 1) routing.groups = groups;
   read_block_experts(fields, routing);
-  // LLaDA2.2: experts of a block by its largest scores.
-  refuse_unless(!fields.has("expert_capacity"), fields, "expert_capacity", "null");
+  read_block_routing(fields, config);
   return config;
 }
 

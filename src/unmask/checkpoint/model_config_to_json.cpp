@@ -50,6 +50,10 @@ void add_llada2(const ModelConfig& c, json& out) {
   out["router_dtype"] = "fp32";
   out["n_group"] = c.routing.groups ? c.routing.groups->count : 1;
   out["topk_group"] = c.routing.groups ? c.routing.groups->keep : 1;
+  if (c.routing.policy == RoutingPolicy::Selection::block_routing) {
+    out["expert_capacity"] = c.routing.block.pool;
+    out["block_size"] = c.routing.block.size;
+  }
 }
 
 void add_llada_moe(const ModelConfig& c, json& out) {
@@ -108,6 +112,10 @@ json model_config_to_json(const ModelConfig& c, DType stored) {
               {"norm_topk_prob",
                c.routing.renormalize || c.routing.weights == RoutingPolicy::Weights::softmax},
               {"routed_scaling_factor", as_written(c.routing.scale)}};
+  if (c.edits_blocks()) {
+    out["delete_token_id"] = c.delete_token;
+    out["split_token_id"] = c.insert_token;
+  }
   if (c.family == Family::llada_moe) {
     add_llada_moe(c, out);
   } else if (c.family == Family::sdar_moe) {

@@ -100,6 +100,8 @@ Status bench_layer(BenchStepArguments a) {
   config.vocab_size = 1024;  // no head is measured
   config.mask_token = config.vocab_size - 1;
   config.end_token = config.pad_token = config.vocab_size - 2;
+  config.other_end_tokens.clear();
+  config.delete_token = config.insert_token = ModelConfig::kNoToken;
   UNMASK_TRY(Model model, random_model(a, config));
   a.step.tokens = a.flags.tokens;
   a.step.head = false;

@@ -38,6 +38,7 @@ struct ChatArguments {
   int32_t length = 512;
   bool json = false;
   bool report = false;
+  bool names_sampler = false;
   DecodingFlags decoding;
 };
 
@@ -104,7 +105,7 @@ class Chat {
     GenerateOptions options = options_;
     // What a sampler may still edit is not shown before the answer is whole.
     UNMASK_TRY(const auto sampler, make_sampler(options.sampler));
-    if (stream != nullptr && sampler->editing_steps() == 0) {
+    if (stream != nullptr && !sampler->edits()) {
       options.on_step = [&](const DenoisingEvent& event) { stream->show(so_far(event.canvas)); };
     }
     Answer answer;
@@ -205,6 +206,7 @@ Status chat(const ChatArguments& a) {
   UNMASK_TRY(const auto tokenizer, load_tokenizer(checkpoint, model.config()));
   UNMASK_TRY(const TextEnds ends, TextEnds::of_answers(*tokenizer, a.decoding.stop));
   UNMASK_TRY(GenerateOptions options, a.decoding.complete(tokenizer.get(), ends));
+  if (!a.names_sampler && model.config().edits_blocks()) options.sampler.policy = "levenshtein";
   const std::atomic<bool>& interrupted = cancel_on_interrupt();
   options.cancel = &interrupted;
 
@@ -234,7 +236,10 @@ void add_chat(CLI::App& program, Run& run) {
   command->add_flag("--report", a->report, "Say what each answer took");
   command->add_flag("--json", a->json, "Answers and figures as JSON, one a line");
   a->decoding.add_to(*command);
-  command->callback([&run, a] { run = [a] { return chat(*a); }; });
+  command->callback([&run, a, command] {
+    a->names_sampler = command->count("--sampler") > 0;
+    run = [a] { return chat(*a); };
+  });
 }
 
 }  // namespace unmask::cli

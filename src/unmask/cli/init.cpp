@@ -79,6 +79,7 @@ std::string deciding_key(const nlohmann::json& section, const std::string& key) 
       {"norm_topk_prob", "routing.renormalize"},
       {"routed_scaling_factor", "routing.scale"},
       {"score_function", "routing.weights"},
+      {"expert_capacity", "routing.block"},
       {"n_group", "routing.groups"},
       {"topk_group", "routing.groups"}};
   const auto found = names.find(key);

@@ -70,4 +70,9 @@ void Canvas::replace(int32_t position, int32_t token) {
   tokens_[position] = token;
 }
 
+void Canvas::mask_again(int32_t position, int32_t mask_token) {
+  replace(position, mask_token);
+  masked_[position] = 1;
+}
+
 }  // namespace unmask

@@ -39,6 +39,8 @@ class Canvas {
   void commit(int32_t position, int32_t token);
   // The position must be written: neither given nor masked.
   void replace(int32_t position, int32_t token);
+  // Likewise.
+  void mask_again(int32_t position, int32_t mask_token);
 
  private:
   std::vector<int32_t> tokens_;

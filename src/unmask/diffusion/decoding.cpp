@@ -48,7 +48,6 @@ Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr
 void Decoding::enter_next_block() {
   const Canvas& canvas = result_.canvas;
   block_step_ = 0;
-  editing_step_ = 0;
   for (block_begin_ = block_end_; block_begin_ < canvas.size(); block_begin_ = block_end_) {
     block_end_ = block_begin_ + std::min(block_length_, canvas.size() - block_begin_);
     const int32_t masked = canvas.masked_count(block_begin_, block_end_);
@@ -91,7 +90,7 @@ void Decoding::add_to(const BatchLayout& layout, ForwardBatch& batch, std::vecto
   written_.clear();
   written_tokens_.clear();
   if (filling_) return;
-  const bool edits = sampler_->editing_steps() > 0;
+  const bool edits = sampler_->edits();
   for (int32_t i = block_begin_; i < block_end_; ++i) {
     if (canvas.masked()[i]) {
       masked_.push_back(i);
@@ -129,7 +128,11 @@ void Decoding::denoise(Matrix logits) {
       .written = written_,
       .written_tokens = written_tokens_,
       .quota = quota_at(scheduled_, options_.steps, block_step_),
+      .steps = options_.steps,
+      .block_step = block_step_,
       .mask_token = config_.mask_token,
+      .delete_token = config_.delete_token,
+      .insert_token = config_.insert_token,
       .temperature = options_.temperature,
       .top_k = options_.top_k,
       .top_p = options_.top_p,
@@ -137,7 +140,7 @@ void Decoding::denoise(Matrix logits) {
       .step = static_cast<uint64_t>(result_.forwards),
   };
   sampler_->choose(step, choice_);
-  UNMASK_CHECK(masked_.empty() || !choice_.commits.empty());
+  UNMASK_CHECK(masked_.empty() || !choice_.commits.empty() || sampler_->edits());
   for (const Commit& c : choice_.commits) {
     result_.canvas.commit(c.position, c.token);
     result_.confidence[c.position] = c.confidence;
@@ -146,14 +149,17 @@ void Decoding::denoise(Matrix logits) {
     result_.canvas.replace(c.position, c.token);
     result_.confidence[c.position] = c.confidence;
   }
-  result_.committed += static_cast<int32_t>(choice_.commits.size());
+  for (const int32_t position : choice_.remasked) {
+    result_.canvas.mask_again(position, config_.mask_token);
+  }
+  result_.committed +=
+      static_cast<int32_t>(std::ssize(choice_.commits) - std::ssize(choice_.remasked));
   result_.edited += static_cast<int32_t>(choice_.edits.size());
   ++result_.forwards;
   ++block_step_;
-  editing_step_ += masked_.empty();
-  const bool finished = block_is_finished(static_cast<int32_t>(masked_.size()));
+  const bool settled = choice_.settled || !sampler_->edits();
+  const bool finished = settled && result_.canvas.masked_count(block_begin_, block_end_) == 0;
   // What may still be edited ends nothing.
-  const bool settled = finished || sampler_->editing_steps() == 0;
   if (const auto end = settled ? end_of_text() : std::nullopt) {
     result_.ended = done_ = true;
     result_.stopped = end->stopped;
@@ -166,12 +172,6 @@ void Decoding::denoise(Matrix logits) {
 DenoisingEvent Decoding::event() const {
   return {index_,          result_.forwards,    result_.canvas,
           choice_.commits, choice_.provisional, choice_.edits};
-}
-
-bool Decoding::block_is_finished(int32_t masked_before) const {
-  if (result_.canvas.masked_count(block_begin_, block_end_) > 0) return false;
-  if (editing_step_ >= sampler_->editing_steps()) return true;
-  return masked_before == 0 && choice_.edits.empty();
 }
 
 std::optional<Decoding::End> Decoding::end_of_text() const {

@@ -50,7 +50,6 @@ class Decoding {
   void add_logit_rows(int32_t position_zero, std::vector<int32_t>& rows) const;
   void denoise(Matrix logits);
   void enter_next_block();
-  bool block_is_finished(int32_t masked_before) const;
   // Where the text ends, if it does as it is now.
   struct End {
     int32_t length;
@@ -74,7 +73,6 @@ class Decoding {
   int32_t block_begin_ = 0, block_end_ = 0;
   int32_t scheduled_ = 0;  // positions that the steps of a block are shared out over
   int32_t block_step_ = 0;
-  int32_t editing_step_ = 0;  // steps of this block with nothing masked
 
   bool cached_;
   KvCache cache_;

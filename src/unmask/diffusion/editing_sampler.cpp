@@ -4,7 +4,7 @@
 namespace unmask {
 namespace {
 
-constexpr int32_t kExtraSteps = 16;
+constexpr int32_t kMostExtraSteps = 16;  // of a block in which nothing is masked
 
 // The threshold rule for masked positions; and written ones take another token where that one is
 // the argmax with a probability above the edit threshold (LLaDA2.1: 0.9).
@@ -14,6 +14,7 @@ class EditingSampler : public Sampler {
       : rule_(threshold), edit_threshold_(edit_threshold) {}
 
   void choose(const DenoisingStep& step, Choice& choice) override {
+    if (step.block_step == 0) extra_steps_ = 0;
     propose(step, choice);
     if (!step.positions.empty()) rule_.commit(step.quota, choice);
     propose_edits(step, proposals_);
@@ -22,12 +23,16 @@ class EditingSampler : public Sampler {
       if (other && proposals_[i].confidence > edit_threshold_)
         choice.edits.push_back(proposals_[i]);
     }
+    extra_steps_ += step.positions.empty();
+    choice.settled =
+        step.positions.empty() && (choice.edits.empty() || extra_steps_ == kMostExtraSteps);
   }
-  int32_t editing_steps() const override { return kExtraSteps; }
+  bool edits() const override { return true; }
 
  private:
   ThresholdRule rule_;
   float edit_threshold_;
+  int32_t extra_steps_ = 0;
   std::vector<Commit> proposals_;
 };
 

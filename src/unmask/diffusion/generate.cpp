@@ -115,7 +115,13 @@ Status check_options(const GenerateOptions& options, const ModelConfig& config) 
         "cache prefix, dual, vicinity: the whole canvas is one block, and old keys and values are "
         "of what is outside of it; expected a block length");
   }
-  if (const auto sampler = make_sampler(options.sampler); !sampler) return sampler.error();
+  UNMASK_TRY(const auto sampler, make_sampler(options.sampler));
+  if (sampler->inserts_and_deletes() && !config.edits_blocks()) {
+    return usage_error(
+        "sampler {}: this model predicts no insertions and deletions (delete_token_id and "
+        "split_token_id of config.json); the sampler editing replaces tokens",
+        options.sampler.policy);
+  }
   return {};
 }
 

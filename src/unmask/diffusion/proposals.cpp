@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "unmask/base/arena.h"
 #include "unmask/base/parallel.h"
@@ -104,10 +105,25 @@ float probability(std::span<const float> logits, int64_t token, float largest) {
   return std::isfinite(share) ? share : 0.0f;  // a NaN would break the order of confidences
 }
 
-std::span<float> row_without_mask(const DenoisingStep& step, int64_t row) {
+std::span<float> allowed_row(const DenoisingStep& step, int64_t row) {
   const std::span<float> logits(step.logits.row(row), static_cast<size_t>(step.logits.cols));
-  logits[step.mask_token] = kNever;
+  for (const int32_t token : {step.mask_token, step.delete_token, step.insert_token}) {
+    if (token >= 0) logits[token] = kNever;
+  }
   return logits;
+}
+
+Commit drawn(std::span<const float> logits, const DenoisingStep& step, int32_t position) {
+  const Largest largest = largest_of(logits);
+  const int32_t token = step.temperature > 0.0f ? sample(logits, step, position, largest.value)
+                                                : static_cast<int32_t>(largest.index);
+  return {position, token, probability(logits, token, largest.value)};
+}
+
+Commit most_probable(std::span<const float> logits, int32_t position) {
+  const Largest largest = largest_of(logits);
+  return {position, static_cast<int32_t>(largest.index),
+          probability(logits, largest.index, largest.value)};
 }
 
 void check(const DenoisingStep& step) {
@@ -136,16 +152,10 @@ float margin_of(std::span<const float> logits) {
 
 void propose(const DenoisingStep& step, Choice& choice) {
   check(step);
-  choice.commits.clear();
-  choice.edits.clear();
+  choice.clear();
   choice.provisional.resize(step.positions.size());
   parallel_for(std::ssize(step.positions), [&](int64_t i) {
-    const std::span<const float> logits = row_without_mask(step, i);
-    const int32_t position = step.positions[i];
-    const Largest largest = largest_of(logits);
-    const int32_t token = step.temperature > 0.0f ? sample(logits, step, position, largest.value)
-                                                  : static_cast<int32_t>(largest.index);
-    choice.provisional[i] = {position, token, probability(logits, token, largest.value)};
+    choice.provisional[i] = drawn(allowed_row(step, i), step, step.positions[i]);
   });
 }
 
@@ -153,23 +163,32 @@ void propose_edits(const DenoisingStep& step, std::vector<Commit>& proposals) {
   check(step);
   proposals.resize(step.written.size());
   parallel_for(std::ssize(step.written), [&](int64_t i) {
-    const std::span<const float> logits = row_without_mask(step, std::ssize(step.positions) + i);
-    const auto [largest, token] = largest_of(logits);
-    proposals[i] = {step.written[i], static_cast<int32_t>(token),
-                    probability(logits, token, largest)};
+    proposals[i] =
+        most_probable(allowed_row(step, std::ssize(step.positions) + i), step.written[i]);
   });
+}
+
+Commit propose_at(const DenoisingStep& step, int64_t row, std::span<const int32_t> without) {
+  const std::span<float> logits = allowed_row(step, row);
+  std::vector<float> before;
+  for (const int32_t token : without) before.push_back(std::exchange(logits[token], kNever));
+  const auto masked = std::ssize(step.positions);
+  const Commit other = row < masked ? drawn(logits, step, step.positions[row])
+                                    : most_probable(logits, step.written[row - masked]);
+  for (size_t i = 0; i < without.size(); ++i) logits[without[i]] = before[i];
+  return other;
 }
 
 void measure_entropies(const DenoisingStep& step, std::vector<float>& entropy) {
   entropy.resize(step.positions.size());
   parallel_for(std::ssize(step.positions),
-               [&](int64_t i) { entropy[i] = entropy_of(row_without_mask(step, i)); });
+               [&](int64_t i) { entropy[i] = entropy_of(allowed_row(step, i)); });
 }
 
 void measure_margins(const DenoisingStep& step, std::vector<float>& margin) {
   margin.resize(step.positions.size());
   parallel_for(std::ssize(step.positions),
-               [&](int64_t i) { margin[i] = margin_of(row_without_mask(step, i)); });
+               [&](int64_t i) { margin[i] = margin_of(allowed_row(step, i)); });
 }
 
 void Ranking::by(std::span<const float> keys) {

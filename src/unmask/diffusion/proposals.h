@@ -19,6 +19,10 @@ void propose(const DenoisingStep& step, Choice& choice);
 // The argmax at the written positions, with its confidence.
 void propose_edits(const DenoisingStep& step, std::vector<Commit>& proposals);
 
+// What is proposed for a row of the logits, of a masked or a written position, where some more
+// tokens are not allowed.
+Commit propose_at(const DenoisingStep& step, int64_t row, std::span<const int32_t> without);
+
 // Of softmax(z) of each candidate without the mask token: the entropy in nats, and the probability
 // of the most probable token less that of the second.
 void measure_entropies(const DenoisingStep& step, std::vector<float>& entropy);

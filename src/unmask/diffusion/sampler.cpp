@@ -82,6 +82,10 @@ constexpr std::array kEntries = {
     Entry{"editing",
           {{{&Options::threshold, 0.95f}, {&Options::edit_threshold, 0.9f}}},
           [](const Options& o) { return make_editing_sampler(*o.threshold, *o.edit_threshold); }},
+    Entry{
+        "levenshtein",
+        {{{&Options::threshold, 0.5f}, {&Options::edit_threshold, 0.0f}}},
+        [](const Options& o) { return make_levenshtein_sampler(*o.threshold, *o.edit_threshold); }},
 };
 
 constexpr auto kNames = [] {

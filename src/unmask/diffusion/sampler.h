@@ -27,9 +27,14 @@ struct DenoisingStep {
   std::span<const int32_t> written;         // [written] generated positions of the active block
   std::span<const int32_t> written_tokens;  // and what stands there; only for samplers that edit
   int32_t quota = 1;                        // commits that the schedule asks for at this step, >= 1
-  int32_t mask_token = 0;                   // never chosen: its logit counts as -inf
-  float temperature = 0.0f;                 // 0: argmax
-  int32_t top_k = 0;                        // draw from the k most probable tokens; 0: all
+  int32_t steps = 1;                        // that the schedule gives a block
+  int32_t block_step = 0;  // steps of the active block before this one; 0: it is a new one
+  int32_t mask_token = 0;  // never chosen: its logit counts as -inf
+  // Likewise, but with samplers that insert and delete (ModelConfig); negative: there are none.
+  int32_t delete_token = -1;
+  int32_t insert_token = -1;
+  float temperature = 0.0f;  // 0: argmax
+  int32_t top_k = 0;         // draw from the k most probable tokens; 0: all
   float top_p = 1.0f;  // draw from the fewest most probable ones whose tempered probabilities reach
                        // this sum
   uint64_t seed = 0;   // of the request
@@ -41,20 +46,32 @@ struct Choice {
   std::vector<Commit> commits;      // masked positions that are decided now
   std::vector<Commit> provisional;  // the others: what they would take if they had to
   std::vector<Commit> edits;        // written positions that take another token
+  std::vector<int32_t> remasked;    // written positions that are masked again
+  bool settled = false;             // of a sampler that edits: the block stays as it is now
+
+  void clear() {
+    commits.clear();
+    provisional.clear();
+    edits.clear();
+    remasked.clear();
+    settled = false;
+  }
 };
 
 // Chooses commits from logits. Owns no model and mutates no canvas; what a policy must remember
 // between steps it keeps in itself, so each request gets an object of its own (make_sampler).
-// Every policy commits at least one masked position where there is one, so decoding always ends.
+// Every policy that does not edit commits at least one masked position where there is one, and one
+// that does settles each block after a bounded number of steps, so decoding always ends.
 class Sampler {
  public:
   virtual ~Sampler() = default;
   // Replaces what `choice` held.
   virtual void choose(const DenoisingStep& step, Choice& choice) = 0;
   // Whether written positions may be replaced: the sampler is then shown those of the active block
-  // too, and called for so many more steps at most after the block's last mask is gone, as long as
-  // it replaces anything.
-  virtual int32_t editing_steps() const { return 0; }
+  // too, and called until nothing is masked and it says that the block is settled.
+  virtual bool edits() const { return false; }
+  // Whether it chooses the model's delete and insert tokens, and needs them.
+  virtual bool inserts_and_deletes() const { return false; }
 };
 
 // A sampler by name, and its parameters; those left out have the sampler's defaults.

@@ -20,5 +20,6 @@ std::unique_ptr<Sampler> make_sequential_sampler();
 std::unique_ptr<Sampler> make_low_entropy_sampler();
 std::unique_ptr<Sampler> make_margin_sampler();
 std::unique_ptr<Sampler> make_editing_sampler(float threshold, float edit_threshold);
+std::unique_ptr<Sampler> make_levenshtein_sampler(float threshold, float edit_threshold);
 
 }  // namespace unmask

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -97,6 +98,14 @@ void check_tokens(const ModelConfig& c, Problems& problems) {
   problems.range("pad_token", c.pad_token, 0, c.vocab_size - 1);
   problems.require(!c.ends(c.mask_token), "mask_token", c.mask_token,
                    "must not be end_token, which the model has to be able to predict");
+  if (c.delete_token == ModelConfig::kNoToken && c.insert_token == ModelConfig::kNoToken) return;
+  for (const auto& [name, token, other] :
+       {std::tuple{"delete_token", c.delete_token, c.insert_token},
+        std::tuple{"insert_token", c.insert_token, c.mask_token}}) {
+    problems.range(name, token, 0, c.vocab_size - 1);
+    problems.require(token != c.mask_token && token != other && !c.ends(token), name, token,
+                     "must be a token of its own: no mask, end or other edit token");
+  }
 }
 
 void check_parameters(const ModelConfig& c, Problems& problems) {

@@ -48,6 +48,10 @@ struct ModelConfig {
   int32_t end_token = 10;                 // joins documents, ends generation
   std::vector<int32_t> other_end_tokens;  // end it too
   int32_t pad_token = 10;
+  // Predicted where a block is to be edited, never part of a text (LLaDA2.2); kNoToken: none.
+  static constexpr int32_t kNoToken = -1;
+  int32_t delete_token = kNoToken;  // its position is removed
+  int32_t insert_token = kNoToken;  // a mask is put before its position
 
   // Attention at inference and in block training: 0 = full, else block-causal with this block.
   int32_t attention_block = 0;
@@ -58,6 +62,7 @@ struct ModelConfig {
   bool ends(int32_t token) const {
     return token == end_token || std::ranges::count(other_end_tokens, token) > 0;
   }
+  bool edits_blocks() const { return delete_token != kNoToken; }
   bool is_dense(int32_t layer) const { return layer < dense_layers; }
   bool operator==(const ModelConfig&) const = default;
 };

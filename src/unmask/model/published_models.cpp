@@ -50,6 +50,21 @@ ModelConfig llada2_flash() {
   return config;
 }
 
+// The same with other routing, positions and tokens.
+ModelConfig llada2_2(ModelConfig config) {
+  config.max_positions = 131072;
+  config.rope_theta = 3000000;
+  config.routing.policy = RoutingPolicy::Selection::block_routing;
+  config.routing.groups.reset();
+  config.routing.block.pool = 48;
+  config.other_end_tokens = {kLlada2RoleEnd};
+  config.delete_token = kLlada2Delete;
+  config.insert_token = kLlada2Insert;
+  return config;
+}
+ModelConfig llada2_2_mini() { return llada2_2(llada2_mini()); }
+ModelConfig llada2_2_flash() { return llada2_2(llada2_flash()); }
+
 ModelConfig llada_moe() {
   ModelConfig config;
   config.family = Family::llada_moe;
@@ -78,7 +93,11 @@ struct PublishedModel {
   ModelConfig (*config)();
 };
 constexpr PublishedModel kModels[] = {
-    {"llada2-mini", llada2_mini}, {"llada2-flash", llada2_flash}, {"llada-moe", llada_moe}};
+    {"llada2-mini", llada2_mini},
+    {"llada2-flash", llada2_flash},
+    {"llada2.2-mini", llada2_2_mini},
+    {"llada2.2-flash", llada2_2_flash},
+    {"llada-moe", llada_moe}};
 
 }  // namespace
 
