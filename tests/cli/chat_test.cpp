@@ -152,6 +152,25 @@ TEST_F(ChatCommand, ShowsOnlyWhatIsEditedNoMore) {
   }
 }
 
+TEST_F(ChatCommand, ModelsThatInsertAndDeleteDoSoUnlessAnotherSamplerIsNamed) {
+  ModelConfig config = byte_config();
+  config.max_positions = kPositions;
+  config.attention_block = 32;
+  config.delete_token = 'x';
+  config.insert_token = 'y';
+  const TemporaryDirectory directory;
+  write_byte_model(directory.path(), config, 7);
+  const auto answer = [&](const std::string& flags) {
+    const Outcome outcome =
+        run_unmask("chat " + directory.path() + " --message hi --length 60 --json " + flags);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return json_in(outcome.output).at("message").get<std::string>();
+  };
+  EXPECT_EQ(answer(""), answer("--sampler levenshtein"));
+  EXPECT_NE(answer(""), answer("--sampler threshold"));
+  EXPECT_EQ(answer("").find_first_of("xy"), std::string::npos);
+}
+
 TEST_F(ChatCommand, WatchingShowsNoControlCharacters) {
   const std::string prompt = directory_.write("prompt.txt",
                                               "a\x1b[2Jb\x07"

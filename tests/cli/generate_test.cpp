@@ -222,6 +222,8 @@ TEST(GenerateCommand, RoutesByAnotherPolicyAtRunTime) {
   EXPECT_LT(more, own);
   EXPECT_LT(unique("--routing des-vote --beta 0.25"), 8.001);
   EXPECT_LT(unique("--routing top-k --experts-per-token 4"), own);
+  EXPECT_LT(unique("--routing block-routing --pool 9"), 9.001);
+  EXPECT_GT(unique("--routing block-routing --pool 9"), 8);
 
   const TemporaryDirectory directory;
   const std::string file = directory.write("policy.toml",
@@ -253,6 +255,8 @@ TEST(GenerateCommand, RoutesByAnotherPolicyAtRunTime) {
   expect_error(base + "--routing block-expert", 2, "nearest: block-experts");
   expect_error(base + "--p 0.5", 2, "the policy token-choice has no such key");
   expect_error(base + "--routing block-experts --p 1.5", 2, "between 0 and 1");
+  expect_error(base + "--routing block-experts --pool 9", 2, "expected --routing block-routing");
+  expect_error(base + "--routing block-routing --pool 5", 2, "at least 6");
   expect_error(base + "--routing top-k --experts-per-token 99", 2, "1 to 32");
   expect_error(base + "--routing " + directory.path("none.toml"), 1, "cannot open");
 }
@@ -268,6 +272,7 @@ TEST(GenerateCommand, EverySamplerByNameWithItsParameters) {
     const Outcome outcome = run_unmask(base + "--sampler " + flags);
     EXPECT_EQ(outcome.exit_code, 0) << flags << ": " << outcome.output;
   }
+  expect_error(base + "--sampler levenshtein", 2, "delete_token_id");
   expect_error(base + "--sampler credit --factor 2", 2, "no such parameter");
   expect_error(base + "--sampler credit --credit-decay 2", 2, "at most 1");
   expect_error(base + "--top-p 0", 2, "top-p");
