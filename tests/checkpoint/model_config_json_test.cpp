@@ -217,9 +217,8 @@ TEST(ModelConfigJson, WritesWhatItReads) {
   own.routing.balance.z_loss = 1e-3f;
   ModelConfig biased = read(llada_moe());
   biased.qkv_bias = true;  // and no bias at the output
-  for (const ModelConfig& config :
-       {own, read(llada2_mini()), read(llada2_2(llada2_mini())), read(llada_moe()),
-        read(sdar_moe()), biased}) {
+  for (const ModelConfig& config : {own, read(llada2_mini()), read(llada2_2(llada2_mini())),
+                                    read(llada_moe()), read(sdar_moe()), biased}) {
     const json written = model_config_to_json(config);
     EXPECT_EQ(read(written), config) << to_text(written, 1);
     EXPECT_EQ(read(json_in(to_text(written))), config);
@@ -373,12 +372,11 @@ TEST(PublishedModels, AreWhatTheirConfigurationsSay) {
                 {"moe_intermediate_size", 1024}});
   json moe = llada_moe();
   moe["max_position_embeddings"] = 8192;
-  const std::vector<std::pair<std::string, json>> released = {
-      {"llada2-mini", mini},
-      {"llada2-flash", flash},
-      {"llada2.2-mini", llada2_2(mini)},
-      {"llada2.2-flash", llada2_2(flash)},
-      {"llada-moe", moe}};
+  const std::vector<std::pair<std::string, json>> released = {{"llada2-mini", mini},
+                                                              {"llada2-flash", flash},
+                                                              {"llada2.2-mini", llada2_2(mini)},
+                                                              {"llada2.2-flash", llada2_2(flash)},
+                                                              {"llada-moe", moe}};
   std::vector<std::string> names;
   for (const auto& [name, document] : released) {
     names.push_back(name);

@@ -178,6 +178,17 @@ TEST_F(Runner, RefusesAFinishedStageOfAnotherConfiguration) {
   EXPECT_NE(changed.error().message.find("another configuration"), std::string::npos);
 }
 
+TEST_F(Runner, BeginsNoFurtherSeedWhereOneFailed) {
+  ASSERT_TRUE(run());
+  set_steps("3");
+  EXPECT_FALSE(run(false, 4));
+  // The second may have begun beside the first.
+  for (const uint64_t seed : {3, 4}) {
+    EXPECT_FALSE(fs::exists(stage_directory(directory_.path("out/small"), "a", seed, "train")));
+  }
+  ASSERT_TRUE(fs::exists(stage_directory(directory_.path("out/small"), "a", 1, "train")));
+}
+
 TEST_F(Runner, CountsWhatIsDoneAlsoWithoutTime) {
   ASSERT_TRUE(run());
   const auto stopped = run(true, 2);

@@ -319,6 +319,29 @@ TEST(Learner, SaysWhereItDivergedAndAppliesNothing) {
   EXPECT_TRUE(std::equal(flat.begin(), flat.end(), before.begin()));
 }
 
+// One dimension of the last hidden state counts nothing, but what it would count is beyond f32.
+TEST(Learner, AGradientThatIsNotFiniteIsNotApplied) {
+  const TrainConfig config = learner_config(false, Precision::f32);
+  Learner learner = make_learner(config);
+  Parameters& parameters = learner.model().parameters();
+  const ParameterLayout& layout = learner.model().layout();
+  const Matrix embedding = parameters[layout.embedding], head = parameters[layout.head];
+  parameters[layout.final_norm](0, 0) = 0;
+  for (int32_t token = 0; token < config.model.vocab_size; ++token) {
+    const bool likely = token >= config.model.end_token;
+    embedding(token, 0) = embedding(token, 1) = 100;
+    head(token, 0) = likely ? 3e38f : -3e38f;
+    head(token, 1) = likely ? 1.0f : 0.0f;
+  }
+  const auto flat = parameters.flat();
+  const std::vector<float> before(flat.begin(), flat.end());
+  const auto report = learner.step(1, make_data(config, 1));
+  ASSERT_FALSE(report.ok());
+  EXPECT_NE(report.error().message.find("the gradient"), std::string::npos)
+      << report.error().message;
+  EXPECT_TRUE(std::equal(flat.begin(), flat.end(), before.begin()));
+}
+
 TEST(RunEvents, SayWhatAStepDid) {
   const TrainConfig config = dropping_config();
   Learner learner = make_learner(config);

@@ -17,9 +17,9 @@ struct Way {
   const char* name;
   const char* key;
 };
-constexpr Way kWays[] = {{"original", ""},     {"top-k", "k"},         {"des-seq", "k_vote"},
-                         {"des-vote", "beta"}, {"block-experts", "p"}, {"distilled", "p"},
-                         {"from-start", "p"}};
+constexpr Way kWays[] = {{"original", ""},       {"top-k", "k"},     {"des-seq", "k_vote"},
+                         {"des-vote", "beta"},   {"pool", "pool"},   {"pool-distilled", "pool"},
+                         {"block-experts", "p"}, {"distilled", "p"}, {"from-start", "p"}};
 
 // A row for every setting of every way.
 Table ways_table(const Results& results, const std::string& task) {

@@ -92,12 +92,11 @@ struct PublishedModel {
   std::string_view name;
   ModelConfig (*config)();
 };
-constexpr PublishedModel kModels[] = {
-    {"llada2-mini", llada2_mini},
-    {"llada2-flash", llada2_flash},
-    {"llada2.2-mini", llada2_2_mini},
-    {"llada2.2-flash", llada2_2_flash},
-    {"llada-moe", llada_moe}};
+constexpr PublishedModel kModels[] = {{"llada2-mini", llada2_mini},
+                                      {"llada2-flash", llada2_flash},
+                                      {"llada2.2-mini", llada2_2_mini},
+                                      {"llada2.2-flash", llada2_2_flash},
+                                      {"llada-moe", llada_moe}};
 
 }  // namespace
 

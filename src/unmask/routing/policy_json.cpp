@@ -55,12 +55,9 @@ std::string name_in(std::initializer_list<std::pair<std::string_view, E>> names,
 }
 
 nlohmann::json to_json(const RoutingPolicy::Block& block) {
-  nlohmann::json table = {{"size", block.size},
-                          {"p", block.p},
-                          {"coreset_min", block.coreset_min},
-                          {"pool", block.pool},
-                          {"beta", block.beta},
-                          {"k_vote", block.k_vote}};
+  nlohmann::json table = {
+      {"size", block.size}, {"p", block.p},       {"coreset_min", block.coreset_min},
+      {"pool", block.pool}, {"beta", block.beta}, {"k_vote", block.k_vote}};
   if (block.p_min) table["p_min"] = *block.p_min;
   if (block.p_max) table["p_max"] = *block.p_max;
   return table;
