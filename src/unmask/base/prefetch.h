@@ -22,4 +22,48 @@ inline void find_pages(const void* from, int64_t bytes) {
   }
 }
 
+// Lets the processor look for the pages of two addresses, whatever they are, and goes on at once.
+// An instruction that reads or prefetches from a page that has to be found keeps those behind it
+// from being finished until it is. Not so instructions that are never reached: the return below
+// goes to label 3, but a processor expects the place behind the call, and until it knows better it
+// tries what stands there. That is undone; the search for a page, once begun, is not.
+inline void look_for_pages(const void* one, const void* other) {
+#if defined(__CET__) && (__CET__ & 2)  // returns are checked against their calls
+  __builtin_prefetch(one, 0, 2);
+  __builtin_prefetch(other, 0, 2);
+#else
+  uint64_t word;
+  asm volatile(
+      "lea -128(%%rsp), %%rsp\n"  // what stands just below the stack may be in use
+      "call 1f\n"
+      "movb (%[one]), %b[word]\n"
+      "movb (%[other]), %b[word]\n"
+      "2: pause\n"
+      "lfence\n"
+      "jmp 2b\n"
+      "1: lea 3f(%%rip), %[word]\n"
+      "imul $1, %[word], %[word]\n"  // time for what is tried meanwhile
+      "imul $1, %[word], %[word]\n"
+      "imul $1, %[word], %[word]\n"
+      "imul $1, %[word], %[word]\n"
+      "mov %[word], (%%rsp)\n"
+      "ret\n"
+      "3: lea 128(%%rsp), %%rsp\n"
+      : [word] "=&r"(word)
+      : [one] "r"(one), [other] "r"(other)
+      : "cc", "memory");
+#endif
+}
+
+// find_pages where arithmetic follows that need not wait for them. (Packed experts take 0.91 to
+// 0.93 of the time with it in bf16 and int8, 0.95 to 0.98 in int4.)
+inline void find_pages_meanwhile(const void* from, int64_t bytes) {
+  constexpr int64_t kFew = 3 * kPageBytes;  // are waited for sooner than looked for
+  if (bytes < kFew) return find_pages(from, bytes);
+  const auto* const begin = static_cast<const char*>(from);
+  for (int64_t i = 0; i < bytes; i += 2 * kPageBytes) {
+    look_for_pages(begin + i, begin + i + kPageBytes);
+  }
+}
+
 }  // namespace unmask

@@ -48,7 +48,7 @@ void multiply_tile(const TileOf& tile, const InterleavedBlocks& x, int64_t first
       _mm_prefetch(scales + i, _MM_HINT_T1);
     }
   }
-  find_pages(next.matrix.tile(next.index), s.tile_bytes());
+  find_pages_meanwhile(next.matrix.tile(next.index), s.tile_bytes());
   const RowBlocks blocks(count, x.kernel().max_rows);
   ArenaScope scope(thread_scratch());
   auto* const rows = thread_scratch().take<InterleavedRows>(blocks.count);
