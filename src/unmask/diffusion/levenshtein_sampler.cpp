@@ -49,7 +49,9 @@ class LevenshteinSampler : public Sampler {
     seen_.insert(tokens());
     const std::vector<Moved> after = edited(step);
     report(after, choice);
-    choice.settled = last || is_unchanged(after);
+    const bool unchanged =
+        step.positions.empty() && choice.edits.empty() && choice.remasked.empty();
+    choice.settled = last || unchanged;
     for (size_t i = 0; i < slots_.size(); ++i) slots_[i] = after[i].slot;
   }
   bool edits() const override { return true; }
@@ -65,7 +67,6 @@ class LevenshteinSampler : public Sampler {
   void begin_block(const DenoisingStep& step) {
     positions_.assign(step.positions.begin(), step.positions.end());
     slots_.assign(positions_.size(), {.token = step.mask_token});
-    writes_.resize(positions_.size());
     seen_.clear();
     extra_steps_ = 0;
   }
@@ -94,7 +95,7 @@ class LevenshteinSampler : public Sampler {
     return extra_steps_ == kExtraSteps;
   }
 
-  // Masks that edits made are asked for at once, besides the share of the first ones.
+  // Masks that edits made are asked for at once, besides the share of the original ones.
   void choose_writes(const DenoisingStep& step, bool last, Choice& choice) {
     const auto made =
         std::ranges::count_if(slots_, [](const Slot& s) { return s.masked && !s.original; });
@@ -172,13 +173,6 @@ class LevenshteinSampler : public Sampler {
       after.resize(end, mask);
     }
     return after;
-  }
-
-  bool is_unchanged(std::span<const Moved> after) const {
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      if (after[i].slot.masked || after[i].slot.token != slots_[i].token) return false;
-    }
-    return true;
   }
 
   // What became of each position.
