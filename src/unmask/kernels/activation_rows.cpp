@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "unmask/base/prefetch.h"
+#include "unmask/base/processor.h"
 #include "unmask/kernels/isa/activation_kernel.h"
 
 namespace unmask {
@@ -48,7 +49,8 @@ void multiply_tile(const TileOf& tile, const InterleavedBlocks& x, int64_t first
       _mm_prefetch(scales + i, _MM_HINT_T1);
     }
   }
-  find_pages_meanwhile(next.matrix.tile(next.index), s.tile_bytes());
+  const auto find = made_by_amd() ? &find_pages_meanwhile : &find_pages;
+  find(next.matrix.tile(next.index), s.tile_bytes());
   const RowBlocks blocks(count, x.kernel().max_rows);
   ArenaScope scope(thread_scratch());
   auto* const rows = thread_scratch().take<InterleavedRows>(blocks.count);

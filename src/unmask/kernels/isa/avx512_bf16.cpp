@@ -30,5 +30,7 @@ struct PairDot : WholeWordDot {
 const PeakKernel kPeak = peak_of<Bf16Pairs>();
 const GemmKernel kGemmBf16 = Gemm<Bf16Pairs>::kernel();
 const QuantizedKernel kBf16 = QuantizedTiles<PairDot, WholeWords, 12>::kernel();
+const QuantizedKernel kBf16PastCaches =
+    QuantizedTiles<PairDot, WholeWords, 12, PastOuterCaches>::kernel();
 
 }  // namespace unmask::avx512_bf16

@@ -30,5 +30,9 @@ struct ByteDotPeak {
 const PeakKernel kPeakInt8 = peak_of<ByteDotPeak>();
 const QuantizedKernel kInt8 = QuantizedTiles<ByteDot, WholeWords, 9>::kernel();
 const QuantizedKernel kInt4 = QuantizedTiles<ByteDot, HalfBytes, 9>::kernel();
+const QuantizedKernel kInt8PastCaches =
+    QuantizedTiles<ByteDot, WholeWords, 9, PastOuterCaches>::kernel();
+const QuantizedKernel kInt4PastCaches =
+    QuantizedTiles<ByteDot, HalfBytes, 9, PastOuterCaches>::kernel();
 
 }  // namespace unmask::avx512_vnni

@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "unmask/base/log.h"
+#include "unmask/base/processor.h"
 #include "unmask/kernels/isa/tables.h"
 
 namespace unmask {
@@ -147,8 +148,10 @@ const QuantizedKernel& quantized_kernel(const QuantizedShape& shape) {
   }
   if (isa == Isa::avx2) return of(avx2::kBf16, avx2::kInt8, avx2::kInt4);
   if (isa == Isa::avx512) return of(avx512::kBf16, avx512::kInt8, avx512::kInt4);
-  return of(isa == Isa::avx512_vnni ? avx512::kBf16 : avx512_bf16::kBf16, avx512_vnni::kInt8,
-            avx512_vnni::kInt4);
+  if (isa == Isa::avx512_vnni) return of(avx512::kBf16, avx512_vnni::kInt8, avx512_vnni::kInt4);
+  if (!made_by_amd()) return of(avx512_bf16::kBf16, avx512_vnni::kInt8, avx512_vnni::kInt4);
+  return of(avx512_bf16::kBf16PastCaches, avx512_vnni::kInt8PastCaches,
+            avx512_vnni::kInt4PastCaches);
 }
 
 const ActivationKernel& activation_kernel() {

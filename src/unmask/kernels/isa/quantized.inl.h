@@ -3,10 +3,20 @@
 
 namespace {
 
+// Where memory that is fetched ahead is put: what is read once and soon, and what is read later or
+// in several turns.
+struct IntoSecondLevel {
+  static constexpr _mm_hint kOnce = _MM_HINT_T1, kLater = _MM_HINT_T1;
+};
+// On AMD what passes by the outer caches comes sooner (Zen 5: 0.93 to 0.96 of the time where memory
+// bounds it), and prefetches into the first level end sooner (0.90 to 0.93). On Intel the first
+// takes 2.1 to 2.6 times as long (Granite Rapids), the second 1.0 to 1.08 times.
+struct PastOuterCaches {
+  static constexpr _mm_hint kOnce = _MM_HINT_NTA, kLater = _MM_HINT_T0;
+};
+
 // Memory that is fetched ahead, a little in every step, from pages that are found already
-// (prefetch.h). What is read once and soon may pass by the outer caches (Zen 5: 0.93 to 0.96 of the
-// time where memory bounds it). The rest is asked for into the first level, whose prefetches end
-// sooner (0.90 to 0.93 of the time), but not by narrow vectors: they read a group in two turns.
+// (prefetch.h).
 class Fetch {
  public:
   // `passes` times through the steps of a tile. Where that is once, memory bounds it: the tile
@@ -45,7 +55,7 @@ class Fetch {
   int64_t left_ = 0;  // before `next_`
 };
 
-template <class Dot, class Parts, int kMaxRows>
+template <class Dot, class Parts, int kMaxRows, class Into = IntoSecondLevel>
 struct QuantizedTiles {
   static constexpr int kMostRows = kMaxRows;
   static constexpr int kRowWords = Dot::kRowWords, kWords = Dot::kWords, kAtOnce = Dot::kAtOnce;
@@ -138,13 +148,11 @@ struct QuantizedTiles {
     }
 
     UNMASK_INLINE static void prefetch(const char* far, int64_t stride) {
-      if constexpr (kTurns > 1) {
-        _mm_prefetch(far, _MM_HINT_T1);  // NTA: up to 1.25 times as slow (AVX2, Zen 5)
-      } else if constexpr (kOnce) {
-        _mm_prefetch(far, _MM_HINT_NTA);  // two lines a step
-        _mm_prefetch(far + stride / 2, _MM_HINT_NTA);
+      if constexpr (kOnce && kTurns == 1) {  // two lines a step
+        _mm_prefetch(far, Into::kOnce);
+        _mm_prefetch(far + stride / 2, Into::kOnce);
       } else {
-        _mm_prefetch(far, _MM_HINT_T0);
+        _mm_prefetch(far, Into::kLater);
       }
     }
 

@@ -55,12 +55,15 @@ namespace avx512_vnni {
 extern const PeakKernel kPeakInt8;
 extern const QuantizedKernel kInt8;
 extern const QuantizedKernel kInt4;
+extern const QuantizedKernel kInt8PastCaches;
+extern const QuantizedKernel kInt4PastCaches;
 }  // namespace avx512_vnni
 
 namespace avx512_bf16 {
 extern const PeakKernel kPeak;
 extern const GemmKernel kGemmBf16;
 extern const QuantizedKernel kBf16;
+extern const QuantizedKernel kBf16PastCaches;
 }  // namespace avx512_bf16
 
 namespace amx {
