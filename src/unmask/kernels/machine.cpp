@@ -8,6 +8,7 @@
 #include "unmask/base/clock.h"
 #include "unmask/base/parallel.h"
 #include "unmask/base/prefetch.h"
+#include "unmask/base/processor.h"
 #include "unmask/kernels/isa/peak_kernel.h"
 
 namespace unmask {
@@ -18,6 +19,32 @@ double rate_of(double amount, Run run) {
   const double begin = seconds_now();
   run();
   return amount / (seconds_now() - begin);
+}
+
+// The sum of some words, as AMD's processors read fastest: their pages are found in time …
+uint64_t sum_finding_pages(const uint64_t* words, int64_t count) {
+  constexpr int64_t kAhead = 1 << 12;
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < count; i += kAhead) {
+    const uint64_t* const here = words + i;
+    const int64_t left = count - i, ahead = std::min(left - kAhead, kAhead);
+    if (ahead > 0) find_pages(here + kAhead, ahead * int64_t{sizeof(uint64_t)});
+    sum += std::accumulate(here, here + std::min(left, kAhead), uint64_t{0});
+  }
+  return sum;
+}
+
+// … and others: each line is asked for (Granite Rapids: 33 GB/s; 31 when it is not, and 24 where
+// pages are found).
+uint64_t sum_fetching_lines(const uint64_t* words, int64_t count) {
+  constexpr int64_t kAhead = 1 << 10, kLine = kLineBytes / int64_t{sizeof(uint64_t)};
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < count; i += kLine) {
+    const uint64_t* const here = words + i;
+    __builtin_prefetch(here + kAhead, 0, 2);
+    sum = std::accumulate(here, here + std::min(kLine, count - i), sum);
+  }
+  return sum;
 }
 
 // The best of a few runs: other programs can only make a run slower.
@@ -59,19 +86,13 @@ double arithmetic_rate(const PeakKernel& kernel) {
 }
 
 double read_rate(std::span<const std::byte> memory) {
-  constexpr int64_t kPiece = 1 << 18, kAhead = 1 << 12;  // words: what reads fastest
+  constexpr int64_t kPiece = 1 << 18;  // words
   const auto* const words = reinterpret_cast<const uint64_t*>(memory.data());
   const auto count = static_cast<int64_t>(memory.size() / sizeof(uint64_t));
+  const auto sum = made_by_amd() ? &sum_finding_pages : &sum_fetching_lines;
   return rate_of(static_cast<double>(memory.size()), [&] {
     parallel_pieces(count, kPiece, [&](int64_t begin, int64_t end) {
-      uint64_t sum = 0;
-      for (int64_t i = begin; i < end; i += kAhead) {
-        const uint64_t* const here = words + i;
-        const int64_t left = end - i, ahead = std::min(left - kAhead, kAhead);
-        if (ahead > 0) find_pages(here + kAhead, ahead * int64_t{sizeof(uint64_t)});
-        sum += std::accumulate(here, here + std::min(left, kAhead), uint64_t{0});
-      }
-      volatile uint64_t sink = sum;
+      volatile uint64_t sink = sum(words + begin, end - begin);
       static_cast<void>(sink);
     });
   });
