@@ -151,8 +151,8 @@ const GemmKernel kGemmBf16 = MatrixGemm<Bf16Pairs, AmxRegisters>::kernel();
 const QuantizedKernel kBf16 =
     MatrixQuantized<StoredColumns<MatrixPairDot, false>, AmxRegisters, NoRows>::kernel();
 const QuantizedKernel kInt8 = MatrixQuantized<StoredColumns<MatrixByteDot, true>, AmxRegisters,
-                                              QuantizedTiles<ByteDot, WholeWords, 12>>::kernel();
+                                              QuantizedTiles<ByteDot, WholeWords, 7>>::kernel();
 const QuantizedKernel kInt4 = MatrixQuantized<HalfByteColumns, AmxRegisters,
-                                              QuantizedTiles<ByteDot, HalfBytes, 12>>::kernel();
+                                              QuantizedTiles<ByteDot, HalfBytes, 10>>::kernel();
 
 }  // namespace unmask::amx

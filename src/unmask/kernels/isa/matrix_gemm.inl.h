@@ -69,7 +69,8 @@ struct MatrixGemm {
     MatrixSums<Registers> sums(rows);
     sums.clear();
     for (int64_t w = 0; w < words; w += kRegisterWords) {
-      sums.template add<MatrixPairDot>(a + w * rows, b + w * kMatrixCols);
+      sums.load(a + w * rows, b + w * kMatrixCols);
+      sums.template add_product<MatrixPairDot>();
     }
     if (write != Write::add && !past_caches) return sums.store(c, c_stride);
     alignas(64) float products[kMatrixRows * kMatrixCols];

@@ -123,12 +123,13 @@ struct MatrixQuantized {
     for (int64_t g = 0; g < t.groups; ++g) {
       sums.clear();
       for (int64_t s = 0; s < t.steps; s += Columns::kSteps, words += x.count * kRegisterWords) {
+        sums.load(words, columns.take());
         const char* far = fetch.take(Columns::kSteps * stride);
         for (int64_t i = 0; i < Columns::kSteps; ++i, far += stride) {
           _mm_prefetch(far, _MM_HINT_T1);
           _mm_prefetch(far + stride / 2, _MM_HINT_T1);
         }
-        sums.template add<typename Columns::Dot>(words, columns.take());
+        sums.template add_product<typename Columns::Dot>();
       }
       if constexpr (Columns::kIntegers) {
         const int64_t place = g % kGroupsAtOnce;

@@ -48,14 +48,19 @@ class MatrixSums {
     registers_.template zero<kSum11>();
   }
 
-  // += a [rows][16 words] · b [16 words][32]. Loads first: a core shared with another tenant does
-  // not overlap them with products, and turns from one to the other cost.
-  template <class Dot, class A, class B>
-  void add(const A* a, const B* b) {
+  // Of the next product: a [rows][16 words] and b [16 words][32]. Loads come before products: a
+  // core shared with another tenant does not overlap them, and turns from one to the other cost.
+  template <class A, class B>
+  void load(const A* a, const B* b) {
     registers_.template load<kRows0>(a, kRegisterWords);
     if (two_) registers_.template load<kRows1>(a + upper_ * kRegisterWords, kRegisterWords);
     registers_.template load<kCols0>(b, kMatrixCols);
     registers_.template load<kCols1>(b + kRegisterWords, kMatrixCols);
+  }
+
+  // += a · b, as they were loaded.
+  template <class Dot>
+  void add_product() {
     registers_.template add<Dot, kSum00, kRows0, kCols0>();
     registers_.template add<Dot, kSum01, kRows0, kCols1>();
     if (!two_) return;
