@@ -31,6 +31,12 @@ class Fetch {
 
   // Bytes of a step that is done in so many turns.
   int64_t stride(int64_t turns) const { return (share_ + turns - 1) / turns; }
+  // Asks for the next so many bytes.
+  template <_mm_hint kInto>
+  void bring(int64_t bytes) {
+    const char* const from = take(bytes);
+    for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(from + i, kInto);
+  }
   // Where the next so many bytes begin.
   const char* take(int64_t bytes) {
     if (left_ <= 0) switch_to_next();
