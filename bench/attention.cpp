@@ -1,4 +1,5 @@
-// Attention, forward and backward, at the shapes of the training sizes S, M and L: bench_attention
+// Attention, forward and backward, at the shapes of the training sizes S, M and L, and of a block
+// of LLaDA2-mini that is decoded behind a cache: bench_attention
 #include "unmask/kernels/attention.h"
 
 #include <cmath>
@@ -105,6 +106,33 @@ void backward(benchmark::State& state, const Size& size, Precision precision) {
   report(state, problem.flops(5));
 }
 
+// 32 queries of 16 heads behind as many positions of 4 kv heads, kept as bf16.
+void decode(benchmark::State& state) {
+  constexpr int32_t kHeads = 16, kKvHeads = 4, kHeadDim = 128, kQueries = 32;
+  const auto context = static_cast<int32_t>(state.range(0));
+  const int32_t keys = context + kQueries;
+  const AttentionShape shape = {kHeads, kKvHeads, kHeadDim, 1 / std::sqrt(float{kHeadDim})};
+  std::minstd_rand random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> q(kQueries * kHeads * kHeadDim), out(q.size());
+  for (float& x : q) x = normal(random);
+  std::vector<bf16> kv(size_t{2} * kKvHeads * keys * kHeadDim);
+  for (bf16& x : kv) x = bf16(normal(random));
+  const auto table = [&](int64_t index) {
+    const int64_t size = int64_t{keys} * kHeadDim;
+    return HeadTable<const bf16>{
+        kv.data() + index * kKvHeads * size, kKvHeads, keys, kHeadDim, size, kHeadDim};
+  };
+  AttentionPattern pattern;
+  block_causal_attention_from(context, keys, kQueries, pattern);
+  for (auto _ : state) {
+    attention_forward(ConstMatrix(q.data(), kQueries, kHeads * kHeadDim), table(0), table(1),
+                      pattern, shape, Matrix(out.data(), kQueries, kHeads * kHeadDim),
+                      Precision::bf16);
+  }
+  report(state, 2.0 * 2 * kQueries * keys * kHeads * kHeadDim);
+}
+
 }  // namespace
 }  // namespace unmask
 
@@ -124,6 +152,9 @@ int main(int argc, char** argv) {
       }
     }
   }
+  auto* run = benchmark::RegisterBenchmark("attention/decode", decode);
+  run->Arg(512)->Arg(4096)->Arg(16384)->UseRealTime()->Unit(benchmark::kMillisecond);
+  run->MinTime(0.1)->Repetitions(5)->ReportAggregatesOnly();
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
 }

@@ -114,7 +114,7 @@ class BackwardTask {
   void pack(QueryGradients& queries, int64_t head, int64_t begin, int64_t end) {
     const ConstMatrix out = in_.head(outputs_.out, head, begin, end);
     const ConstMatrix d_out = in_.head(outputs_.d_out, head, begin, end);
-    const SequenceTiles& tiles = *queries.q_rows.tiles;
+    const SequenceTiles& tiles = queries.q_rows.tiles;
     queries.pack(kernel_, in_.head(in_.q, head, begin, end), d_out);
     for (int64_t i = 0; i < tiles.rows; ++i) {
       const float log_sum_exp = outputs_.log_sum_exp(begin + i, head);
@@ -128,7 +128,7 @@ class BackwardTask {
   // Query tiles [first, last) of a stretch that begins at `begin`, against one panel of keys.
   void add_run(const QueryGradients& queries, int64_t begin, int64_t first, int64_t last,
                int64_t panel) {
-    const SequenceTiles& tiles = *queries.q_rows.tiles;
+    const SequenceTiles& tiles = queries.q_rows.tiles;
     const int64_t first_row = tiles.first(first), rows = tiles.first(last) - first_row;
     for (int64_t tile = first; tile < last; ++tile) {
       const int64_t at = (tiles.first(tile) - first_row) * cols_;

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <numbers>
+#include <span>
 
 #include "unmask/base/arena.h"
 #include "unmask/base/parallel.h"
@@ -18,137 +20,197 @@ namespace {
 
 // Packing keys and values again for every so many queries costs 3 % of the products.
 constexpr int64_t kQueriesPerTask = 512;
-// A run of scores and the tiles that it meets stay in the inner caches.
+// Packed keys and values, their scores, and what the panels keep that meet them, stay in the inner
+// caches.
 constexpr int64_t kKeysPerRun = 256;
-// Queries of one head before it is the next one's turn.
-constexpr int64_t kPanelsPerSweep = 4;
+constexpr int64_t kPanelsPerSweep = 8;
 
-// One kv head of a group against a stretch of its queries.
+// Neighbouring keys [begin, end) and their values, packed.
+struct KeyRun {
+  int64_t begin, end;
+  SequenceTiles tiles;
+  RowFactor k;     // [keys, d]
+  ColumnFactor v;  // [d, keys]
+
+  KeyRun(const GemmKernel& kernel, int64_t begin, int64_t end, int64_t d, Arena& arena)
+      : begin(begin),
+        end(end),
+        tiles(kernel, end - begin),
+        k(kernel, tiles, d, arena),
+        v(kernel, end - begin, d, arena) {}
+
+  int64_t tile_begin(int64_t tile) const { return begin + tiles.first(tile); }
+};
+
+// Queries [begin, end) of one head, at most as many as a panel has columns, and what they have got
+// from the keys so far.
+struct QueryPanel {
+  int64_t head, begin, end;
+  bool met_none = true;
+  float* q;            // [words of d][cols]
+  float* accumulator;  // [d][cols]
+  float* offset;       // [cols], as is the next: the running softmax (softmax_kernel.h)
+  float* sum;
+
+  QueryPanel(const GemmKernel& kernel, int64_t head, int64_t begin, int64_t end, int64_t d,
+             Arena& arena)
+      : head(head),
+        begin(begin),
+        end(end),
+        q(arena.take<float>(kernel.words(d) * kernel.cols + kPackSlack)),
+        accumulator(arena.take<float>(d * kernel.cols)),
+        offset(arena.take<float>(kernel.cols)),
+        sum(arena.take<float>(kernel.cols)) {
+    std::fill_n(offset, kernel.cols, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum, kernel.cols, 0.0f);
+  }
+};
+
+struct HeadRange {
+  int64_t begin, end;
+};
+
+// Some query heads of one kv head of a group.
 template <class T>
 class ForwardTask {
  public:
-  ForwardTask(const AttentionInputs<T>& in, const AttentionPattern::Group& group, int64_t kv_head,
+  ForwardTask(const AttentionInputs<T>& in, const AttentionPattern::Group& group, HeadRange heads,
               Arena& arena)
       : in_(in),
         group_(group),
-        kv_head_(kv_head),
+        heads_(heads),
+        arena_(arena),
         kernel_(gemm_kernel(in.precision)),
         softmax_(softmax_kernel()),
         d_(in.shape.head_dim),
         cols_(kernel_.cols),
-        key_tiles_(kernel_, group.key_end - group.key_begin),
-        run_tiles_(std::max<int64_t>(1, kKeysPerRun / key_tiles_.height)),
-        k_(kernel_, key_tiles_, d_, arena),
-        v_(kernel_, key_tiles_.rows, d_, arena),
-        q_panel_(arena.take<float>(kernel_.words(d_) * cols_ + kPackSlack)),
-        scores_(arena.take<float>(run_tiles_ * key_tiles_.height * cols_)),
-        rounded_(arena.take<float>(run_tiles_ * key_tiles_.height * cols_ + kPackSlack)),
-        accumulator_(arena.take<float>(d_ * cols_)),
+        scores_(arena.take<float>(kKeysPerRun * cols_)),
+        rounded_(arena.take<float>(kKeysPerRun * cols_ + kPackSlack)),
         transposed_(take_transposed(kernel_, d_, arena)),
-        offset_(arena.take<float>(cols_)),
-        sum_(arena.take<float>(cols_)),
-        shrink_(arena.take<float>(cols_)) {
-    k_.pack(kernel_, in.head(in.k, kv_head, group.key_begin, group.key_end));
-    v_.pack(kernel_, in.head(in.v, kv_head, group.key_begin, group.key_end));
-  }
+        shrink_(arena.take<float>(cols_)) {}
 
+  // Queries [begin, end): panel after panel, the heads of the same queries together.
   void attend(int64_t begin, int64_t end, Matrix out, Matrix log_sum_exp) {
-    const int64_t heads = in_.heads_per_kv_head();
-    for (int64_t sweep = begin; sweep < end; sweep += kPanelsPerSweep * cols_) {
-      const int64_t sweep_end = std::min(sweep + kPanelsPerSweep * cols_, end);
-      for (int64_t head = kv_head_ * heads; head < (kv_head_ + 1) * heads; ++head) {
-        for (int64_t i = sweep; i < sweep_end; i += cols_) {
-          attend_panel(head, i, std::min(i + cols_, end), out, log_sum_exp);
-        }
+    const ArenaScope scope(arena_);
+    const int64_t heads = heads_.end - heads_.begin;
+    const int64_t panels = (end - begin + cols_ - 1) / cols_ * heads;
+    const KeyRun* const packed = panels > kPanelsPerSweep ? pack_all() : nullptr;
+    for (int64_t first = 0; first < panels; first += kPanelsPerSweep) {
+      const ArenaScope sweep_scope(arena_);
+      const int64_t count = std::min(kPanelsPerSweep, panels - first);
+      QueryPanel* const sweep = arena_.take<QueryPanel>(count);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t query = begin + (first + i) / heads * cols_;
+        begin_panel(sweep + i, heads_.begin + (first + i) % heads, query,
+                    std::min(query + cols_, end));
       }
+      meet_keys({sweep, static_cast<size_t>(count)}, packed);
+      for (int64_t i = 0; i < count; ++i) finish(sweep[i], out, log_sum_exp);
     }
   }
 
  private:
-  // Queries [begin, end), at most a panel of them.
-  void attend_panel(int64_t head, int64_t begin, int64_t end, Matrix out, Matrix log_sum_exp) {
+  int64_t run_count() const {
+    return (group_.key_end - group_.key_begin + kKeysPerRun - 1) / kKeysPerRun;
+  }
+  int64_t run_begin(int64_t i) const {
+    return std::min<int64_t>(group_.key_begin + i * kKeysPerRun, group_.key_end);
+  }
+
+  KeyRun pack(int64_t i) {
+    const KeyRun run(kernel_, run_begin(i), run_begin(i + 1), d_, arena_);
+    const int64_t kv_head = heads_.begin / in_.heads_per_kv_head();
+    run.k.pack(kernel_, in_.head(in_.k, kv_head, run.begin, run.end));
+    run.v.pack(kernel_, in_.head(in_.v, kv_head, run.begin, run.end));
+    return run;
+  }
+  const KeyRun* pack_all() {
+    KeyRun* const runs = arena_.take<KeyRun>(run_count());
+    for (int64_t i = 0; i < run_count(); ++i) std::construct_at(runs + i, pack(i));
+    return runs;
+  }
+
+  void begin_panel(QueryPanel* panel, int64_t head, int64_t begin, int64_t end) {
+    std::construct_at(panel, kernel_, head, begin, end, d_, arena_);
     const ConstMatrix q = in_.head(in_.q, head, begin, end);
-    kernel_.b.rows(q.data, q.stride, nullptr, q.rows, cols_, d_, q_panel_);
-    std::fill_n(offset_, cols_, -std::numeric_limits<float>::infinity());
-    std::fill_n(sum_, cols_, 0.0f);
-    bool first_run = true;
-    for_each_run(
-        key_tiles_.count, run_tiles_,
-        [&](int64_t tile) {
-          return attends(in_.pattern, group_, begin, end, group_.key_begin + key_tiles_.first(tile),
-                         group_.key_begin + key_tiles_.first(tile + 1));
-        },
-        [&](int64_t first, int64_t last) {
-          add_run(begin, end, first, last, first_run);
-          first_run = false;
-        });
-    if (first_run) std::fill_n(accumulator_, d_ * cols_, 0.0f);
-    finish(in_.head(out, head, begin, end));
-    if (!log_sum_exp.empty()) {
-      for (int64_t i = begin; i < end; ++i) log_sum_exp(i, head) = log_sum_exp_of(i - begin);
+    kernel_.b.rows(q.data, q.stride, nullptr, q.rows, cols_, d_, panel->q);
+  }
+
+  bool attends(int64_t query_begin, int64_t query_end, int64_t key_begin, int64_t key_end) const {
+    return unmask::attends(in_.pattern, group_, query_begin, query_end, key_begin, key_end);
+  }
+
+  // Every run of keys, `packed` or not yet, against all panels.
+  void meet_keys(std::span<QueryPanel> sweep, const KeyRun* packed) {
+    for (int64_t i = 0; i < run_count(); ++i) {
+      if (!attends(sweep.front().begin, sweep.back().end, run_begin(i), run_begin(i + 1))) continue;
+      const ArenaScope scope(arena_);
+      const KeyRun run = packed != nullptr ? packed[i] : pack(i);
+      for (QueryPanel& panel : sweep) {
+        for_each_run(
+            run.tiles.count, run.tiles.count,
+            [&](int64_t tile) {
+              return attends(panel.begin, panel.end, run.tile_begin(tile),
+                             run.tile_begin(tile + 1));
+            },
+            [&](int64_t first, int64_t last) { meet(panel, run, first, last); });
+      }
     }
   }
 
   float factor() const { return in_.shape.scale * std::numbers::log2e_v<float>; }
 
-  // scores = k·qᵀ over the key tiles [first, last), softmax so far, accumulator += vᵀ·weights.
-  void add_run(int64_t begin, int64_t end, int64_t first, int64_t last, bool first_run) {
-    const int64_t first_row = key_tiles_.first(first);
-    const int64_t rows = key_tiles_.first(last) - first_row;
+  // scores = k·qᵀ over the tiles [first, last) of a run, softmax so far,
+  // accumulator += vᵀ·weights.
+  void meet(QueryPanel& panel, const KeyRun& run, int64_t first, int64_t last) {
+    const int64_t first_key = run.tile_begin(first), rows = run.tile_begin(last) - first_key;
     for (int64_t tile = first; tile < last; ++tile) {
-      kernel_.tile(key_tiles_.height_of(tile), k_.words, k_.tile(tile), q_panel_,
-                   scores_ + (key_tiles_.first(tile) - first_row) * cols_, cols_, Write::set);
+      kernel_.tile(run.tiles.height_of(tile), run.k.words, run.k.tile(tile), panel.q,
+                   scores_ + (run.tile_begin(tile) - first_key) * cols_, cols_, Write::set);
     }
-    const int64_t first_key = group_.key_begin + first_row;
-    for_each_hole(in_.pattern, group_, begin, end, first_key, first_key + rows,
+    for_each_hole(in_.pattern, group_, panel.begin, panel.end, first_key, first_key + rows,
                   [&](int64_t query, int64_t query_end, int64_t key, int64_t key_end) {
                     for (; key < key_end; ++key) {
-                      std::fill_n(scores_ + (key - first_key) * cols_ + (query - begin),
+                      std::fill_n(scores_ + (key - first_key) * cols_ + (query - panel.begin),
                                   query_end - query, kMasked);
                     }
                   });
-    softmax_.raise_offset(scores_, rows, cols_, factor(), offset_, sum_, shrink_);
-    if (!first_run) softmax_.scale_columns(accumulator_, d_, cols_, shrink_);
-    softmax_.exponentiate(scores_, rows, cols_, factor(), offset_, sum_);
+    softmax_.raise_offset(scores_, rows, cols_, factor(), panel.offset, panel.sum, shrink_);
+    if (!panel.met_none) softmax_.scale_columns(panel.accumulator, d_, cols_, shrink_);
+    softmax_.exponentiate(scores_, rows, cols_, factor(), panel.offset, panel.sum);
     const float* weights = as_panel(kernel_, in_.precision, scores_, rows, rounded_);
-    v_.multiply(kernel_, first_row, rows, weights, accumulator_,
-                first_run ? Write::set : Write::add);
+    run.v.multiply(kernel_, first_key - run.begin, rows, weights, panel.accumulator,
+                   panel.met_none ? Write::set : Write::add);
+    panel.met_none = false;
   }
 
-  // out = accumulatorᵀ / sum
-  void finish(Matrix out) {
-    const ConstMatrix rows = transpose_panel(kernel_, accumulator_, out.rows, d_, transposed_);
-    for (int64_t i = 0; i < out.rows; ++i) {
-      const float inverse = sum_[i] == 0 ? 0.0f : 1.0f / sum_[i];
-      const float* from = rows.row(i);
-      float* to = out.row(i);
-      for (int64_t j = 0; j < d_; ++j) to[j] = from[j] * inverse;
+  // out = accumulatorᵀ / sum; log_sum_exp is -infinity for a query without keys.
+  void finish(const QueryPanel& panel, Matrix out, Matrix log_sum_exp) {
+    if (panel.met_none) std::fill_n(panel.accumulator, d_ * cols_, 0.0f);
+    const int64_t count = panel.end - panel.begin;
+    const ConstMatrix rows = transpose_panel(kernel_, panel.accumulator, count, d_, transposed_);
+    const Matrix to = in_.head(out, panel.head, panel.begin, panel.end);
+    for (int64_t i = 0; i < count; ++i) {
+      const float inverse = panel.sum[i] == 0 ? 0.0f : 1.0f / panel.sum[i];
+      for (int64_t j = 0; j < d_; ++j) to(i, j) = rows(i, j) * inverse;
+      if (!log_sum_exp.empty()) {
+        log_sum_exp(panel.begin + i, panel.head) =
+            std::numbers::ln2_v<float> * panel.offset[i] + std::log(panel.sum[i]);
+      }
     }
-  }
-
-  // -infinity for a query without keys.
-  float log_sum_exp_of(int64_t column) const {
-    return std::numbers::ln2_v<float> * offset_[column] + std::log(sum_[column]);
   }
 
   const AttentionInputs<T>& in_;
   const AttentionPattern::Group& group_;
-  int64_t kv_head_;
+  HeadRange heads_;
+  Arena& arena_;
   const GemmKernel& kernel_;
   const SoftmaxKernel& softmax_;
   int64_t d_, cols_;
-  SequenceTiles key_tiles_;
-  int64_t run_tiles_;
-  RowFactor k_;         // [keys, d]
-  ColumnFactor v_;      // [d, keys]
-  float* q_panel_;      // [words of d][cols]
-  float* scores_;       // [keys of a run][cols]
-  float* rounded_;      // the same as words
-  float* accumulator_;  // [d][cols]
-  float* transposed_;   // [cols][d]
-  float* offset_;       // [cols], as are the next: the running softmax (softmax_kernel.h)
-  float* sum_;
-  float* shrink_;
+  float* scores_;      // [keys of a run][cols]
+  float* rounded_;     // the same as words
+  float* transposed_;  // [cols][d]
+  float* shrink_;      // [cols]
 };
 
 }  // namespace
@@ -160,14 +222,21 @@ void tiled_attention_forward(const AttentionInputs<T>& in, Matrix out, Matrix lo
     longest = std::max(longest, in.query_end(group) - in.query_begin(group));
   }
   const int64_t stretches = (longest + kQueriesPerTask - 1) / kQueriesPerTask;
-  parallel_for(std::ssize(in.pattern.groups) * in.shape.kv_heads * stretches, [&](int64_t task) {
-    const auto& group = in.pattern.groups[task / (in.shape.kv_heads * stretches)];
-    const int64_t kv_head = task / stretches % in.shape.kv_heads;
-    const int64_t begin = in.query_begin(group) + task % stretches * kQueriesPerTask;
+  // The query heads of a kv head together, unless threads would be left without work.
+  const int64_t heads = in.heads_per_kv_head();
+  const int64_t whole = std::ssize(in.pattern.groups) * stretches * in.shape.kv_heads;
+  const int64_t parts = std::clamp<int64_t>(thread_count() / std::max<int64_t>(whole, 1), 1, heads);
+  parallel_for(whole * parts, [&](int64_t task) {
+    const int64_t part = task % parts, kv_head = task / parts % in.shape.kv_heads;
+    const int64_t stretch = task / parts / in.shape.kv_heads % stretches;
+    const auto& group = in.pattern.groups[task / parts / in.shape.kv_heads / stretches];
+    const int64_t begin = in.query_begin(group) + stretch * kQueriesPerTask;
     const int64_t end = std::min(begin + kQueriesPerTask, in.query_end(group));
     if (begin >= end) return;
+    const HeadRange of_task = {kv_head * heads + part * heads / parts,
+                               kv_head * heads + (part + 1) * heads / parts};
     ArenaScope scope(thread_scratch());
-    ForwardTask(in, group, kv_head, thread_scratch()).attend(begin, end, out, log_sum_exp);
+    ForwardTask(in, group, of_task, thread_scratch()).attend(begin, end, out, log_sum_exp);
   });
 }
 

@@ -26,25 +26,25 @@ struct SequenceTiles {
 
 // Tiles of A whose products sum over the columns: tile i is [words of cols][its rows].
 struct RowFactor {
-  const SequenceTiles* tiles;
+  SequenceTiles tiles;
   int64_t words;
   float* data;
 
   RowFactor(const GemmKernel& kernel, const SequenceTiles& tiles, int64_t cols, Arena& arena)
-      : tiles(&tiles),
+      : tiles(tiles),
         words(kernel.words(cols)),
         data(arena.take<float>(tiles.rows * words + kPackSlack)) {}
 
   template <class T>
   void pack(const GemmKernel& kernel, View<const T> source) const {
-    for (int64_t i = 0; i < tiles->count; ++i) {  // ascending: a tile spills into the next
-      const int64_t rows = tiles->height_of(i);
+    for (int64_t i = 0; i < tiles.count; ++i) {  // ascending: a tile spills into the next
+      const int64_t rows = tiles.height_of(i);
       packing_of<T>(kernel.a, kernel.a_of_bf16)
-          .rows(source.row(tiles->first(i)), source.stride, nullptr, rows, rows, source.cols,
-                data + tiles->first(i) * words);
+          .rows(source.row(tiles.first(i)), source.stride, nullptr, rows, rows, source.cols,
+                data + tiles.first(i) * words);
     }
   }
-  const float* tile(int64_t i) const { return data + tiles->first(i) * words; }
+  const float* tile(int64_t i) const { return data + tiles.first(i) * words; }
 };
 
 // Tiles of A whose products sum over the rows: tile j is [words of rows][its columns]. The first
