@@ -11,6 +11,7 @@
 #include <benchmark/benchmark.h>
 
 #include "unmask/kernels/attention_patterns.h"
+#include "unmask/kernels/isa/gemm_kernel.h"
 
 namespace unmask {
 namespace {
@@ -106,7 +107,7 @@ void backward(benchmark::State& state, const Size& size, Precision precision) {
   report(state, problem.flops(5));
 }
 
-// 32 queries of 16 heads behind as many positions of 4 kv heads, kept as bf16.
+// 32 queries of 16 heads behind as many positions of 4 kv heads, kept as a cache keeps them.
 void decode(benchmark::State& state) {
   constexpr int32_t kHeads = 16, kKvHeads = 4, kHeadDim = 128, kQueries = 32;
   const auto context = static_cast<int32_t>(state.range(0));
@@ -116,17 +117,26 @@ void decode(benchmark::State& state) {
   std::normal_distribution<float> normal;
   std::vector<float> q(kQueries * kHeads * kHeadDim), out(q.size());
   for (float& x : q) x = normal(random);
-  std::vector<bf16> kv(size_t{2} * kKvHeads * keys * kHeadDim);
+  const int64_t head = int64_t{keys} * kHeadDim;
+  std::vector<bf16> kv(static_cast<size_t>(2 * kKvHeads * head + 2 * kPackSlack));
   for (bf16& x : kv) x = bf16(normal(random));
-  const auto table = [&](int64_t index) {
-    const int64_t size = int64_t{keys} * kHeadDim;
-    return HeadTable<const bf16>{
-        kv.data() + index * kKvHeads * size, kKvHeads, keys, kHeadDim, size, kHeadDim};
+  bf16 *const k = kv.data(), *const v = k + kKvHeads * head;
+
+  const int32_t packed = packs_in_place(kHeadDim, Precision::bf16) ? context : 0;
+  for (int64_t h = 0; h < kKvHeads; ++h) {
+    for (int64_t row = 0; row < packed; row += kKeysPerRun) {
+      const int64_t at = h * head + row * kHeadDim;
+      pack_in_place(View<bf16>(k + at, kKeysPerRun, kHeadDim),
+                    View<bf16>(v + at, kKeysPerRun, kHeadDim), Precision::bf16);
+    }
+  }
+  const auto table = [&](const bf16* data) {
+    return HeadTable<const bf16>{data, kKvHeads, keys, kHeadDim, head, kHeadDim, packed};
   };
   AttentionPattern pattern;
   block_causal_attention_from(context, keys, kQueries, pattern);
   for (auto _ : state) {
-    attention_forward(ConstMatrix(q.data(), kQueries, kHeads * kHeadDim), table(0), table(1),
+    attention_forward(ConstMatrix(q.data(), kQueries, kHeads * kHeadDim), table(k), table(v),
                       pattern, shape, Matrix(out.data(), kQueries, kHeads * kHeadDim),
                       Precision::bf16);
   }

@@ -2,6 +2,7 @@
 
 #include "tests/support/numeric.h"
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <string>
@@ -10,6 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "unmask/kernels/attention_patterns.h"
+#include "unmask/kernels/isa/gemm_kernel.h"
+#include "unmask/kernels/isa/isa.h"
 #include "unmask/kernels/reference/attention.h"
 
 namespace unmask {
@@ -273,6 +276,60 @@ TEST_P(AttentionCases, DoesNotDependOnThreads) {
 
 INSTANTIATE_TEST_SUITE_P(All, AttentionCases, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
+
+// A block of queries behind runs of keys, two of which were packed in their place.
+template <class T>
+void expect_bits_of_rows(int32_t head_dim, Precision precision) {
+  if (!packs_in_place(head_dim, precision)) return;
+  constexpr int32_t kQueries = 40, kPacked = 2 * kKeysPerRun;
+  constexpr int32_t kKeys = kPacked + kKeysPerRun + kQueries;
+  const AttentionShape shape = shape_of(4, 2, head_dim);
+  AttentionPattern pattern;
+  block_causal_attention_from(kKeys - kQueries, kKeys, 32, pattern);
+  const TestMatrix q = random_matrix(kQueries, int64_t{4} * head_dim, 1);
+  const int64_t size = int64_t{kKeys} * head_dim;
+  std::vector<T> kv(static_cast<size_t>(4 * size + kPackSlack * 2));
+  const TestMatrix values = random_matrix(1, 4 * size, 2);
+  for (int64_t i = 0; i < 4 * size; ++i) kv[i] = static_cast<T>(values(0, i));
+  const auto table = [&](int64_t first) {
+    return HeadTable<T>{kv.data() + first * size, 2, kKeys, head_dim, size, head_dim};
+  };
+  HeadTable<T> k = table(0), v = table(2);
+  const auto attend = [&] {
+    const auto of_const = [](const HeadTable<T>& t) {
+      return HeadTable<const T>{t.data,        t.heads,      t.rows,       t.head_dim,
+                                t.head_stride, t.row_stride, t.packed_rows};
+    };
+    TestMatrix out{kQueries, int64_t{4} * head_dim};
+    attention_forward(q, of_const(k), of_const(v), pattern, shape, out, precision);
+    return out;
+  };
+  const TestMatrix of_rows = attend();
+  const std::vector<T> rows = kv;
+  for (int64_t head = 0; head < 2; ++head) {
+    for (int64_t begin = 0; begin < kPacked; begin += kKeysPerRun) {
+      pack_in_place(k.head(head).row_range(begin, kKeysPerRun),
+                    v.head(head).row_range(begin, kKeysPerRun), precision);
+    }
+  }
+  EXPECT_NE(std::memcmp(rows.data(), kv.data(), rows.size() * sizeof(T)), 0);
+  k.packed_rows = v.packed_rows = kPacked;
+  EXPECT_EQ(attend(), of_rows);
+}
+
+TEST(Attention, KeysPackedInTheirPlaceGiveTheBitsOfRows) {
+  for (const int32_t head_dim : {32, 64, 128, 160}) {
+    expect_bits_of_rows<float>(head_dim, Precision::f32);
+    expect_bits_of_rows<bf16>(head_dim, Precision::bf16);
+  }
+}
+
+TEST(Attention, PacksInPlaceWhatFillsItsWords) {
+  const bool fast = !use_reference_kernels();
+  EXPECT_EQ(packs_in_place(32, Precision::f32), fast);
+  EXPECT_EQ(packs_in_place(128, Precision::bf16), fast && gemm_kernel(Precision::bf16).depth == 2);
+  EXPECT_FALSE(packs_in_place(33, Precision::bf16));
+}
 
 TEST(Attention, GradientsAgreeWithFiniteDifferences) {
   const std::vector<int32_t> begin = {0, 10, 46};

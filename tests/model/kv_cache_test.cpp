@@ -23,7 +23,7 @@ ModelConfig config_of(int32_t kv_heads) {
   config.hidden = 48;
   config.heads = 4;
   config.kv_heads = kv_heads;
-  config.head_dim = 16;
+  config.head_dim = 32;  // fills the words of every kernel
   config.max_positions = 512;
   config.dense_layers = 1;
   config.dense_ffn = 40;
@@ -172,7 +172,7 @@ TEST(KvCache, WhatIsNotKeptLeavesNoTrace) {
     used.keep(kBlock);
   }
   EXPECT_EQ(used.length(), 96);
-  EXPECT_EQ(used.bytes(), int64_t{3} * 2 * 96 * 2 * 16 * 4);
+  EXPECT_EQ(used.bytes(), int64_t{3} * 2 * 96 * 2 * 32 * 4);
   EXPECT_EQ(KvCache(model->config(), 96, Precision::bf16).bytes(), used.bytes() / 2);
 }
 

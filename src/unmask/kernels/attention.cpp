@@ -24,12 +24,17 @@ void check_shapes(const AttentionInputs<T>& in) {
   for (const HeadTable<const T>& table : {in.k, in.v}) {
     UNMASK_CHECK(table.heads == shape.kv_heads && table.head_dim == shape.head_dim);
     UNMASK_CHECK(table.rows == in.k.rows);
+    UNMASK_CHECK(table.packed_rows == in.k.packed_rows && table.packed_rows % kKeysPerRun == 0);
+    UNMASK_CHECK(table.packed_rows == 0 ||
+                 (table.row_stride == table.head_dim &&
+                  (std::is_same_v<T, bf16>) == (in.precision == Precision::bf16)));
   }
   int64_t query = 0;
   for (const auto& group : in.pattern.groups) {
     UNMASK_CHECK(group.first_span < group.last_span && in.query_begin(group) >= query);
     UNMASK_CHECK(group.key_begin >= 0 && group.key_begin < group.key_end &&
                  group.key_end <= in.k.rows);
+    UNMASK_CHECK(in.k.packed_rows == 0 || group.key_begin % kKeysPerRun == 0);
     query = in.query_end(group);
   }
   UNMASK_CHECK(query <= in.q.rows);
@@ -59,6 +64,7 @@ HeadTable<const float> heads_of(ConstMatrix table, const AttentionShape& shape) 
 // The table of these heads, from the calling thread's scratch.
 template <class T>
 Matrix table_of(const HeadTable<const T>& heads) {
+  UNMASK_CHECK(heads.packed_rows == 0);
   const Matrix table = thread_scratch().matrix(heads.rows, heads.heads * heads.head_dim);
   for (int64_t h = 0; h < heads.heads; ++h) {
     convert(heads.head(h), table.col_range(h * heads.head_dim, heads.head_dim));

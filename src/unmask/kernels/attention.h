@@ -55,12 +55,25 @@ struct HeadTable {
   T* data = nullptr;
   int64_t heads = 0, rows = 0, head_dim = 0;
   int64_t head_stride = 0, row_stride = 0;  // in values
+  int64_t packed_rows = 0;                  // those before are packed in their place (below)
 
   View<T> head(int64_t i) const {
     UNMASK_CHECK(i >= 0 && i < heads);
     return View<T>(data + i * head_stride, rows, head_dim, row_stride);
   }
 };
+
+// Attention packs keys and values for its products, so many at a time, and does it again in every
+// call. A cache can have those that will not change packed for good, in the memory of the rows:
+// they give the same bits, and are no rows any more. The form is that of the kernels in use, and
+// they may read kPackSlack words (isa/gemm_kernel.h) past the last value.
+inline constexpr int64_t kKeysPerRun = 256;
+// Whether it fits there.
+bool packs_in_place(int64_t head_dim, Precision precision);
+// [kKeysPerRun, head_dim] each, rows following each other, the first of them a multiple of
+// kKeysPerRun.
+template <class T>
+void pack_in_place(View<T> keys, View<T> values, Precision precision);
 
 // out = softmax(scale q kᵀ) v over the keys that the pattern allows (Vaswani et al., arXiv
 // 1706.03762), log_sum_exp [queries, heads] = (natural log of the softmax denominator; may be empty

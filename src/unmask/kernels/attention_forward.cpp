@@ -9,7 +9,7 @@
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/attention_mask.h"
 #include "unmask/kernels/attention_passes.h"
-#include "unmask/kernels/attention_tiles.h"
+#include "unmask/kernels/attention_runs.h"
 #include "unmask/kernels/isa/softmax_kernel.h"
 
 // Dao et al., "FlashAttention" (2022), with keys along the rows of every score tile: maxima and
@@ -20,27 +20,11 @@ namespace {
 
 // Packing keys and values again for every so many queries costs 3 % of the products.
 constexpr int64_t kQueriesPerTask = 512;
-// Packed keys and values, their scores, and what the panels keep that meet them, stay in the inner
-// caches.
-constexpr int64_t kKeysPerRun = 256;
+// The keys and values of a run, their scores, and what the panels keep that meet them, stay in the
+// inner caches.
 constexpr int64_t kPanelsPerSweep = 8;
-
-// Neighbouring keys [begin, end) and their values, packed.
-struct KeyRun {
-  int64_t begin, end;
-  SequenceTiles tiles;
-  RowFactor k;     // [keys, d]
-  ColumnFactor v;  // [d, keys]
-
-  KeyRun(const GemmKernel& kernel, int64_t begin, int64_t end, int64_t d, Arena& arena)
-      : begin(begin),
-        end(end),
-        tiles(kernel, end - begin),
-        k(kernel, tiles, d, arena),
-        v(kernel, end - begin, d, arena) {}
-
-  int64_t tile_begin(int64_t tile) const { return begin + tiles.first(tile); }
-};
+// What a panel does with the scores of a run, between both products.
+constexpr int64_t kSoftmaxPasses = 3;
 
 // Queries [begin, end) of one head, at most as many as a panel has columns, and what they have got
 // from the keys so far.
@@ -94,7 +78,7 @@ class ForwardTask {
     const ArenaScope scope(arena_);
     const int64_t heads = heads_.end - heads_.begin;
     const int64_t panels = (end - begin + cols_ - 1) / cols_ * heads;
-    const KeyRun* const packed = panels > kPanelsPerSweep ? pack_all() : nullptr;
+    const KeyRun* const packed = panels > kPanelsPerSweep ? all_packed() : nullptr;
     for (int64_t first = 0; first < panels; first += kPanelsPerSweep) {
       const ArenaScope sweep_scope(arena_);
       const int64_t count = std::min(kPanelsPerSweep, panels - first);
@@ -117,16 +101,21 @@ class ForwardTask {
     return std::min<int64_t>(group_.key_begin + i * kKeysPerRun, group_.key_end);
   }
 
-  KeyRun pack(int64_t i) {
-    const KeyRun run(kernel_, run_begin(i), run_begin(i + 1), d_, arena_);
-    const int64_t kv_head = heads_.begin / in_.heads_per_kv_head();
-    run.k.pack(kernel_, in_.head(in_.k, kv_head, run.begin, run.end));
-    run.v.pack(kernel_, in_.head(in_.v, kv_head, run.begin, run.end));
+  template <class Table>
+  auto rows_of_run(const Table& table, int64_t i) const {
+    return in_.head(table, heads_.begin / in_.heads_per_kv_head(), run_begin(i), run_begin(i + 1));
+  }
+  KeyRun packed_run(int64_t i) {
+    const View<const T> keys = rows_of_run(in_.k, i), values = rows_of_run(in_.v, i);
+    const int64_t begin = run_begin(i), end = run_begin(i + 1);
+    if (end <= in_.k.packed_rows) return {kernel_, begin, d_, keys.data, values.data};
+    const KeyRun run(kernel_, begin, end, d_, arena_);
+    run.pack(kernel_, keys, values);
     return run;
   }
-  const KeyRun* pack_all() {
+  const KeyRun* all_packed() {
     KeyRun* const runs = arena_.take<KeyRun>(run_count());
-    for (int64_t i = 0; i < run_count(); ++i) std::construct_at(runs + i, pack(i));
+    for (int64_t i = 0; i < run_count(); ++i) std::construct_at(runs + i, packed_run(i));
     return runs;
   }
 
@@ -145,7 +134,12 @@ class ForwardTask {
     for (int64_t i = 0; i < run_count(); ++i) {
       if (!attends(sweep.front().begin, sweep.back().end, run_begin(i), run_begin(i + 1))) continue;
       const ArenaScope scope(arena_);
-      const KeyRun run = packed != nullptr ? packed[i] : pack(i);
+      const KeyRun run = packed != nullptr ? packed[i] : packed_run(i);
+      ComingRun<T> coming;
+      if (packed == nullptr && i + 1 < run_count()) {
+        coming = {rows_of_run(in_.k, i + 1), rows_of_run(in_.v, i + 1),
+                  std::ssize(sweep) * (run.tiles.count + run.v.count + kSoftmaxPasses)};
+      }
       for (QueryPanel& panel : sweep) {
         for_each_run(
             run.tiles.count, run.tiles.count,
@@ -153,7 +147,7 @@ class ForwardTask {
               return attends(panel.begin, panel.end, run.tile_begin(tile),
                              run.tile_begin(tile + 1));
             },
-            [&](int64_t first, int64_t last) { meet(panel, run, first, last); });
+            [&](int64_t first, int64_t last) { meet(panel, run, first, last, coming); });
       }
     }
   }
@@ -162,9 +156,11 @@ class ForwardTask {
 
   // scores = k·qᵀ over the tiles [first, last) of a run, softmax so far,
   // accumulator += vᵀ·weights.
-  void meet(QueryPanel& panel, const KeyRun& run, int64_t first, int64_t last) {
+  void meet(QueryPanel& panel, const KeyRun& run, int64_t first, int64_t last,
+            ComingRun<T>& coming) {
     const int64_t first_key = run.tile_begin(first), rows = run.tile_begin(last) - first_key;
     for (int64_t tile = first; tile < last; ++tile) {
+      coming.bring_share();
       kernel_.tile(run.tiles.height_of(tile), run.k.words, run.k.tile(tile), panel.q,
                    scores_ + (run.tile_begin(tile) - first_key) * cols_, cols_, Write::set);
     }
@@ -175,12 +171,18 @@ class ForwardTask {
                                   query_end - query, kMasked);
                     }
                   });
+    coming.bring_share();
     softmax_.raise_offset(scores_, rows, cols_, factor(), panel.offset, panel.sum, shrink_);
     if (!panel.met_none) softmax_.scale_columns(panel.accumulator, d_, cols_, shrink_);
+    coming.bring_share();
     softmax_.exponentiate(scores_, rows, cols_, factor(), panel.offset, panel.sum);
+    coming.bring_share();
     const float* weights = as_panel(kernel_, in_.precision, scores_, rows, rounded_);
-    run.v.multiply(kernel_, first_key - run.begin, rows, weights, panel.accumulator,
-                   panel.met_none ? Write::set : Write::add);
+    for (int64_t tile = 0; tile < run.v.count; ++tile) {
+      coming.bring_share();
+      run.v.multiply_tile(kernel_, tile, first_key - run.begin, rows, weights, panel.accumulator,
+                          panel.met_none ? Write::set : Write::add);
+    }
     panel.met_none = false;
   }
 

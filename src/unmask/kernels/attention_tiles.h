@@ -30,10 +30,13 @@ struct RowFactor {
   int64_t words;
   float* data;
 
+  // `data` holds them already, or
+  RowFactor(const GemmKernel& kernel, const SequenceTiles& tiles, int64_t cols, float* data)
+      : tiles(tiles), words(kernel.words(cols)), data(data) {}
+  // … is taken from the arena, to be packed.
   RowFactor(const GemmKernel& kernel, const SequenceTiles& tiles, int64_t cols, Arena& arena)
-      : tiles(tiles),
-        words(kernel.words(cols)),
-        data(arena.take<float>(tiles.rows * words + kPackSlack)) {}
+      : RowFactor(kernel, tiles, cols,
+                  arena.take<float>(tiles.rows * kernel.words(cols) + kPackSlack)) {}
 
   template <class T>
   void pack(const GemmKernel& kernel, View<const T> source) const {
@@ -52,9 +55,11 @@ struct RowFactor {
 struct ColumnFactor {
   int64_t rows, cols, words, depth;
   int64_t count, width, wide;  // tiles, columns of the first ones, how many those are
+  int64_t gap = 0;             // words between tiles: packing needs room
   float* data;
 
-  ColumnFactor(const GemmKernel& kernel, int64_t rows, int64_t cols, Arena& arena)
+  // As above.
+  ColumnFactor(const GemmKernel& kernel, int64_t rows, int64_t cols, float* data)
       : rows(rows),
         cols(cols),
         words(kernel.words(rows)),
@@ -62,7 +67,12 @@ struct ColumnFactor {
         count((cols + kernel.max_rows - 1) / kernel.max_rows),
         width((cols + count - 1) / count),
         wide(count - (count * width - cols)),
-        data(arena.take<float>(words * cols + count * kPackSlack)) {}
+        data(data) {}
+  ColumnFactor(const GemmKernel& kernel, int64_t rows, int64_t cols, Arena& arena)
+      : ColumnFactor(kernel, rows, cols, nullptr) {
+    gap = kPackSlack;
+    data = arena.take<float>(words * cols + count * gap);
+  }
 
   template <class T>
   void pack(const GemmKernel& kernel, View<const T> source) const {
@@ -77,15 +87,19 @@ struct ColumnFactor {
   int64_t first(int64_t tile) const { return tile * width - std::max<int64_t>(tile - wide, 0); }
   int64_t width_of(int64_t tile) const { return tile < wide ? width : width - 1; }
   float* at(int64_t tile, int64_t row) const {
-    return data + first(tile) * words + tile * kPackSlack + row / depth * width_of(tile);
+    return data + first(tile) * words + tile * gap + row / depth * width_of(tile);
   }
   // c [columns][panel] = or += (`write`) the sum over `rows` rows from `first_row` on of column x
-  // panel; `first_row` is a whole number of words.
+  // panel, for the columns of one tile; `first_row` is a whole number of words.
+  void multiply_tile(const GemmKernel& kernel, int64_t tile, int64_t first_row, int64_t rows,
+                     const float* panel, float* c, Write write) const {
+    kernel.tile(width_of(tile), kernel.words(rows), at(tile, first_row), panel,
+                c + first(tile) * kernel.cols, kernel.cols, write);
+  }
   void multiply(const GemmKernel& kernel, int64_t first_row, int64_t rows, const float* panel,
                 float* c, Write write) const {
-    for (int64_t j = 0; j < count; ++j) {
-      kernel.tile(width_of(j), kernel.words(rows), at(j, first_row), panel,
-                  c + first(j) * kernel.cols, kernel.cols, write);
+    for (int64_t i = 0; i < count; ++i) {
+      multiply_tile(kernel, i, first_row, rows, panel, c, write);
     }
   }
 };

@@ -2,22 +2,27 @@
 
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/elementwise.h"
+#include "unmask/kernels/isa/gemm_kernel.h"
 
 namespace unmask {
 
 KvCache::KvCache(const ModelConfig& config, int32_t capacity, Precision precision)
     : precision_(precision),
+      layers_(config.layers),
       kv_heads_(config.kv_heads),
       head_dim_(config.head_dim),
       capacity_(capacity) {
   UNMASK_CHECK(capacity > 0);
-  const int64_t values = int64_t{2} * config.layers * kv_heads_ * capacity * head_dim_;
-  const size_t width = precision == Precision::bf16 ? sizeof(bf16) : sizeof(float);
-  memory_ = Buffer(static_cast<size_t>(values) * width);
+  memory_ = Buffer(static_cast<size_t>(bytes()) + kPackSlack * sizeof(float));
+}
+
+int64_t KvCache::bytes() const {
+  const int64_t width = precision_ == Precision::bf16 ? sizeof(bf16) : sizeof(float);
+  return int64_t{2} * layers_ * kv_heads_ * capacity_ * head_dim_ * width;
 }
 
 void KvCache::write(int32_t layer, int32_t first, ConstMatrix k, ConstMatrix v) {
-  UNMASK_CHECK(first >= 0 && first + k.rows <= capacity_ && v.rows == k.rows);
+  UNMASK_CHECK(first >= packed_ && first + k.rows <= capacity_ && v.rows == k.rows);
   precision_ == Precision::bf16 ? write_as<bf16>(layer, first, k, v)
                                 : write_as<float>(layer, first, k, v);
 }
@@ -41,6 +46,22 @@ void KvCache::write_as(int32_t layer, int32_t first, ConstMatrix k, ConstMatrix 
 void KvCache::keep(int32_t rows) {
   UNMASK_CHECK(rows >= 0 && rows <= capacity_ - length_);
   length_ += rows;
+  precision_ == Precision::bf16 ? pack_kept<bf16>() : pack_kept<float>();
+}
+
+template <class T>
+void KvCache::pack_kept() {
+  const int64_t begin = packed_ / kKeysPerRun, count = length_ / kKeysPerRun - begin;
+  if (count == 0 || !packs_in_place(head_dim_, precision_)) return;
+  parallel_for(count * layers_ * kv_heads_, [&](int64_t task) {
+    const int64_t head = task % kv_heads_, layer = task / kv_heads_ % layers_;
+    const int64_t run = begin + task / kv_heads_ / layers_;
+    const auto rows_of = [&](int64_t index) {
+      return table<T>(index).head(head).row_range(run * kKeysPerRun, kKeysPerRun);
+    };
+    pack_in_place(rows_of(2 * layer), rows_of(2 * layer + 1), precision_);
+  });
+  packed_ = static_cast<int32_t>((begin + count) * kKeysPerRun);
 }
 
 }  // namespace unmask

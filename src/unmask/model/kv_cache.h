@@ -12,7 +12,8 @@ namespace unmask {
 
 // Keys (after norm and RoPE) and values of the positions of one request, for every layer. It
 // belongs to its request and ends with it. The rows of a head follow each other, as attention reads
-// them; for the precision bf16 they are kept as bf16, to which attention would round them.
+// them; for the precision bf16 they are kept as bf16, to which attention would round them. What is
+// kept is packed for attention's products, kKeysPerRun rows at a time.
 //
 // A pass (CachedRows) writes the keys and values of its own rows at their positions, because its
 // queries attend to them too. Where later tokens do not change earlier keys (block-causal
@@ -27,7 +28,7 @@ class KvCache {
 
   int32_t capacity() const { return capacity_; }
   int32_t length() const { return length_; }  // positions kept: 0..length - 1
-  int64_t bytes() const { return static_cast<int64_t>(memory_.size()); }
+  int64_t bytes() const;
 
   // k, v [rows, kv_heads head_dim]: those of the positions first, first + 1, ...
   void write(int32_t layer, int32_t first, ConstMatrix k, ConstMatrix v);
@@ -49,6 +50,8 @@ class KvCache {
   template <class T>
   void write_as(int32_t layer, int32_t first, ConstMatrix k, ConstMatrix v);
   template <class T>
+  void pack_kept();
+  template <class T>
   HeadTable<T> table(int64_t index) const {
     const int64_t size = int64_t{capacity_} * head_dim_;
     return {memory_.as<T>() + index * kv_heads_ * size,
@@ -56,16 +59,18 @@ class KvCache {
             capacity_,
             head_dim_,
             size,
-            head_dim_};
+            head_dim_,
+            packed_};
   }
 
   // Keys, then values of each layer: [kv_heads, capacity, head_dim]. Zero at first: attention asks
   // that rows it skips be finite.
   Buffer memory_;
   Precision precision_ = Precision::f32;
-  int32_t kv_heads_ = 0, head_dim_ = 0;
+  int32_t layers_ = 0, kv_heads_ = 0, head_dim_ = 0;
   int32_t capacity_ = 0;
   int32_t length_ = 0;
+  int32_t packed_ = 0;  // of the positions kept
 };
 
 // One sequence of a pass that attends to a cache: its rows stand at the positions
