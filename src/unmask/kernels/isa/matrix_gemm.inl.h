@@ -65,7 +65,10 @@ struct MatrixGemm {
   static void tile(int64_t rows, int64_t words, const float* a, const float* b, float* c,
                    int64_t c_stride, Write write) {
     const bool past_caches = write == Write::stream && Panels::whole_lines(c, c_stride);
-    for (int64_t r = 0; r < rows && !past_caches; ++r) Panels::prefetch_columns(c + r * c_stride);
+    const bool panel = c_stride == kMatrixCols;  // of scratch, in the caches already
+    for (int64_t r = 0; r < rows && !past_caches && !panel; ++r) {
+      Panels::prefetch_columns(c + r * c_stride);
+    }
     MatrixSums<Registers> sums(rows);
     sums.clear();
     for (int64_t w = 0; w < words; w += kRegisterWords) {
