@@ -120,24 +120,14 @@ void decode(benchmark::State& state) {
   const int64_t head = int64_t{keys} * kHeadDim;
   std::vector<bf16> kv(static_cast<size_t>(2 * kKvHeads * head + 2 * kPackSlack));
   for (bf16& x : kv) x = bf16(normal(random));
-  bf16 *const k = kv.data(), *const v = k + kKvHeads * head;
-
-  const int32_t packed = packs_in_place(kHeadDim, Precision::bf16) ? context : 0;
-  for (int64_t h = 0; h < kKvHeads; ++h) {
-    for (int64_t row = 0; row < packed; row += kKeysPerRun) {
-      const int64_t at = h * head + row * kHeadDim;
-      pack_in_place(View<bf16>(k + at, kKeysPerRun, kHeadDim),
-                    View<bf16>(v + at, kKeysPerRun, kHeadDim), Precision::bf16);
-    }
-  }
-  const auto table = [&](const bf16* data) {
-    return HeadTable<const bf16>{data, kKvHeads, keys, kHeadDim, head, kHeadDim, packed};
-  };
+  HeadTable<bf16> k = {kv.data(), kKvHeads, keys, kHeadDim, head, kHeadDim}, v = k;
+  v.data += kKvHeads * head;
+  pack_in_place(k, v, context, Precision::bf16);
   AttentionPattern pattern;
   block_causal_attention_from(context, keys, kQueries, pattern);
   for (auto _ : state) {
-    attention_forward(ConstMatrix(q.data(), kQueries, kHeads * kHeadDim), table(k), table(v),
-                      pattern, shape, Matrix(out.data(), kQueries, kHeads * kHeadDim),
+    attention_forward(ConstMatrix(q.data(), kQueries, kHeads * kHeadDim), read_only(k),
+                      read_only(v), pattern, shape, Matrix(out.data(), kQueries, kHeads * kHeadDim),
                       Precision::bf16);
   }
   report(state, 2.0 * 2 * kQueries * keys * kHeads * kHeadDim);

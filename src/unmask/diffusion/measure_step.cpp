@@ -35,7 +35,7 @@ void add_layer(const ModelConfig& config, const ModelWeights::Layer& weights, Pr
                const Assignment& assignment, int64_t rows, int64_t positions, Work& work) {
   multiply(weights.attention.qkv, rows, work);
   multiply(weights.attention.out, rows, work);
-  const double cached = precision == Precision::f32 ? sizeof(float) : sizeof(bf16);
+  const auto cached = static_cast<double>(value_bytes(precision));
   work.bytes += 2.0 * cached * static_cast<double>(positions * config.kv_heads * config.head_dim);
   (precision == Precision::f32 ? work.f32_operations : work.bf16_operations) +=
       4.0 * static_cast<double>(rows * positions * config.heads * config.head_dim);

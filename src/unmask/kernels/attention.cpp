@@ -25,9 +25,8 @@ void check_shapes(const AttentionInputs<T>& in) {
     UNMASK_CHECK(table.heads == shape.kv_heads && table.head_dim == shape.head_dim);
     UNMASK_CHECK(table.rows == in.k.rows);
     UNMASK_CHECK(table.packed_rows == in.k.packed_rows && table.packed_rows % kKeysPerRun == 0);
-    UNMASK_CHECK(table.packed_rows == 0 ||
-                 (table.row_stride == table.head_dim &&
-                  (std::is_same_v<T, bf16>) == (in.precision == Precision::bf16)));
+    UNMASK_CHECK(table.packed_rows == 0 || (table.row_stride == table.head_dim &&
+                                            int64_t{sizeof(T)} == value_bytes(in.precision)));
   }
   int64_t query = 0;
   for (const auto& group : in.pattern.groups) {

@@ -63,6 +63,11 @@ struct HeadTable {
   }
 };
 
+template <class T>
+HeadTable<const T> read_only(const HeadTable<T>& t) {
+  return {t.data, t.heads, t.rows, t.head_dim, t.head_stride, t.row_stride, t.packed_rows};
+}
+
 // Attention packs keys and values for its products, so many at a time, and does it again in every
 // call. A cache can have those that will not change packed for good, in the memory of the rows:
 // they give the same bits, and are no rows any more. The form is that of the kernels in use, and
@@ -70,10 +75,10 @@ struct HeadTable {
 inline constexpr int64_t kKeysPerRun = 256;
 // Whether it fits there.
 bool packs_in_place(int64_t head_dim, Precision precision);
-// [kKeysPerRun, head_dim] each, rows following each other, the first of them a multiple of
-// kKeysPerRun.
+// Of every head, if it fits, the whole runs among the first `rows` that are rows yet; raises
+// packed_rows. Rows of a head follow each other.
 template <class T>
-void pack_in_place(View<T> keys, View<T> values, Precision precision);
+void pack_in_place(HeadTable<T>& keys, HeadTable<T>& values, int64_t rows, Precision precision);
 
 // out = softmax(scale q kᵀ) v over the keys that the pattern allows (Vaswani et al., arXiv
 // 1706.03762), log_sum_exp [queries, heads] = (natural log of the softmax denominator; may be empty

@@ -75,10 +75,9 @@ class ForwardTask {
 
   // Queries [begin, end): panel after panel, the heads of the same queries together.
   void attend(int64_t begin, int64_t end, Matrix out, Matrix log_sum_exp) {
-    const ArenaScope scope(arena_);
     const int64_t heads = heads_.end - heads_.begin;
     const int64_t panels = (end - begin + cols_ - 1) / cols_ * heads;
-    const KeyRun* const packed = panels > kPanelsPerSweep ? all_packed() : nullptr;
+    const KeyRun* const packed = panels > kPanelsPerSweep ? packed_for(begin, end) : nullptr;
     for (int64_t first = 0; first < panels; first += kPanelsPerSweep) {
       const ArenaScope sweep_scope(arena_);
       const int64_t count = std::min(kPanelsPerSweep, panels - first);
@@ -100,9 +99,11 @@ class ForwardTask {
   int64_t run_begin(int64_t i) const {
     return std::min<int64_t>(group_.key_begin + i * kKeysPerRun, group_.key_end);
   }
+  bool attend_to_run(int64_t query_begin, int64_t query_end, int64_t i) const {
+    return attends(in_.pattern, group_, query_begin, query_end, run_begin(i), run_begin(i + 1));
+  }
 
-  template <class Table>
-  auto rows_of_run(const Table& table, int64_t i) const {
+  View<const T> rows_of_run(const HeadTable<const T>& table, int64_t i) const {
     return in_.head(table, heads_.begin / in_.heads_per_kv_head(), run_begin(i), run_begin(i + 1));
   }
   KeyRun packed_run(int64_t i) {
@@ -113,9 +114,12 @@ class ForwardTask {
     run.pack(kernel_, keys, values);
     return run;
   }
-  const KeyRun* all_packed() {
+  // Those runs that queries [begin, end) attend to.
+  const KeyRun* packed_for(int64_t begin, int64_t end) {
     KeyRun* const runs = arena_.take<KeyRun>(run_count());
-    for (int64_t i = 0; i < run_count(); ++i) std::construct_at(runs + i, packed_run(i));
+    for (int64_t i = 0; i < run_count(); ++i) {
+      if (attend_to_run(begin, end, i)) std::construct_at(runs + i, packed_run(i));
+    }
     return runs;
   }
 
@@ -125,26 +129,22 @@ class ForwardTask {
     kernel_.b.rows(q.data, q.stride, nullptr, q.rows, cols_, d_, panel->q);
   }
 
-  bool attends(int64_t query_begin, int64_t query_end, int64_t key_begin, int64_t key_end) const {
-    return unmask::attends(in_.pattern, group_, query_begin, query_end, key_begin, key_end);
-  }
-
   // Every run of keys, `packed` or not yet, against all panels.
   void meet_keys(std::span<QueryPanel> sweep, const KeyRun* packed) {
     for (int64_t i = 0; i < run_count(); ++i) {
-      if (!attends(sweep.front().begin, sweep.back().end, run_begin(i), run_begin(i + 1))) continue;
+      if (!attend_to_run(sweep.front().begin, sweep.back().end, i)) continue;
       const ArenaScope scope(arena_);
       const KeyRun run = packed != nullptr ? packed[i] : packed_run(i);
       ComingRun<T> coming;
       if (packed == nullptr && i + 1 < run_count()) {
         coming = {rows_of_run(in_.k, i + 1), rows_of_run(in_.v, i + 1),
-                  std::ssize(sweep) * (run.tiles.count + run.v.count + kSoftmaxPasses)};
+                  std::ssize(sweep) * (run.k.tiles.count + run.v.count + kSoftmaxPasses)};
       }
       for (QueryPanel& panel : sweep) {
         for_each_run(
-            run.tiles.count, run.tiles.count,
+            run.k.tiles.count, run.k.tiles.count,
             [&](int64_t tile) {
-              return attends(panel.begin, panel.end, run.tile_begin(tile),
+              return attends(in_.pattern, group_, panel.begin, panel.end, run.tile_begin(tile),
                              run.tile_begin(tile + 1));
             },
             [&](int64_t first, int64_t last) { meet(panel, run, first, last, coming); });
@@ -161,7 +161,7 @@ class ForwardTask {
     const int64_t first_key = run.tile_begin(first), rows = run.tile_begin(last) - first_key;
     for (int64_t tile = first; tile < last; ++tile) {
       coming.bring_share();
-      kernel_.tile(run.tiles.height_of(tile), run.k.words, run.k.tile(tile), panel.q,
+      kernel_.tile(run.k.tiles.height_of(tile), run.k.words, run.k.tile(tile), panel.q,
                    scores_ + (run.tile_begin(tile) - first_key) * cols_, cols_, Write::set);
     }
     for_each_hole(in_.pattern, group_, panel.begin, panel.end, first_key, first_key + rows,

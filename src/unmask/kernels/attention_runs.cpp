@@ -2,24 +2,21 @@
 
 #include <algorithm>
 
+#include "unmask/base/parallel.h"
 #include "unmask/kernels/isa/isa.h"
 
 namespace unmask {
 
 bool packs_in_place(int64_t head_dim, Precision precision) {
-  const int64_t words = gemm_kernel(precision).words(head_dim);
-  const int64_t width = precision == Precision::bf16 ? sizeof(bf16) : sizeof(float);
-  return !use_reference_kernels() && words * int64_t{sizeof(float)} == head_dim * width;
+  const int64_t bytes = gemm_kernel(precision).words(head_dim) * int64_t{sizeof(float)};
+  return !use_reference_kernels() && bytes == head_dim * value_bytes(precision);
 }
 
+namespace {
+
 template <class T>
-void pack_in_place(View<T> keys, View<T> values, Precision precision) {
+void pack_run(const GemmKernel& kernel, View<T> keys, View<T> values) {
   const int64_t d = keys.cols;
-  for (const View<T>& place : {keys, values}) {
-    UNMASK_CHECK(place.rows == kKeysPerRun && place.cols == d && place.stride == d);
-  }
-  UNMASK_CHECK(packs_in_place(d, precision));
-  const GemmKernel& kernel = gemm_kernel(precision);
   const ArenaScope scope(thread_scratch());
   const KeyRun packed(kernel, 0, kKeysPerRun, d, thread_scratch());
   packed.pack<T>(kernel, keys, values);
@@ -31,7 +28,28 @@ void pack_in_place(View<T> keys, View<T> values, Precision precision) {
   }
 }
 
-template void pack_in_place(View<float>, View<float>, Precision);
-template void pack_in_place(View<bf16>, View<bf16>, Precision);
+}  // namespace
+
+template <class T>
+void pack_in_place(HeadTable<T>& keys, HeadTable<T>& values, int64_t rows, Precision precision) {
+  UNMASK_CHECK(rows <= keys.rows && keys.packed_rows == values.packed_rows);
+  for (const HeadTable<T>& table : {keys, values}) {
+    UNMASK_CHECK(table.row_stride == table.head_dim);
+  }
+  const int64_t begin = keys.packed_rows / kKeysPerRun, count = rows / kKeysPerRun - begin;
+  if (count <= 0 || !packs_in_place(keys.head_dim, precision)) return;
+  UNMASK_CHECK(int64_t{sizeof(T)} == value_bytes(precision));
+  parallel_for(keys.heads * count, [&](int64_t task) {
+    const auto run_of = [&](const HeadTable<T>& table) {
+      const int64_t row = (begin + task % count) * kKeysPerRun;
+      return table.head(task / count).row_range(row, kKeysPerRun);
+    };
+    pack_run(gemm_kernel(precision), run_of(keys), run_of(values));
+  });
+  keys.packed_rows = values.packed_rows = (begin + count) * kKeysPerRun;
+}
+
+template void pack_in_place(HeadTable<float>&, HeadTable<float>&, int64_t, Precision);
+template void pack_in_place(HeadTable<bf16>&, HeadTable<bf16>&, int64_t, Precision);
 
 }  // namespace unmask

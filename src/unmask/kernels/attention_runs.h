@@ -9,7 +9,6 @@ namespace unmask {
 // Neighbouring keys [begin, end) of one kv head and their values, packed.
 struct KeyRun {
   int64_t begin, end;
-  SequenceTiles tiles;
   RowFactor k;     // [keys, d]
   ColumnFactor v;  // [d, keys]
 
@@ -17,8 +16,7 @@ struct KeyRun {
   KeyRun(const GemmKernel& kernel, int64_t begin, int64_t end, int64_t d, Arena& arena)
       : begin(begin),
         end(end),
-        tiles(kernel, end - begin),
-        k(kernel, tiles, d, arena),
+        k(kernel, SequenceTiles(kernel, end - begin), d, arena),
         v(kernel, end - begin, d, arena) {}
 
   // A whole run, packed in the place of its rows; to be read only.
@@ -26,8 +24,7 @@ struct KeyRun {
   KeyRun(const GemmKernel& kernel, int64_t begin, int64_t d, const T* keys, const T* values)
       : begin(begin),
         end(begin + kKeysPerRun),
-        tiles(kernel, kKeysPerRun),
-        k(kernel, tiles, d, words_in(keys)),
+        k(kernel, SequenceTiles(kernel, kKeysPerRun), d, words_in(keys)),
         v(kernel, kKeysPerRun, d, words_in(values)) {}
 
   template <class T>
@@ -36,7 +33,7 @@ struct KeyRun {
     v.pack(kernel, values);
   }
 
-  int64_t tile_begin(int64_t tile) const { return begin + tiles.first(tile); }
+  int64_t tile_begin(int64_t tile) const { return begin + k.tiles.first(tile); }
 
  private:
   static float* words_in(const void* place) {

@@ -17,8 +17,7 @@ KvCache::KvCache(const ModelConfig& config, int32_t capacity, Precision precisio
 }
 
 int64_t KvCache::bytes() const {
-  const int64_t width = precision_ == Precision::bf16 ? sizeof(bf16) : sizeof(float);
-  return int64_t{2} * layers_ * kv_heads_ * capacity_ * head_dim_ * width;
+  return int64_t{2} * layers_ * kv_heads_ * capacity_ * head_dim_ * value_bytes(precision_);
 }
 
 void KvCache::write(int32_t layer, int32_t first, ConstMatrix k, ConstMatrix v) {
@@ -51,17 +50,13 @@ void KvCache::keep(int32_t rows) {
 
 template <class T>
 void KvCache::pack_kept() {
-  const int64_t begin = packed_ / kKeysPerRun, count = length_ / kKeysPerRun - begin;
-  if (count == 0 || !packs_in_place(head_dim_, precision_)) return;
-  parallel_for(count * layers_ * kv_heads_, [&](int64_t task) {
-    const int64_t head = task % kv_heads_, layer = task / kv_heads_ % layers_;
-    const int64_t run = begin + task / kv_heads_ / layers_;
-    const auto rows_of = [&](int64_t index) {
-      return table<T>(index).head(head).row_range(run * kKeysPerRun, kKeysPerRun);
-    };
-    pack_in_place(rows_of(2 * layer), rows_of(2 * layer + 1), precision_);
-  });
-  packed_ = static_cast<int32_t>((begin + count) * kKeysPerRun);
+  int64_t packed = packed_;
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    HeadTable<T> keys = table<T>(2 * layer), values = table<T>(2 * layer + 1);
+    pack_in_place(keys, values, length_, precision_);
+    packed = keys.packed_rows;
+  }
+  packed_ = static_cast<int32_t>(packed);
 }
 
 }  // namespace unmask
