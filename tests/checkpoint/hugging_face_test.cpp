@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -211,6 +212,54 @@ TEST_F(HuggingFaceTest, ReadsAnyMixOfSplitAndMergedExperts) {
   expect_load();
 }
 
+// Takes the projections of every expert of layers 1 and 2 for one tensor a layer, one expert after
+// the other.
+void fuse(TensorMap& tensors, const std::vector<const char*>& projections, const char* name) {
+  for (const int layer : {1, 2}) {
+    const std::string mlp = fmt::format("model.layers.{}.mlp.", layer);
+    std::pair<TensorSpec, std::vector<float>>& all = tensors[mlp + name];
+    all.first = {mlp + name, DType::f32, {4, 0, 0}};
+    for (int e = 0; e < 4; ++e) {
+      for (const char* projection : projections) {
+        const auto part =
+            tensors.extract(fmt::format("{}experts.{}.{}.weight", mlp, e, projection)).mapped();
+        if (e == 0) all.first.shape[1] += part.first.shape[0];
+        all.first.shape[2] = part.first.shape[1];
+        all.second.insert(all.second.end(), part.second.begin(), part.second.end());
+      }
+    }
+  }
+}
+
+TEST_F(HuggingFaceTest, ReadsExpertsWhoseGatesAndUpsAreOneTensor) {
+  for (const auto& [family, gate_up, down] :
+       {std::tuple(Family::llada_moe, "w1", "w2"),
+        std::tuple(Family::sdar_moe, "experts.gate_up_proj", "experts.down_proj"),
+        std::tuple(Family::llada2, "experts.gate_up_proj", "experts.down_proj")}) {
+    ModelConfig config = small_checkpoint(family);
+    if (family != Family::llada2) config.shared_ffn = config.shared_experts = 0;
+    save(config);
+    change([&](TensorMap& tensors) {
+      fuse(tensors, {"gate_proj", "up_proj"}, gate_up);
+      fuse(tensors, {"down_proj"}, down);
+    });
+    expect_load();
+    change([&](TensorMap& tensors) {
+      auto& tensor = tensors.at(std::string("model.layers.2.mlp.") + gate_up);
+      tensor.first.shape = {4, 20, 14};
+    });
+    expect_refused({gate_up, "expected shape [4, 14, 20], found [4, 20, 14]"});
+  }
+}
+
+TEST_F(HuggingFaceTest, LeavesOutTheValueHeadOfReinforcementLearning) {
+  save(small_checkpoint());
+  change([](TensorMap& tensors) {
+    tensors["v_head.summary.weight"] = {{"v_head.summary.weight", DType::f32, {1}}, {1}};
+  });
+  expect_load();
+}
+
 TEST_F(HuggingFaceTest, NamesEveryTensorThatDoesNotFit) {
   save(small_checkpoint());
   change([](TensorMap& tensors) {
@@ -320,6 +369,9 @@ TEST_F(HuggingFaceTest, TextEndsAtTheTokensOfGenerationConfigToo) {
   EXPECT_FALSE(ends(4));
   write(R"({"eos_token_id": null})");
   EXPECT_TRUE(ends(own));
+  write(R"({"eos_token_id": [4, 18]})");
+  EXPECT_TRUE(ends(4));
+  EXPECT_FALSE(ends(config_.mask_token));
   for (const char* wrong : {R"("</s>")", "[4, 19]", "-1"}) {
     write(fmt::format(R"({{"eos_token_id": {}}})", wrong).c_str());
     const auto config = load_model_config(directory_.path());

@@ -332,6 +332,8 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
       {{{"delete_token_id", 156892}, {"split_token_id", 156931}}, {"delete_token", "156892"}},
       {{{"delete_token_id", 156930}, {"split_token_id", 157184}}, {"insert_token", "157184"}},
       {{{"core_threshold", 0.6}, {"mode", "sum"}}, {"mode", "aggregate", "sum"}},
+      {{{"quantization", {{"bits", 4}}}}, {"quantization", "BF16"}},
+      {{{"quantization_config", {{"quant_method", "fp8"}}}}, {"quantization_config", "BF16"}},
   };
   for (const Case& one : cases) {
     json document = llada2_mini();
@@ -359,6 +361,12 @@ TEST(ModelConfigJson, RefusesWhatItCannotCompute) {
     other[key] = 4;
     EXPECT_FALSE(model_config_from_json(other, "x").ok()) << key;
   }
+  json biased = llada_moe();
+  biased["moe_router_enable_expert_bias"] = true;
+  EXPECT_FALSE(model_config_from_json(biased, "x").ok()) << "its code adds it elsewhere";
+  json fused = llada_moe();
+  fused["architectures"] = {"FusedLLaDAMoEModelLM"};
+  EXPECT_EQ(read(fused), read(llada_moe()));
 }
 
 TEST(PublishedModels, AreWhatTheirConfigurationsSay) {

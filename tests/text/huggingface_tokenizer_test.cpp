@@ -41,7 +41,7 @@ json small_description() {
 
 Result<std::unique_ptr<Tokenizer>> parse(const json& description,
                                          const SpecialTokens& special = {}) {
-  return HuggingFaceTokenizer::parse(to_text(description), "tokenizer.json", special);
+  return HuggingFaceTokenizer::parse(to_text(description), "tokenizer.json", {special});
 }
 
 Ids encode(const Tokenizer& tokenizer, const std::string& text) {
@@ -368,6 +368,77 @@ TEST(HuggingFaceTokenizer, AddedTokensKeepTheIdOfTheVocabulary) {
   ASSERT_FALSE(tokenizer);
   EXPECT_NE(tokenizer.error().message.find("257, but 256 in the vocabulary"), std::string::npos)
       << tokenizer.error().message;
+}
+
+// What a finetune adds stands in tokenizer_config.json, sometimes there alone.
+TEST(TokenizerLoad, AddsTheTokensOfTokenizerConfig) {
+  const TemporaryDirectory directory;
+  json description = small_description();
+  description["added_tokens"] = {{{"id", 257}, {"content", "<end>"}},
+                                 {{"id", 258}, {"content", "<MASK>"}}};
+  directory.write("tokenizer.json", to_text(description));
+  directory.write("tokenizer_config.json",
+                  R"({"mask_token": "<|MASK|>", "eos_token": "<end>", "added_tokens_decoder": {
+                        "260": {"content": "<far>", "rstrip": true}, "256": {"content": "ab"},
+                        "258": {"content": "<|MASK|>"}, "999": {"content": "<end>"}}})");
+  const auto check = [](const std::string& place) {
+    const auto loaded = Tokenizer::load(place);
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    const Tokenizer& tokenizer = *loaded.value();
+    EXPECT_EQ(tokenizer.mask_token(), 258) << "another name of the same token";
+    EXPECT_EQ(tokenizer.end_token(), 257) << "what tokenizer.json has keeps its id";
+    EXPECT_EQ(tokenizer.vocab_size(), 261);
+    EXPECT_EQ(tokenizer.token_text(258), "<|MASK|>");
+    EXPECT_EQ(encode(tokenizer, "<|MASK|><far>  <end>"), (Ids{258, 260, 257}));
+    EXPECT_EQ(encode(tokenizer, "aab"), (Ids{'a', 256}));
+  };
+  check(directory.path());
+  const auto loaded = Tokenizer::load(directory.path());
+  ASSERT_TRUE(loaded);
+  const TemporaryDirectory copy;
+  ASSERT_TRUE(loaded.value()->save(copy.path()));
+  check(copy.path());
+
+  directory.write("tokenizer_config.json",
+                  R"({"added_tokens_decoder": {"two": {"content": "x"}}})");
+  const auto wrong = Tokenizer::load(directory.path());
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().message.find("expected ids, found two"), std::string::npos)
+      << wrong.error().message;
+}
+
+TEST(TokenizerLoad, JoinsVocabularyAndMerges) {
+  const TemporaryDirectory directory;
+  json vocabulary = small_description()["model"]["vocab"];
+  vocabulary[to_byte_level(' ') + "ab"] = 257;
+  directory.write("vocab.json", to_text(vocabulary));
+  directory.write("merges.txt", "#version: 0.2\na b\r\n" + to_byte_level(' ') + " ab\n");
+  directory.write("tokenizer_config.json",
+                  R"({"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<end>",
+                      "added_tokens_decoder": {"258": {"content": "<end>"}}})");
+  const auto loaded = Tokenizer::load(directory.path());
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  const Tokenizer& tokenizer = *loaded.value();
+  EXPECT_EQ(tokenizer.end_token(), 258);
+  EXPECT_EQ(encode(tokenizer, "ab ab<end>12"), (Ids{256, 257, 258, '1', '2'}));
+  const Ids composed = encode(tokenizer, "\xC3\xA9");
+  EXPECT_EQ(encode(tokenizer, "e\xCC\x81"), composed) << "NFC";
+  EXPECT_EQ(tokenizer.decode(Ids{256, 257, 258}), "ab ab<end>");
+
+  directory.write("tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer"})");
+  const auto other = Tokenizer::load(directory.path());
+  ASSERT_FALSE(other);
+  EXPECT_NE(other.error().message.find("tokenizer_config.json names GPT2Tokenizer"),
+            std::string::npos)
+      << other.error().message;
+}
+
+TEST(HuggingFaceTokenizer, ADecoderInASequenceOfOneIsThatDecoder) {
+  json description = small_description();
+  description["decoder"] = {{"type", "Sequence"}, {"decoders", {{{"type", "ByteLevel"}}}}};
+  EXPECT_TRUE(parse(description));
+  description["decoder"]["decoders"].push_back({{"type", "Fuse"}});
+  EXPECT_FALSE(parse(description));
 }
 
 TEST(HuggingFaceTokenizer, LongTextsAreCutOnlyWhereTokensEnd) {

@@ -16,8 +16,11 @@ bool is_float(DType dtype) {
   return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16 || dtype == DType::f64;
 }
 
-// Tables of constants that some checkpoints carry along.
-bool is_ignorable(std::string_view name) { return name.ends_with("rotary_emb.inv_freq"); }
+// What some checkpoints carry along: tables of constants, and the value head of training by
+// reinforcement.
+bool is_ignorable(std::string_view name) {
+  return name.ends_with("rotary_emb.inv_freq") || name.starts_with("v_head.");
+}
 
 // Matches the tensors of an archive with the forms that a configuration wants.
 class Matcher {
@@ -26,10 +29,17 @@ class Matcher {
       : archive_(archive), segments_(parameters) {}
 
   void expect(const TensorForm& form) {
-    if (form.merged && archive_.find(form.merged->name) != nullptr) {
-      expect(*form.merged);
-    } else {
-      for (const StoredTensor& part : form.parts) expect(part);
+    const auto merged = std::ranges::find_if(form.merged, [&](const auto& pieces) {
+      return archive_.find(pieces.front().name) != nullptr;
+    });
+    const Tensor* tensor = nullptr;
+    const std::string* name = nullptr;
+    for (const StoredTensor& part : merged == form.merged.end() ? form.parts : *merged) {
+      if (name == nullptr || part.name != *name) tensor = fitting(part);
+      name = &part.name;
+      if (tensor == nullptr) continue;
+      segments_[static_cast<size_t>(part.parameter)].push_back(
+          {part.first, tensor, part.begin, part.elements()});
     }
   }
 
@@ -100,9 +110,10 @@ class Matcher {
     return true;
   }
 
-  void expect(const StoredTensor& stored) {
+  // Null, with a problem more, when there is none.
+  const Tensor* fitting(const StoredTensor& stored) {
     expected_.insert(stored.name);
-    const Tensor* tensor = archive_.find(stored.name);
+    const Tensor* const tensor = archive_.find(stored.name);
     if (tensor == nullptr) {
       problem("tensor \"{}\": missing, expected {}", stored.name, shape_text(stored.shape));
     } else if (tensor->shape != stored.shape) {
@@ -112,8 +123,9 @@ class Matcher {
       problem("{}: expected floating-point numbers, found {}", archive_.where(*tensor),
               dtype_name(tensor->dtype));
     } else {
-      segments_[static_cast<size_t>(stored.parameter)].push_back({stored.first, tensor});
+      return tensor;
     }
+    return nullptr;
   }
 
   const Safetensors& archive_;
@@ -157,9 +169,10 @@ size_t CheckpointSource::segment_at(int parameter, int64_t element) const {
 void CheckpointSource::read(int parameter, int64_t first, std::span<float> out) const {
   for (size_t i = segment_at(parameter, first); !out.empty(); ++i) {
     const Segment& segment = segments(parameter).at(i);
-    const int64_t begin = first - segment.first;
-    const int64_t count = std::min<int64_t>(segment.tensor->elements() - begin, std::ssize(out));
-    archive_.read_once(*segment.tensor, begin, out.first(static_cast<size_t>(count)));
+    const int64_t from = first - segment.first;
+    const int64_t count = std::min<int64_t>(segment.count - from, std::ssize(out));
+    archive_.read_once(*segment.tensor, segment.begin + from,
+                       out.first(static_cast<size_t>(count)));
     out = out.subspan(static_cast<size_t>(count));
     first += count;
   }
@@ -167,7 +180,8 @@ void CheckpointSource::read(int parameter, int64_t first, std::span<float> out) 
 
 std::string CheckpointSource::where(int parameter, int64_t element) const {
   const Segment& segment = segments(parameter)[segment_at(parameter, element)];
-  return fmt::format("{}, element {}", archive_.where(*segment.tensor), element - segment.first);
+  return fmt::format("{}, element {}", archive_.where(*segment.tensor),
+                     segment.begin + element - segment.first);
 }
 
 }  // namespace unmask

@@ -16,10 +16,12 @@ namespace unmask {
 // configuration: one error names all that are missing, unexpected or of another shape.
 class CheckpointSource final : public ParameterSource {
  public:
-  // A tensor and the first element of its parameter that it holds.
+  // Some elements of a parameter, and where a tensor holds them.
   struct Segment {
-    int64_t first = 0;
+    int64_t first = 0;  // of the parameter
     const Tensor* tensor = nullptr;
+    int64_t begin = 0;  // of the tensor
+    int64_t count = 0;
   };
 
   static Result<CheckpointSource> open(const std::string& directory, const ModelConfig& config);

@@ -143,7 +143,9 @@ Result<ModelConfig> load_model_config(const std::string& directory) {
   UNMASK_TRY(ModelConfig config, model_config_from_json(document, path));
   UNMASK_TRY(const auto ends, more_ends(directory, config));
   for (const int32_t token : ends) {
-    if (!config.ends(token)) config.other_end_tokens.push_back(token);
+    // Lists of the models that LLaDA2 descends from have its mask among them, which no text has.
+    if (config.ends(token) || token == config.mask_token) continue;
+    config.other_end_tokens.push_back(token);
   }
   if (!has_weights(directory)) return config;
 

@@ -57,7 +57,7 @@ Result<Inventory> inventory_of_checkpoint(const std::string& directory) {
   const auto kinds = kinds_of(source.layout());
   for (size_t i = 0; i < kinds.size(); ++i) {
     for (const auto& segment : source.segments(static_cast<int>(i))) {
-      inventory.tensors.push_back(entry_of(*segment.tensor, kinds[i]));
+      if (segment.begin == 0) inventory.tensors.push_back(entry_of(*segment.tensor, kinds[i]));
     }
   }
   return inventory;

@@ -231,6 +231,9 @@ ModelConfig read_llada_moe(Fields& fields) {
   fields.read("router_num_group", groups);
   refuse_unless(groups <= 1, fields, "router_num_group", "null");
   read_softmax_experts(fields, /*renormalize=*/false, config);
+  // The family's own code adds it to probabilities, also to those that weigh the experts.
+  refuse_unless(!config.expert_bias || fields.has("unmask"), fields,
+                "moe_router_enable_expert_bias", "false");
   fields.read("routed_scaling_factor", config.routing.scale);
   return config;
 }
@@ -299,7 +302,7 @@ std::optional<Family> find_family(const json& document) {
     if (is_one_of(name, {"LLaDA2MoeModelLM", "llada2_moe", "llada2_moe_veomni"})) {
       return Family::llada2;
     }
-    if (is_one_of(name, {"LLaDAMoEModelLM", "LLaDAMoEModel", "lladamoe"})) {
+    if (is_one_of(name, {"LLaDAMoEModelLM", "LLaDAMoEModel", "FusedLLaDAMoEModelLM", "lladamoe"})) {
       return Family::llada_moe;
     }
     if (is_one_of(name, {"SDARMoeForCausalLM", "SDARMoeModelLM", "sdar_moe"})) {
@@ -317,6 +320,13 @@ json without_nulls(const json& table) {
     present[key] = value.is_object() && key != "unmask" ? without_nulls(value) : value;
   }
   return present;
+}
+
+// Such weights are no numbers by themselves.
+void refuse_quantized(Fields& fields) {
+  for (const char* key : {"quantization", "quantization_config"}) {
+    refuse_unless(!fields.has(key), fields, key, "none: weights in BF16, F16 or F32");
+  }
 }
 
 ModelConfig read_family(Family family, Fields& fields) {
@@ -347,6 +357,7 @@ Result<ModelConfig> model_config_from_json(const json& document, const std::stri
   }
   const json present = without_nulls(document);
   Fields fields(present, "", where);
+  refuse_quantized(fields);
   ModelConfig config = read_family(*family, fields);
   fields.table("unmask", [&](Fields& section) { read_unmask_section(section, config, where); });
   fields.ignore_others();

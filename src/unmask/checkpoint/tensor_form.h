@@ -14,17 +14,21 @@ namespace unmask {
 struct StoredTensor {
   std::string name;
   std::vector<int64_t> shape;
-  int parameter = 0;  // index into the layout's table
-  int64_t first = 0;  // element of that parameter
+  int parameter = 0;                  // index into the layout's table
+  int64_t first = 0;                  // element of that parameter
+  int64_t begin = 0;                  // element of the tensor, where those of the parameter lie …
+  std::optional<int64_t> count = {};  // … and how many; all of it unless it holds another's too
 
   int64_t elements() const;
 };
 
-// How a family of checkpoints stores one parameter: in parts that follow one another, or, for the
-// experts of a layer, also as one tensor [experts, …] (the training form of LLaDA2).
+// How a family of checkpoints stores one parameter: in parts that follow one another. Checkpoints
+// whose experts are merged have one of the other forms instead: a layer's experts as one tensor
+// [experts, …] (the training form of LLaDA2), or the gates of each in front of its ups (LLaDA-MoE
+// as dInfer fuses it, and transformers 5).
 struct TensorForm {
   std::vector<StoredTensor> parts;
-  std::optional<StoredTensor> merged;
+  std::vector<std::vector<StoredTensor>> merged;
 };
 
 // One for each parameter, in the order of the layout's table.

@@ -34,7 +34,9 @@ Status convert(const ConvertArguments& arguments) {
   }
   if (!vocabulary_in(in)) {
     UNMASK_TRY_STATUS(check_no_tokenizer_is_lost(arguments.out));
-    log_warning("{}: no tokenizer.json or tokenizer.model: the packed model will know no text", in);
+    log_warning(
+        "{}: no tokenizer.json, tokenizer.model or vocab.json: the packed model will know no text",
+        in);
   }
   UNMASK_TRY(const ModelConfig config, load_model_config(in));
   UNMASK_TRY(const CheckpointSource source, CheckpointSource::open(in, config));

@@ -1,7 +1,9 @@
 #include "unmask/text/huggingface_tokenizer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
+#include <map>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -11,7 +13,6 @@
 #include "unmask/base/json_text.h"
 #include "unmask/text/byte_level.h"
 #include "unmask/text/byte_tokenizer.h"
-#include "unmask/text/special_tokens.h"
 #include "unmask/text/utf8.h"
 
 namespace unmask {
@@ -38,6 +39,13 @@ Result<std::pair<std::string, std::string>> merge_parts(const json& merge) {
     if (space != std::string::npos) return std::pair(text.substr(0, space), text.substr(space + 1));
   }
   return failure("merge {}: expected \"a b\" or [\"a\", \"b\"]", to_text(merge));
+}
+
+// A sequence of one part is that part.
+json only_part(const json& whole, const char* parts) {
+  const bool sequence = whole.is_object() && whole.value("type", "") == "Sequence" &&
+                        whole.contains(parts) && whole[parts].size() == 1;
+  return sequence ? whole[parts][0] : whole;
 }
 
 }  // namespace
@@ -68,15 +76,15 @@ class HuggingFaceTokenizer::Lease {
 
 Result<std::unique_ptr<Tokenizer>> HuggingFaceTokenizer::parse(std::string text,
                                                                const std::string& where,
-                                                               const SpecialTokens& special) {
+                                                               const TokenizerConfig& config) {
   UNMASK_TRY(const json description, parse_json(text, where));
   try {
-    if (auto bytes = ByteTokenizer::recognise(description, special)) {
+    if (auto bytes = ByteTokenizer::recognise(description, config.special)) {
       return std::unique_ptr<Tokenizer>(std::move(bytes));
     }
     std::unique_ptr<HuggingFaceTokenizer> tokenizer(new HuggingFaceTokenizer);
     tokenizer->json_ = std::move(text);
-    if (const Status status = tokenizer->read(description, special); !status) {
+    if (const Status status = tokenizer->read(description, config); !status) {
       return failure("{}: {}", where, status.error().message);
     }
     return std::unique_ptr<Tokenizer>(std::move(tokenizer));
@@ -85,7 +93,7 @@ Result<std::unique_ptr<Tokenizer>> HuggingFaceTokenizer::parse(std::string text,
   }
 }
 
-Status HuggingFaceTokenizer::read(const json& description, const SpecialTokens& special) {
+Status HuggingFaceTokenizer::read(const json& description, const TokenizerConfig& config) {
   const json& model = description.at("model");
   if (const std::string type = model.value("type", "BPE"); type != "BPE") {
     return failure("model {} is not supported, only BPE", type);
@@ -95,10 +103,9 @@ Status HuggingFaceTokenizer::read(const json& description, const SpecialTokens& 
       return failure("model with {} = {} is not supported", feature, to_text(model.at(feature)));
     }
   }
-  if (description.contains("decoder") && description["decoder"].is_object() &&
-      description["decoder"].value("type", "") != "ByteLevel") {
-    return failure("decoder {} is not supported, only ByteLevel",
-                   description["decoder"].value("type", ""));
+  if (const json decoder = only_part(description.value("decoder", json()), "decoders");
+      decoder.is_object() && decoder.value("type", "") != "ByteLevel") {
+    return failure("decoder {} is not supported, only ByteLevel", decoder.value("type", ""));
   }
   if (description.contains("normalizer")) {
     UNMASK_TRY_STATUS(read_normalizer(description["normalizer"]));
@@ -107,7 +114,10 @@ Status HuggingFaceTokenizer::read(const json& description, const SpecialTokens& 
   UNMASK_TRY_STATUS(read_vocabulary(model.at("vocab")));
   UNMASK_TRY_STATUS(read_merges(model));
   UNMASK_TRY_STATUS(read_added_tokens(description.value("added_tokens", json::array())));
-  UNMASK_TRY_STATUS(choose_special_tokens(special));
+  if (config.added_tokens.is_object()) {
+    UNMASK_TRY_STATUS(read_tokens_of_config(config.added_tokens));
+  }
+  UNMASK_TRY_STATUS(choose_special_tokens(config.special));
   return find_whether_lines_separate();
 }
 
@@ -179,6 +189,7 @@ Status HuggingFaceTokenizer::read_added_tokens(const json& tokens) {
     if (token.value("single_word", false)) {
       return failure("added token {}: single_word is not supported", content);
     }
+    added_.insert(content);
     const auto known = ids_.emplace(content, static_cast<int32_t>(id)).first;
     if (known->second != id) {
       return failure("added token {} has id {}, but {} in the vocabulary", content, id,
@@ -194,15 +205,38 @@ Status HuggingFaceTokenizer::read_added_tokens(const json& tokens) {
   return {};
 }
 
+Status HuggingFaceTokenizer::read_tokens_of_config(const json& tokens) {
+  std::map<int64_t, json> in_order;
+  for (const auto& [id, token] : tokens.items()) {
+    int64_t number = -1;
+    const char* const end = id.data() + id.size();
+    if (std::from_chars(id.data(), end, number).ptr != end) {
+      return failure("added_tokens_decoder of tokenizer_config.json: expected ids, found {}", id);
+    }
+    const std::string content = token.at("content").get<std::string>();
+    if (added_.contains(content)) continue;
+    const auto known = ids_.find(content);
+    json entry = token;
+    entry["id"] = known == ids_.end() ? number : known->second;
+    in_order.emplace(number, std::move(entry));
+  }
+  for (auto& [id, entry] : in_order) declared_.push_back(std::move(entry));
+  return read_added_tokens(declared_);
+}
+
 Result<int32_t> HuggingFaceTokenizer::special_token(const std::string& name) {
   UNMASK_TRY_STATUS(check_utf8(name));
   const auto known = ids_.find(name);
   if (known != ids_.end()) return known->second;
   const int32_t id = vocab_size();
-  set_token(id, name);
-  ids_.emplace(name, id);
-  raw_tokens_.add({name, id});
-  declared_.push_back(name);
+  declared_.push_back({{"id", id},
+                       {"content", name},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false},
+                       {"normalized", false},
+                       {"special", true}});
+  UNMASK_TRY_STATUS(read_added_tokens(json::array({declared_.back()})));
   return id;
 }
 
@@ -312,15 +346,12 @@ Status HuggingFaceTokenizer::save(const std::string& directory) const {
   std::string text = json_;
   if (!declared_.empty()) {
     json description = json_in(json_);
-    for (const std::string& name : declared_) {
-      description["added_tokens"].push_back({{"id", ids_.at(name)},
-                                             {"content", name},
-                                             {"single_word", false},
-                                             {"lstrip", false},
-                                             {"rstrip", false},
-                                             {"normalized", false},
-                                             {"special", true}});
+    json tokens = declared_;
+    for (json& token : description["added_tokens"]) {
+      const auto same = [&](const json& other) { return other["id"] == token["id"]; };
+      if (std::ranges::none_of(declared_, same)) tokens.push_back(std::move(token));
     }
+    description["added_tokens"] = std::move(tokens);
     text = to_text(description, 1);
   }
   const std::string path = (std::filesystem::path(directory) / "tokenizer.json").string();

@@ -2,12 +2,12 @@
 
 #include <mutex>
 #include <unordered_map>
-
-#include <nlohmann/json_fwd.hpp>
+#include <unordered_set>
 
 #include "unmask/text/added_tokens.h"
 #include "unmask/text/byte_pair_encoder.h"
 #include "unmask/text/pre_tokenizer.h"
+#include "unmask/text/special_tokens.h"
 #include "unmask/text/tokenizer.h"
 
 namespace unmask {
@@ -19,9 +19,11 @@ namespace unmask {
 // of a text is not decoded, that behind an added token is.
 class HuggingFaceTokenizer final : public Tokenizer {
  public:
-  // `json`: the text of the file, kept for `save`; `where` names it in errors.
+  // `json`: the text of the file, kept for `save`; `where` names it in errors. Added tokens of the
+  // configuration that the file lacks are added; where the file has another with the same id, the
+  // text of that token is the configuration's.
   static Result<std::unique_ptr<Tokenizer>> parse(std::string json, const std::string& where,
-                                                  const SpecialTokens& special);
+                                                  const TokenizerConfig& config);
 
   Result<std::vector<int32_t>> encode(std::string_view text) const override;
   Result<std::vector<int32_t>> encode_behind(std::string_view text) const override;
@@ -44,11 +46,12 @@ class HuggingFaceTokenizer final : public Tokenizer {
   class Lease;
 
   HuggingFaceTokenizer() = default;
-  Status read(const nlohmann::json& description, const SpecialTokens& special);
+  Status read(const nlohmann::json& description, const TokenizerConfig& config);
   Status read_normalizer(const nlohmann::json& normalizer);
   Status read_vocabulary(const nlohmann::json& vocabulary);
   Status read_merges(const nlohmann::json& model);
   Status read_added_tokens(const nlohmann::json& tokens);
+  Status read_tokens_of_config(const nlohmann::json& tokens);
   void set_token(int32_t id, std::string text);
   Result<int32_t> special_token(const std::string& name);
   Status choose_special_tokens(const SpecialTokens& special);
@@ -60,7 +63,8 @@ class HuggingFaceTokenizer final : public Tokenizer {
   std::string json_;
   std::vector<std::string> texts_;                // by id: the bytes it decodes to
   std::unordered_map<std::string, int32_t> ids_;  // by name in the file
-  std::vector<std::string> declared_;             // special tokens that the file lacks
+  std::unordered_set<std::string> added_;         // names of added tokens
+  std::vector<nlohmann::json> declared_;          // added tokens that the file lacks
   bool nfc_ = false;
   AddedTokens raw_tokens_;         // found in the text as it is
   AddedTokens normalized_tokens_;  // found in the normalized text

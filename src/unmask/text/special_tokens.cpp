@@ -44,13 +44,15 @@ std::string template_in(const nlohmann::json& config) {
 
 Result<TokenizerConfig> read_tokenizer_config(const std::string& directory,
                                               const SpecialTokens& caller) {
-  TokenizerConfig result = {caller, ""};
+  TokenizerConfig result = {caller};
   if (const fs::path path = fs::path(directory) / kFileName; path_exists(path)) {
     UNMASK_TRY(const nlohmann::json config, read_json_file(path.string()));
     if (!config.is_object()) return failure("{}: expected a JSON object", path.string());
     if (!result.special.mask) result.special.mask = name_in(config, "mask_token");
     if (!result.special.end) result.special.end = name_in(config, "eos_token");
     result.chat_template = template_in(config);
+    result.added_tokens = config.value("added_tokens_decoder", nlohmann::json());
+    result.tokenizer_class = name_in(config, "tokenizer_class").value_or("");
   }
   if (const fs::path path = fs::path(directory) / kTemplateName; path_exists(path)) {
     UNMASK_TRY(result.chat_template, read_file(path.string()));

@@ -3,6 +3,8 @@
 #include <initializer_list>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "unmask/base/result.h"
 #include "unmask/text/tokenizer.h"
 
@@ -11,7 +13,9 @@ namespace unmask {
 // What a directory says of its tokenizer beside its vocabulary.
 struct TokenizerConfig {
   SpecialTokens special;
-  std::string chat_template;  // in Jinja; empty when there is none
+  std::string chat_template = {};    // in Jinja; empty when there is none
+  nlohmann::json added_tokens = {};  // {id: {content, lstrip, …}}, as in tokenizer.json
+  std::string tokenizer_class = {};  // of Hugging Face's Python code
 };
 
 // From tokenizer_config.json, whose mask and end tokens are under what the caller says, and

@@ -8,7 +8,7 @@ namespace unmask {
 
 std::optional<std::string> vocabulary_in(const std::string& directory) {
   namespace fs = std::filesystem;
-  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+  for (const char* name : kVocabularies) {
     const fs::path file = fs::path(directory) / name;
     if (path_exists(file)) return file.string();
   }
