@@ -194,6 +194,53 @@ TEST(Generate, TheCacheChangesNoBit) {
   }
 }
 
+// Rows of a pass are bounded, whatever the prompts are, which changes nothing else.
+TEST(Generate, LongPromptsTakeSeveralPasses) {
+  ModelConfig config = block_experts(4);
+  config.layers = 2;
+  config.max_positions = 4096;
+  Model model = random_model(config);
+  std::vector<int32_t> tokens(kRowsOfPass + 6);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i % 7);
+  GenerateOptions options;
+  options.steps = 2;
+  options.stop_at_end = false;
+  options.sampler.policy = "threshold";
+  const GenerateRequest r = request(tokens, 8);
+  Generation with, without;
+  const auto found = trace(model, r, options, with);
+  options.cache = GenerateOptions::Cache::off;
+  const auto expected = trace(model, r, options, without);
+  EXPECT_EQ(with.prefill_forwards, 2);
+  EXPECT_EQ(with.tokens, without.tokens);
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_EQ(found[i].confidence, expected[i].confidence);
+
+  options.cache = GenerateOptions::Cache::automatic;
+  tokens.resize(kRowsOfPass * 2 / 3);
+  const std::vector<GenerateRequest> requests = {r, request(tokens, 8, 1), request({3}, 8, 2)};
+  Tape tape;
+  GenerateReport report;
+  const auto together = generate(model, requests, options, tape, &report);
+  ASSERT_TRUE(together.ok());
+  EXPECT_GT(report.forwards, with.forwards + with.prefill_forwards + with.commit_forwards);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_EQ((*together)[i].tokens, run(model, {requests[i]}, options)[0].tokens);
+  }
+}
+
+// A block that the canvas does not fill is scheduled as it is.
+TEST(Generate, StepsOfABlockLongerThanTheCanvas) {
+  Model model = random_model();
+  GenerateOptions options;
+  options.steps = 7;
+  options.stop_at_end = false;
+  for (const int32_t block : {14, 64, INT32_MAX}) {
+    options.block_length = block;
+    EXPECT_EQ(run(model, {request({}, 14)}, options)[0].forwards, 7) << block;
+  }
+}
+
 TEST(Generate, CountsPrefillAndCommitForwards) {
   Model model = random_model(block_causal(4));
   GenerateOptions options;

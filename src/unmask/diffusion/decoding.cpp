@@ -36,6 +36,9 @@ Decoding::Decoding(size_t index, const GenerateRequest& request, std::unique_ptr
       block_length_(options.block_length     ? options.block_length
                     : config.attention_block ? config.attention_block
                                              : request.canvas.size()),
+      most_filled_(routes_block_by_block(config, block_length_)
+                       ? std::max(kRowsOfPass / block_length_, 1) * block_length_
+                       : request.canvas.size()),
       cached_(cache.has_value()) {
   result_.canvas = request.canvas;
   result_.confidence.assign(static_cast<size_t>(request.canvas.size()), 1.0f);
@@ -53,7 +56,7 @@ void Decoding::enter_next_block() {
     const int32_t masked = canvas.masked_count(block_begin_, block_end_);
     // In blocks the schedule is a rate, block_length / steps, also where a part of the block is
     // prompt (LLaDA2's generate); else the steps are shared out over what is masked.
-    scheduled_ = in_blocks_ ? block_length_ : masked;
+    scheduled_ = in_blocks_ ? std::min(block_length_, canvas.size()) : masked;
     if (masked > 0) return;
   }
   done_ = true;
@@ -65,8 +68,10 @@ Decoding::Interval Decoding::next_rows(bool causal) {
   filling_ = false;
   if (causal) {  // what is behind the block is not looked at
     if (!cached_) return {0, block_end_};
-    filling_ = cache_.length() < block_begin_;
-    return {cache_.length(), filling_ ? block_begin_ : block_end_};
+    const int32_t kept = cache_.length();
+    filling_ = kept < block_begin_;
+    if (!filling_) return {kept, block_end_};
+    return {kept, kept + std::min(block_begin_ - kept, most_filled_)};
   }
   const bool vicinity = options_.cache == Cache::vicinity;
   const bool whole = !cached_ || block_step_ == 0 || (vicinity && result_.forwards < kWholeSteps);
@@ -85,6 +90,7 @@ void Decoding::add_to(const BatchLayout& layout, ForwardBatch& batch, std::vecto
   const int32_t first = cached_ ? batch.add_cached(layout, tokens, masked, begin, cache_)
                                 : batch.add(layout, tokens, masked);
   position_zero_ = first - begin;
+  kept_ = end;
 
   masked_.clear();
   written_.clear();
@@ -101,9 +107,9 @@ void Decoding::add_to(const BatchLayout& layout, ForwardBatch& batch, std::vecto
   }
   add_logit_rows(position_zero_, rows);
   if (!guided()) return;
-  undecided_or_given_.assign(masked.begin(), masked.end());
-  for (int32_t i = begin; i < end; ++i) undecided_or_given_[i - begin] |= canvas.given()[i];
-  add_logit_rows(batch.add(layout, tokens, undecided_or_given_) - begin, rows);
+  hidden_.assign(masked.begin(), masked.end());
+  for (int32_t i = begin; i < end; ++i) hidden_[i - begin] |= canvas.given()[i];
+  add_logit_rows(batch.add(layout, tokens, hidden_) - begin, rows);
 }
 
 void Decoding::add_logit_rows(int32_t position_zero, std::vector<int32_t>& rows) const {
@@ -113,7 +119,7 @@ void Decoding::add_logit_rows(int32_t position_zero, std::vector<int32_t>& rows)
 
 void Decoding::advance(const Tape& tape, Matrix logits) {
   if (filling_) {
-    cache_.keep(block_begin_ - cache_.length());
+    cache_.keep(kept_ - cache_.length());
     ++(result_.forwards == 0 ? result_.prefill_forwards : result_.commit_forwards);
   } else {
     count_unique_experts(tape);

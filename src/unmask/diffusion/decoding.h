@@ -11,6 +11,11 @@
 
 namespace unmask {
 
+// A pass takes in rows up to about so many where it can be cut without changing anything: more
+// read no weight less often that memory would notice, and each takes memory (32 samples of a long
+// prompt would not fit). A request's own blocks are never cut.
+inline constexpr int32_t kRowsOfPass = 2048;
+
 // One request on its way through its blocks: what its next pass computes, and what comes of it.
 // Each pass is add_to, then the model, then advance.
 class Decoding {
@@ -25,8 +30,9 @@ class Decoding {
 
   // Appends the rows of the next pass to `batch`, and to `rows` those whose logits are needed.
   // That is none when the pass puts finished blocks into the cache, which comes before a block that
-  // follows them; else the masked positions of the active block, then, if the sampler edits, its
-  // written ones; and with guidance the same of the canvas without what is given.
+  // follows them, as many at a time as make kRowsOfPass rows; else the masked positions of the
+  // active block, then, if the sampler edits, its written ones; and with guidance the same of the
+  // canvas without what is given.
   void add_to(const BatchLayout& layout, ForwardBatch& batch, std::vector<int32_t>& rows);
   bool denoises() const { return !filling_; }
   int64_t logit_rows() const { return candidates() * (guided() ? 2 : 1); }
@@ -66,6 +72,7 @@ class Decoding {
   bool continues_;  // nothing is given behind the first masked position
   bool in_blocks_;
   int32_t block_length_;
+  int32_t most_filled_;  // positions of finished blocks in one pass
 
   Generation result_;
   bool done_ = false;
@@ -79,9 +86,10 @@ class Decoding {
 
   // Of the pass.
   bool filling_ = false;
-  int32_t position_zero_ = 0;  // its row, were it there
+  int32_t kept_ = 0;           // positions that are in the cache after it
+  int32_t position_zero_ = 0;  // the row of position 0, negative where the pass begins behind it
   std::vector<int32_t> masked_, written_, written_tokens_;
-  std::vector<uint8_t> undecided_or_given_;  // with guidance: what the second run does not see
+  std::vector<uint8_t> hidden_;  // with guidance: masked for the run without what is given
   Choice choice_;
 };
 

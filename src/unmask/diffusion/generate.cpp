@@ -188,7 +188,7 @@ Result<std::vector<Generation>> generate(Model& model, std::span<const GenerateR
     rows.clear();
     active.clear();
     for (Decoding& decoding : decodings) {
-      if (decoding.done() || active.size() == at_once) continue;
+      if (decoding.done() || active.size() == at_once || batch.rows() >= kRowsOfPass) continue;
       decoding.add_to(layout, batch, rows);
       active.push_back(&decoding);
     }
