@@ -502,6 +502,39 @@ TEST_F(ModelFileTest, RefusesWeightsThatAreNotFiniteByTheirPlace) {
   }
 }
 
+// Finite as they are stored, but not in bf16, which only some tensors of a packed model are in.
+TEST_F(ModelFileTest, RefusesWeightsBeyondBf16ByTheirPlace) {
+  const ModelConfig config = uneven_model();
+  const ParameterLayout layout(config);
+  for (const int parameter : {layout.layers[2].expert_up, layout.embedding}) {
+    const Parameters parameters(layout);
+    initialize(parameters, 1);
+    fs::create_directories(checkpoint());
+    fs::create_directories(packed());
+    const auto pack_with = [&](float weight, WeightFormat format) {
+      parameters[parameter](1, 2) = weight;
+      must(save_model(checkpoint(), config, parameters));
+      const auto source = CheckpointSource::open(checkpoint(), config);
+      UNMASK_CHECK(source.ok());
+      return write_model_file(packed(), *source, format_of(format));
+    };
+    must(pack_with(0x1.fep127f, WeightFormat::bf16));
+    fs::remove(weights_path());
+    expect_words(pack_with(-3.4e38f, WeightFormat::bf16), {"element 43", "beyond", "bf16"});
+    EXPECT_FALSE(fs::exists(weights_path()));
+    EXPECT_EQ(pack_with(3.4e38f, WeightFormat::int8).ok(), parameter != layout.embedding);
+  }
+}
+
+TEST_F(ModelFileTest, AModelWithoutExpertsHasNoneToHoldBack) {
+  ModelConfig config = uneven_model();
+  config.dense_layers = config.layers;
+  make(config, WeightFormat::int8);
+  auto file = ModelFile::open(packed());
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  expect_words(file->limit_expert_memory(1 << 20), {"expert memory", "no experts"});
+}
+
 TEST_F(ModelFileTest, ReportsAFullDisk) {
   fs::create_directories(packed());
   fs::create_symlink("/dev/full", weights_path());

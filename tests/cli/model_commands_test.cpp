@@ -32,6 +32,7 @@ TEST(ModelCommands, ConvertAndInspectEveryFormat) {
     expect_success("convert " + kModel + " " + out + " --format " + format);
     const json packed = json_of("inspect " + out + " --verify --tensors");
     EXPECT_EQ(packed["form"], "packed");
+    EXPECT_EQ(packed["checksums"], "as stored");
     EXPECT_NE(packed["format"].get<std::string>().find(format), std::string::npos);
     EXPECT_EQ(packed["parameters"], checkpoint["parameters"]);
     EXPECT_EQ(packed["config"]["num_experts"], checkpoint["config"]["num_experts"]);
@@ -93,8 +94,9 @@ TEST(ModelCommands, InspectNamesADamagedTensor) {
   const char old = static_cast<char>(file.peek());
   file.put(static_cast<char>(old ^ 1));
   file.close();
-  expect_success("inspect " + out);
+  EXPECT_FALSE(json_of("inspect " + out).contains("checksums"));
   expect_error("inspect " + out + " --verify", 1, "\"layers.0.attention.qkv\"");
+  expect_error("inspect " + out + " --verify --json", 1, "\"checksums\": \"differ\"");
   expect_error("inspect " + kModel + " --verify", 2, "no checksums");
   expect_error("inspect " + kModel + "/model.safetensors --verify", 2, "found the file");
 }

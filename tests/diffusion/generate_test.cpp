@@ -229,18 +229,6 @@ TEST(Generate, LongPromptsTakeSeveralPasses) {
   }
 }
 
-// A block that the canvas does not fill is scheduled as it is.
-TEST(Generate, StepsOfABlockLongerThanTheCanvas) {
-  Model model = random_model();
-  GenerateOptions options;
-  options.steps = 7;
-  options.stop_at_end = false;
-  for (const int32_t block : {14, 64, INT32_MAX}) {
-    options.block_length = block;
-    EXPECT_EQ(run(model, {request({}, 14)}, options)[0].forwards, 7) << block;
-  }
-}
-
 TEST(Generate, CountsPrefillAndCommitForwards) {
   Model model = random_model(block_causal(4));
   GenerateOptions options;

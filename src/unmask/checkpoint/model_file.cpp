@@ -107,7 +107,9 @@ void ModelFile::use(const PackedWeights::BytesOf& bytes_of) {
 
 Status ModelFile::limit_expert_memory(int64_t bytes) {
   UNMASK_CHECK(loaded_.size() == 0);  // before `load`
-  if (config_.dense_layers >= config_.layers) return {};
+  if (config_.dense_layers >= config_.layers) {
+    return usage_error("expert memory: this model has no experts to be chosen among");
+  }
   const ExpertForm form = expert_form(config_, format_);
   std::vector<const Tensor*> experts;
   for (int32_t i = config_.dense_layers; i < config_.layers; ++i) {

@@ -35,12 +35,28 @@ struct Piece {
   bf16* scales = nullptr;
 };
 
+bool becomes_bf16(const Piece& piece) {
+  return piece.shape ? piece.shape->format == WeightFormat::bf16 : piece.dtype == DType::bf16;
+}
+
+// A weight that is finite, but not any more once it is rounded, is an error that names its place.
+Status check_bf16_holds(const ParameterSource& source, const Piece& piece,
+                        std::span<const float> values) {
+  constexpr float kRoundsToInfinity = 0x1.ffp127f;
+  const auto beyond = std::ranges::find_if(
+      values, [](float value) { return std::abs(value) >= kRoundsToInfinity; });
+  if (beyond == values.end()) return {};
+  return failure("{}: {} is beyond the numbers of bf16",
+                 source.where(piece.parameter, piece.first + (beyond - values.begin())), *beyond);
+}
+
 Status make(const ParameterSource& source, const Piece& piece) {
   Arena& arena = thread_scratch();
   const ArenaScope scope(arena);
   const std::span<float> values(arena.take<float>(piece.elements),
                                 static_cast<size_t>(piece.elements));
   UNMASK_TRY_STATUS(source.read_finite(piece.parameter, piece.first, values));
+  if (becomes_bf16(piece)) UNMASK_TRY_STATUS(check_bf16_holds(source, piece, values));
   if (piece.shape) {
     quantize(*piece.shape, ConstMatrix(values.data(), piece.shape->rows, piece.shape->cols),
              piece.to, piece.scales);

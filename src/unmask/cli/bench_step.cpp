@@ -37,8 +37,8 @@ Result<Model> random_model(const BenchStepArguments& a, ModelConfig config) {
   config.max_positions = std::max(config.max_positions, a.step.context + a.flags.tokens);
   UNMASK_TRY_STATUS(a.routing.apply(config));
   if (a.unique != 0 && (a.unique < config.routing.experts_per_token || a.unique > config.experts)) {
-    return usage_error("--unique: expected {} to {}, found {}", config.routing.experts_per_token,
-                       config.experts, a.unique);
+    return usage_error("--unique: expected 0 (as routed) or {} to {}, found {}",
+                       config.routing.experts_per_token, config.experts, a.unique);
   }
   config.expert_bias = config.expert_bias || a.unique > 0;
   UNMASK_TRY_STATUS(validate(config));
@@ -88,8 +88,9 @@ void print(const BenchStepArguments& a, const std::string& what, const StepMeasu
 }
 
 std::string described(const BenchStepArguments& a, const ModelConfig& config) {
-  return fmt::format("{} {} {}", a.model.value_or(a.flags.shape),
-                     a.model ? "" : name_of(a.flags.format), name_of(config.routing.policy));
+  const std::string model =
+      a.model ? *a.model : fmt::format("{} {}", a.flags.shape, name_of(a.flags.format));
+  return fmt::format("{} {}", model, name_of(config.routing.policy));
 }
 
 Status bench_layer(BenchStepArguments a) {

@@ -91,7 +91,8 @@ Result<GenerateOptions> DecodingFlags::complete(const Tokenizer* tokenizer,
   if (tokenizer != nullptr) {
     end_at(ends, *tokenizer, result);
   } else if (!ends.strings.empty()) {
-    return usage_error("--stop: compares texts, and --tokens works without; expected one of them");
+    return usage_error(
+        "--stop needs a tokenizer, and --tokens writes ids without one: leave one of the two out");
   }
   return result;
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -159,6 +160,7 @@ void print(const std::vector<Generation>& generations, const Tokenizer* tokenize
       fmt::print("{}\n", fmt::join(tokens_of(g), ","));
     }
   }
+  std::fflush(stdout);
 }
 
 void warn_of_another_end(const Tokenizer& tokenizer, const ModelConfig& config,
@@ -171,11 +173,15 @@ void warn_of_another_end(const Tokenizer& tokenizer, const ModelConfig& config,
       checkpoint, *end, config.end_token);
 }
 
-// Some at a time, so that their number takes no memory; the first of all is watched.
+using Show = std::function<void(const std::vector<Generation>&)>;
+
+// Some at a time, since each has keys and values; those that are done are shown. The first of all
+// is watched.
 Result<std::vector<Generation>> generate_samples(Model& model, const Canvas& canvas,
                                                  const GenerateArguments& a,
                                                  const Tokenizer* tokenizer,
-                                                 GenerateOptions options, GenerateReport& report) {
+                                                 GenerateOptions options, const Show& show,
+                                                 GenerateReport& report) {
   constexpr int64_t kTogether = 32;
   std::optional<Watch> watch;
   if (a.watch) {
@@ -194,9 +200,10 @@ Result<std::vector<Generation>> generate_samples(Model& model, const Canvas& can
     GenerateReport of_these;
     UNMASK_TRY(auto these, unmask::generate(model, requests, options, tape, &of_these));
     report.add(of_these);
-    std::ranges::move(these, std::back_inserter(generations));
     options.on_step = nullptr;
     watch.reset();
+    show(these);
+    std::ranges::move(these, std::back_inserter(generations));
     if (*options.cancel) break;
   }
   return generations;
@@ -222,8 +229,11 @@ Status generate(const GenerateArguments& a) {
   const std::atomic<bool>& interrupted = cancel_on_interrupt();
   options.cancel = &interrupted;
   GenerateReport report;
+  const auto show = [&](const std::vector<Generation>& done) {
+    if (!a.json) print(done, tokenizer.get(), ends.strings);
+  };
   UNMASK_TRY(const auto generations,
-             generate_samples(model, canvas, a, tokenizer.get(), std::move(options), report));
+             generate_samples(model, canvas, a, tokenizer.get(), std::move(options), show, report));
 
   if (a.json) {
     json out = {{"generations", json::array()},
@@ -233,10 +243,8 @@ Status generate(const GenerateArguments& a) {
     }
     // Sampled bytes need not be UTF-8.
     fmt::print("{}\n", to_text(out));
-  } else {
-    print(generations, tokenizer.get(), ends.strings);
-    std::fflush(stdout);
-    if (!a.quiet) write_note(report_text(report, generations, model.config()));
+  } else if (!a.quiet) {
+    write_note(report_text(report, generations, model.config()));
   }
   if (interrupted) {
     log_info("interrupted: this is what was committed");

@@ -119,11 +119,13 @@ void print_model(const Inventory& model, const json& tokenizer) {
        fmt::format("{} heads of {}, {} of keys and values; {}", c.heads, c.head_dim, c.kv_heads,
                    c.attention_block > 0 ? fmt::format("causal in blocks of {}", c.attention_block)
                                          : "full"));
-  line("experts", fmt::format("{} of width {}, {} per token; shared width {}", c.experts,
-                              c.expert_ffn, c.routing.experts_per_token, c.shared_ffn));
+  if (c.dense_layers < c.layers) {
+    line("experts", fmt::format("{} of width {}, {} per token; shared width {}", c.experts,
+                                c.expert_ffn, c.routing.experts_per_token, c.shared_ffn));
+    line("routing", to_text(document["unmask"]["routing"]));
+  }
   line("vocabulary", fmt::format("{}{}", c.vocab_size, c.tied_head ? ", tied head" : ""));
   line("positions", fmt::format("{}", c.max_positions));
-  line("routing", to_text(document["unmask"]["routing"]));
   if (tokenizer.is_null()) {
     line("tokenizer", fmt::format("none; mask {}, end {}", c.mask_token, c.end_token));
   } else if (tokenizer.contains("error")) {
@@ -174,17 +176,21 @@ Status inspect_directory(const InspectArguments& arguments) {
   }
   UNMASK_TRY(const Inventory model, take_inventory(directory));
   const json tokenizer = tokenizer_summary(directory);
+  Status verified;
+  if (arguments.verify) {
+    UNMASK_TRY(const ModelFile file, ModelFile::open(directory));
+    verified = file.verify();
+  }
   if (arguments.json) {
-    fmt::print("{}\n", to_text(to_json(model, tokenizer, arguments.tensors), 2));
+    json document = to_json(model, tokenizer, arguments.tensors);
+    if (arguments.verify) document["checksums"] = verified.ok() ? "as stored" : "differ";
+    fmt::print("{}\n", to_text(document, 2));
   } else {
     print_model(model, tokenizer);
     if (arguments.tensors) print_tensors(model.tensors);
+    if (arguments.verify && verified.ok()) line("checksums", "all as stored");
   }
-  if (!arguments.verify) return {};
-  UNMASK_TRY(const ModelFile file, ModelFile::open(directory));
-  UNMASK_TRY_STATUS(file.verify());
-  if (!arguments.json) line("checksums", "all as stored");
-  return {};
+  return verified;
 }
 
 Status inspect(const InspectArguments& arguments) {

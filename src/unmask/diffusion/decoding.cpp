@@ -55,8 +55,9 @@ void Decoding::enter_next_block() {
     block_end_ = block_begin_ + std::min(block_length_, canvas.size() - block_begin_);
     const int32_t masked = canvas.masked_count(block_begin_, block_end_);
     // In blocks the schedule is a rate, block_length / steps, also where a part of the block is
-    // prompt (LLaDA2's generate); else the steps are shared out over what is masked.
-    scheduled_ = in_blocks_ ? std::min(block_length_, canvas.size()) : masked;
+    // prompt or behind the canvas (LLaDA2's generate); else the steps are shared out over what is
+    // masked.
+    scheduled_ = in_blocks_ ? block_length_ : masked;
     if (masked > 0) return;
   }
   done_ = true;

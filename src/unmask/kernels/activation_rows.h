@@ -20,7 +20,7 @@ struct ActivationRow {
   float* scale = nullptr;     // [1]; integers only
 };
 
-// Rows of one shape, from the calling thread's scratch.
+// Rows of one shape, from an arena.
 class ActivationRows {
  public:
   ActivationRows(Arena& arena, const QuantizedShape& shape, int64_t rows);
@@ -44,7 +44,7 @@ void convert_row(const QuantizedShape& shape, const float* x, const ActivationRo
 // equal height.
 class InterleavedBlocks {
  public:
-  // Room for `rows` rows, from the calling thread's scratch.
+  // Room for `rows` rows.
   InterleavedBlocks(Arena& arena, const QuantizedKernel& kernel, const QuantizedShape& shape,
                     int64_t rows);
 
@@ -52,6 +52,7 @@ class InterleavedBlocks {
   template <class RowOf>
   void fill(int64_t first, int64_t count, RowOf row_of) const {
     constexpr int64_t kMostRows = 32;
+    UNMASK_CHECK(count <= kMostRows);
     const uint32_t* words[kMostRows];
     const int64_t groups = shape_.groups();
     for (int64_t i = 0; i < count; ++i) {

@@ -8,9 +8,9 @@
 
 namespace unmask {
 
-// The part of a weight that is packed next, brought from memory into the second-level cache in
-// equal shares, one before each tile of what is multiplied now: memory then works while the
-// arithmetic units do, and packing finds what it reads.
+// What is read next, of a weight or of keys and values, brought from memory into the second-level
+// cache in equal shares, one before each tile of what is multiplied now: memory then works while
+// the arithmetic units do, and what packs or multiplies it finds it there.
 template <class T>
 class Coming {
  public:
