@@ -70,9 +70,10 @@ HeadTable<const T> read_only(const HeadTable<T>& t) {
 
 // Attention packs keys and values for its products, so many at a time, and does it again in every
 // call. A cache can have those that will not change packed for good, in the memory of the rows:
-// they give the same bits, and are no rows any more. The form is that of the kernels in use, and
-// they may read kPackSlack words (isa/gemm_kernel.h) past the last value.
+// they give the same bits, and are no rows any more. The form is that of the kernels in use, which
+// may read so many bytes past the last value.
 inline constexpr int64_t kKeysPerRun = 256;
+inline constexpr int64_t kReadBehindPacked = 1024;
 // Whether it fits there.
 bool packs_in_place(int64_t head_dim, Precision precision);
 // Of every head, if it fits, the whole runs among the first `rows` that are rows yet; raises

@@ -7,6 +7,8 @@
 
 namespace unmask {
 
+static_assert(kReadBehindPacked >= kPackSlack * int64_t{sizeof(float)});
+
 bool packs_in_place(int64_t head_dim, Precision precision) {
   const int64_t bytes = gemm_kernel(precision).words(head_dim) * int64_t{sizeof(float)};
   return !use_reference_kernels() && bytes == head_dim * value_bytes(precision);

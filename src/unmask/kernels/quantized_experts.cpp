@@ -74,12 +74,7 @@ class TokenRows {
   const InterleavedBlocks& of(const Active& a, const Slots& slots) {
     if (a.expert == expert_) return rows_;
     expert_ = a.expert;
-    const RowBlocks blocks(a.rows, rows_.kernel().max_rows);
-    for (int64_t b = 0; b < blocks.count; ++b) {
-      const int64_t first = blocks.first(b);
-      rows_.fill(first, blocks.height(b),
-                 [&](int64_t i) { return tokens_[slots.token[a.slot + first + i]]; });
-    }
+    rows_.fill_blocks(a.rows, [&](int64_t i) { return tokens_[slots.token[a.slot + i]]; });
     return rows_;
   }
 

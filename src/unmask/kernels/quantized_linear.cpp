@@ -16,15 +16,12 @@ InterleavedBlocks interleaved(ConstMatrix x, const QuantizedShape& shape) {
   Arena& scratch = thread_scratch();
   const QuantizedKernel& kernel = quantized_kernel(shape);
   const InterleavedBlocks all(scratch, kernel, shape, x.rows);
-  const RowBlocks blocks(x.rows, kernel.max_rows);
-  for (int64_t b = 0; b < blocks.count; ++b) {
-    ArenaScope scope(scratch);
-    const ActivationRows converted(scratch, shape, blocks.height(b));
-    all.fill(blocks.first(b), blocks.height(b), [&](int64_t i) {
-      convert_row(shape, x.row(blocks.first(b) + i), converted[i]);
-      return converted[i];
-    });
-  }
+  const ArenaScope scope(scratch);
+  const ActivationRows converted(scratch, shape, x.rows);
+  all.fill_blocks(x.rows, [&](int64_t i) {
+    convert_row(shape, x.row(i), converted[i]);
+    return converted[i];
+  });
   return all;
 }
 

@@ -2,7 +2,6 @@
 
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/elementwise.h"
-#include "unmask/kernels/isa/gemm_kernel.h"
 
 namespace unmask {
 
@@ -13,7 +12,7 @@ KvCache::KvCache(const ModelConfig& config, int32_t capacity, Precision precisio
       head_dim_(config.head_dim),
       capacity_(capacity) {
   UNMASK_CHECK(capacity > 0);
-  memory_ = Buffer(static_cast<size_t>(bytes()) + kPackSlack * sizeof(float));
+  memory_ = Buffer(static_cast<size_t>(bytes()) + kReadBehindPacked);
 }
 
 int64_t KvCache::bytes() const {
