@@ -40,6 +40,10 @@ class ActivationRows {
 // x [cols of the shape] into `row`.
 void convert_row(const QuantizedShape& shape, const float* x, const ActivationRow& row);
 
+// Up to so many rows are converted by each thread that multiplies them, which takes less time than
+// to fetch what another core has converted; more are shared out among the threads beforehand.
+inline constexpr int64_t kRowsOfThread = 64;
+
 // Blocks of at most max_rows interleaved rows: the rows of one expert are cut into blocks of nearly
 // equal height.
 class InterleavedBlocks {

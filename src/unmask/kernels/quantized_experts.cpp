@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <span>
 
 #include "unmask/base/parallel.h"
@@ -61,15 +62,26 @@ std::span<const Block> row_blocks(std::span<const Active> active, int64_t slots,
   return {all, count};
 }
 
-// The rows of one expert's tokens at a time, converted and interleaved by the thread that
-// multiplies them: that takes less time than to fetch what another core has converted.
+// x by the calling thread …
+ActivationRows converted(ConstMatrix x, const QuantizedShape& shape) {
+  const ActivationRows rows(thread_scratch(), shape, x.rows);
+  for (int64_t t = 0; t < x.rows; ++t) convert_row(shape, x.row(t), rows[t]);
+  return rows;
+}
+
+// … or by all of them.
+ActivationRows converted_together(ConstMatrix x, const QuantizedShape& shape) {
+  const ActivationRows rows(thread_scratch(), shape, x.rows);
+  parallel_for(x.rows, [&](int64_t t) { convert_row(shape, x.row(t), rows[t]); });
+  return rows;
+}
+
+// The rows of one expert's tokens at a time, interleaved by the thread that multiplies them.
 class TokenRows {
  public:
-  TokenRows(ConstMatrix x, const QuantizedShape& shape, int64_t most_rows)
-      : tokens_(thread_scratch(), shape, x.rows),
-        rows_(thread_scratch(), quantized_kernel(shape), shape, most_rows) {
-    for (int64_t t = 0; t < x.rows; ++t) convert_row(shape, x.row(t), tokens_[t]);
-  }
+  TokenRows(const ActivationRows& tokens, int64_t most_rows)
+      : tokens_(tokens),
+        rows_(thread_scratch(), quantized_kernel(tokens.shape()), tokens.shape(), most_rows) {}
 
   const InterleavedBlocks& of(const Active& a, const Slots& slots) {
     if (a.expert == expert_) return rows_;
@@ -79,7 +91,7 @@ class TokenRows {
   }
 
  private:
-  ActivationRows tokens_;
+  const ActivationRows& tokens_;
   InterleavedBlocks rows_;
   int32_t expert_ = -1;
 };
@@ -95,11 +107,15 @@ void gate_and_up(ConstMatrix x, const QuantizedExperts& weights, std::span<const
                  const Slots& slots, Matrix h) {
   const QuantizedShape& shape = weights.form.up;
   const int64_t tiles = shape.tiles(), most = most_rows(active);
+  const ArenaScope whole(thread_scratch());
+  std::optional<ActivationRows> together;
+  if (x.rows > kRowsOfThread) together.emplace(converted_together(x, shape));
   parallel_tasks(std::ssize(active) * tiles, [&](ThreadTasks& tasks) {
     auto taken = tasks.take();
     if (taken.task < 0) return;
     ArenaScope scope(thread_scratch());
-    TokenRows tokens(x, shape, most);
+    const ActivationRows converted_rows = together ? *together : converted(x, shape);
+    TokenRows tokens(converted_rows, most);
     float* const gate_out = thread_scratch().take<float>(most * kTile);
     float* const up_out = thread_scratch().take<float>(most * kTile);
     for (; taken.task >= 0; taken = tasks.take()) {

@@ -1,6 +1,7 @@
 #include "unmask/kernels/quantized_linear.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "unmask/base/parallel.h"
 #include "unmask/kernels/activation_rows.h"
@@ -10,8 +11,7 @@
 namespace unmask {
 namespace {
 
-// The rows of x, by the thread that multiplies them: that takes less time than to fetch what
-// another core has converted.
+// The rows of x, by the calling thread …
 InterleavedBlocks interleaved(ConstMatrix x, const QuantizedShape& shape) {
   Arena& scratch = thread_scratch();
   const QuantizedKernel& kernel = quantized_kernel(shape);
@@ -25,6 +25,22 @@ InterleavedBlocks interleaved(ConstMatrix x, const QuantizedShape& shape) {
   return all;
 }
 
+// … or by all of them.
+InterleavedBlocks interleaved_together(ConstMatrix x, const QuantizedShape& shape) {
+  const QuantizedKernel& kernel = quantized_kernel(shape);
+  const InterleavedBlocks all(thread_scratch(), kernel, shape, x.rows);
+  const RowBlocks blocks(x.rows, kernel.max_rows);
+  parallel_for(blocks.count, [&](int64_t b) {
+    const ArenaScope scope(thread_scratch());
+    const ActivationRows converted(thread_scratch(), shape, blocks.height(b));
+    all.fill(blocks.first(b), blocks.height(b), [&](int64_t i) {
+      convert_row(shape, x.row(blocks.first(b) + i), converted[i]);
+      return converted[i];
+    });
+  });
+  return all;
+}
+
 }  // namespace
 
 void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, Matrix y) {
@@ -33,11 +49,14 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
   if (y.empty()) return;
   if (use_reference_kernels()) return reference::linear_forward(x, w, bias, y);
 
+  const ArenaScope whole(thread_scratch());
+  std::optional<InterleavedBlocks> together;
+  if (x.rows > kRowsOfThread) together.emplace(interleaved_together(x, s));
   parallel_tasks(s.tiles(), [&](ThreadTasks& tasks) {
     auto taken = tasks.take();
     if (taken.task < 0) return;
     ArenaScope scope(thread_scratch());
-    const InterleavedBlocks rows = interleaved(x, s);
+    const InterleavedBlocks rows = together ? *together : interleaved(x, s);
     float* const out = thread_scratch().take<float>(x.rows * s.kTile);
     for (; taken.task >= 0; taken = tasks.take()) {
       const int64_t i = taken.task, after = taken.next < 0 ? i : taken.next;
