@@ -39,6 +39,15 @@ void convert_row(const QuantizedShape& s, const float* x, const ActivationRow& r
   }
 }
 
+void convert_block(ConstMatrix x, int64_t first, int64_t count, const InterleavedBlocks& to) {
+  const ArenaScope scope(thread_scratch());
+  const ActivationRows rows(thread_scratch(), to.shape(), count);
+  to.fill(first, count, [&](int64_t i) {
+    convert_row(to.shape(), x.row(first + i), rows[i]);
+    return rows[i];
+  });
+}
+
 void multiply_tile(const TileOf& tile, const InterleavedBlocks& x, int64_t first, int64_t count,
                    const TileOf& next, float* out) {
   const QuantizedMatrix& w = tile.matrix;

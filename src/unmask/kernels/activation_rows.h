@@ -70,16 +70,6 @@ class InterleavedBlocks {
                        words_ + first * shape_.row_words() * kernel_.words);
   }
 
-  // All of the `count` rows from the first on, in blocks as they are multiplied.
-  template <class RowOf>
-  void fill_blocks(int64_t count, RowOf row_of) const {
-    const RowBlocks blocks(count, kernel_.max_rows);
-    for (int64_t b = 0; b < blocks.count; ++b) {
-      const int64_t first = blocks.first(b);
-      fill(first, blocks.height(b), [&](int64_t i) { return row_of(first + i); });
-    }
-  }
-
   // Rows [first, first + count), as they were filled.
   InterleavedRows block(int64_t first, int64_t count) const {
     return {count, words_ + first * shape_.row_words() * kernel_.words,
@@ -96,6 +86,9 @@ class InterleavedBlocks {
   int32_t* start_;
   float* scale_;
 };
+
+// Rows [first, first + count) of x, converted, as those of `to`.
+void convert_block(ConstMatrix x, int64_t first, int64_t count, const InterleavedBlocks& to);
 
 // One tile of a matrix.
 struct TileOf {

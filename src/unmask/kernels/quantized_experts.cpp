@@ -86,12 +86,17 @@ class TokenRows {
   const InterleavedBlocks& of(const Active& a, const Slots& slots) {
     if (a.expert == expert_) return rows_;
     expert_ = a.expert;
-    rows_.fill_blocks(a.rows, [&](int64_t i) { return tokens_[slots.token[a.slot + i]]; });
+    const RowBlocks blocks(a.rows, rows_.kernel().max_rows);
+    for (int64_t b = 0; b < blocks.count; ++b) {
+      const int64_t first = blocks.first(b);
+      rows_.fill(first, blocks.height(b),
+                 [&](int64_t i) { return tokens_[slots.token[a.slot + first + i]]; });
+    }
     return rows_;
   }
 
  private:
-  const ActivationRows& tokens_;
+  ActivationRows tokens_;
   InterleavedBlocks rows_;
   int32_t expert_ = -1;
 };
@@ -114,8 +119,7 @@ void gate_and_up(ConstMatrix x, const QuantizedExperts& weights, std::span<const
     auto taken = tasks.take();
     if (taken.task < 0) return;
     ArenaScope scope(thread_scratch());
-    const ActivationRows converted_rows = together ? *together : converted(x, shape);
-    TokenRows tokens(converted_rows, most);
+    TokenRows tokens(together ? *together : converted(x, shape), most);
     float* const gate_out = thread_scratch().take<float>(most * kTile);
     float* const up_out = thread_scratch().take<float>(most * kTile);
     for (; taken.task >= 0; taken = tasks.take()) {
@@ -184,15 +188,8 @@ void forward(ConstMatrix x, const QuantizedExperts& weights, const Slots& slots,
   const QuantizedKernel& kernel = quantized_kernel(out);
   const auto blocks = row_blocks(active, slots.count(), kernel);
   const InterleavedBlocks hidden(thread_scratch(), kernel, out, slots.count());
-  parallel_for(std::ssize(blocks), [&](int64_t b) {
-    const Block& block = blocks[b];
-    ArenaScope block_scope(thread_scratch());
-    const ActivationRows rows(thread_scratch(), out, block.rows);
-    hidden.fill(block.slot, block.rows, [&](int64_t i) {
-      convert_row(out, h.row(block.slot + i), rows[i]);
-      return rows[i];
-    });
-  });
+  parallel_for(std::ssize(blocks),
+               [&](int64_t b) { convert_block(h, blocks[b].slot, blocks[b].rows, hidden); });
   down_and_combine(hidden, weights, active, slots, y);
 }
 

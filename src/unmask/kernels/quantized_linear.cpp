@@ -13,15 +13,12 @@ namespace {
 
 // The rows of x, by the calling thread …
 InterleavedBlocks interleaved(ConstMatrix x, const QuantizedShape& shape) {
-  Arena& scratch = thread_scratch();
   const QuantizedKernel& kernel = quantized_kernel(shape);
-  const InterleavedBlocks all(scratch, kernel, shape, x.rows);
-  const ArenaScope scope(scratch);
-  const ActivationRows converted(scratch, shape, x.rows);
-  all.fill_blocks(x.rows, [&](int64_t i) {
-    convert_row(shape, x.row(i), converted[i]);
-    return converted[i];
-  });
+  const InterleavedBlocks all(thread_scratch(), kernel, shape, x.rows);
+  const RowBlocks blocks(x.rows, kernel.max_rows);
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    convert_block(x, blocks.first(b), blocks.height(b), all);
+  }
   return all;
 }
 
@@ -30,14 +27,8 @@ InterleavedBlocks interleaved_together(ConstMatrix x, const QuantizedShape& shap
   const QuantizedKernel& kernel = quantized_kernel(shape);
   const InterleavedBlocks all(thread_scratch(), kernel, shape, x.rows);
   const RowBlocks blocks(x.rows, kernel.max_rows);
-  parallel_for(blocks.count, [&](int64_t b) {
-    const ArenaScope scope(thread_scratch());
-    const ActivationRows converted(thread_scratch(), shape, blocks.height(b));
-    all.fill(blocks.first(b), blocks.height(b), [&](int64_t i) {
-      convert_row(shape, x.row(blocks.first(b) + i), converted[i]);
-      return converted[i];
-    });
-  });
+  parallel_for(blocks.count,
+               [&](int64_t b) { convert_block(x, blocks.first(b), blocks.height(b), all); });
   return all;
 }
 
