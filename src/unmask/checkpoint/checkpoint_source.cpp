@@ -29,17 +29,13 @@ class Matcher {
       : archive_(archive), segments_(parameters) {}
 
   void expect(const TensorForm& form) {
-    const auto merged = std::ranges::find_if(form.merged, [&](const auto& pieces) {
-      return archive_.find(pieces.front().name) != nullptr;
-    });
-    const Tensor* tensor = nullptr;
-    const std::string* name = nullptr;
-    for (const StoredTensor& part : merged == form.merged.end() ? form.parts : *merged) {
-      if (name == nullptr || part.name != *name) tensor = fitting(part);
-      name = &part.name;
+    const auto merged = std::ranges::find_if(
+        form.merged, [&](const MergedExperts& m) { return archive_.find(m.name) != nullptr; });
+    if (merged != form.merged.end()) return expect(*merged, form.parts.front().parameter);
+    for (const StoredTensor& part : form.parts) {
+      const Tensor* const tensor = fitting(part.name, part.shape);
       if (tensor == nullptr) continue;
-      segments_[static_cast<size_t>(part.parameter)].push_back(
-          {part.first, tensor, part.begin, part.elements()});
+      of(part.parameter).push_back({part.first, tensor, 0, part.elements()});
     }
   }
 
@@ -110,14 +106,28 @@ class Matcher {
     return true;
   }
 
+  void expect(const MergedExperts& merged, int parameter) {
+    const Tensor* const tensor = fitting(merged.name, merged.shape);
+    if (tensor == nullptr) return;
+    const int64_t runs = merged.sharing == 1 ? 1 : merged.shape[0];
+    const int64_t size = tensor->elements() / (runs * merged.sharing);
+    for (int64_t e = 0; e < runs; ++e) {
+      of(parameter).push_back({e * size, tensor, (e * merged.sharing + merged.index) * size, size});
+    }
+  }
+
+  std::vector<CheckpointSource::Segment>& of(int parameter) {
+    return segments_[static_cast<size_t>(parameter)];
+  }
+
   // Null, with a problem more, when there is none.
-  const Tensor* fitting(const StoredTensor& stored) {
-    expected_.insert(stored.name);
-    const Tensor* const tensor = archive_.find(stored.name);
+  const Tensor* fitting(const std::string& name, const std::vector<int64_t>& shape) {
+    expected_.insert(name);
+    const Tensor* const tensor = archive_.find(name);
     if (tensor == nullptr) {
-      problem("tensor \"{}\": missing, expected {}", stored.name, shape_text(stored.shape));
-    } else if (tensor->shape != stored.shape) {
-      problem("{}: expected shape {}, found {}", archive_.where(*tensor), shape_text(stored.shape),
+      problem("tensor \"{}\": missing, expected {}", name, shape_text(shape));
+    } else if (tensor->shape != shape) {
+      problem("{}: expected shape {}, found {}", archive_.where(*tensor), shape_text(shape),
               shape_text(tensor->shape));
     } else if (!is_float(tensor->dtype)) {
       problem("{}: expected floating-point numbers, found {}", archive_.where(*tensor),

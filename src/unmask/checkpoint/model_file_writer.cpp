@@ -1,6 +1,7 @@
 #include "unmask/checkpoint/model_file_writer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <memory>

@@ -72,10 +72,10 @@ class FormBuilder {
     experts(p.expert_up, prefix, "up_proj");
     experts(p.expert_down, prefix, "down_proj");
     for (const char* name : {"mlp.experts.gate_up_proj", "mlp.w1"}) {
-      fused(p.expert_gate, prefix + name, 0, 2);
-      fused(p.expert_up, prefix + name, 1, 2);
+      merged(p.expert_gate, prefix + name, 0, 2);
+      merged(p.expert_up, prefix + name, 1, 2);
     }
-    fused(p.expert_down, prefix + "mlp.w2", 0, 1);
+    merged(p.expert_down, prefix + "mlp.w2", 0, 1);
   }
 
   // A parameter that is one tensor; vectors lose their single row.
@@ -109,21 +109,15 @@ class FormBuilder {
     for (int64_t e = 0; e < config_.experts; ++e) {
       add(parameter, fmt::format("{}mlp.experts.{}.{}.weight", prefix, e, name), e * rows, rows);
     }
-    fused(parameter, prefix + "mlp.experts." + name, 0, 1);
+    merged(parameter, prefix + "mlp.experts." + name, 0, 1);
   }
 
-  // A tensor [experts, sharing x rows, cols] in which each expert has `sharing` projections, this
-  // parameter's being the `index`-th.
-  void fused(int parameter, const std::string& name, int64_t index, int64_t sharing) {
+  void merged(int parameter, std::string name, int64_t index, int64_t sharing) {
     if (parameter < 0) return;
     const ParameterInfo& info = layout_.table[static_cast<size_t>(parameter)];
-    const int64_t rows = info.rows / config_.experts, size = rows * info.cols;
-    const std::vector<int64_t> shape = {config_.experts, sharing * rows, info.cols};
-    std::vector<StoredTensor>& pieces = form(parameter).merged.emplace_back();
-    if (sharing == 1) return pieces.push_back({name, shape, parameter});
-    for (int64_t e = 0; e < config_.experts; ++e) {
-      pieces.push_back({name, shape, parameter, e * size, (e * sharing + index) * size, size});
-    }
+    const int64_t rows = sharing * info.rows / config_.experts;
+    form(parameter).merged.push_back(
+        {std::move(name), {config_.experts, rows, info.cols}, index, sharing});
   }
 
   void add(int parameter, std::string name, int64_t first_row, int64_t rows) {
@@ -150,7 +144,6 @@ class FormBuilder {
 }  // namespace
 
 int64_t StoredTensor::elements() const {
-  if (count) return *count;
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 

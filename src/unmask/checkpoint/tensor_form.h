@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,21 +13,27 @@ namespace unmask {
 struct StoredTensor {
   std::string name;
   std::vector<int64_t> shape;
-  int parameter = 0;                  // index into the layout's table
-  int64_t first = 0;                  // element of that parameter
-  int64_t begin = 0;                  // element of the tensor, where those of the parameter lie …
-  std::optional<int64_t> count = {};  // … and how many; all of it unless it holds another's too
+  int parameter = 0;  // index into the layout's table
+  int64_t first = 0;  // element of that parameter
 
   int64_t elements() const;
 };
 
-// How a family of checkpoints stores one parameter: in parts that follow one another. Checkpoints
-// whose experts are merged have one of the other forms instead: a layer's experts as one tensor
-// [experts, …] (the training form of LLaDA2), or the gates of each in front of its ups (LLaDA-MoE
-// as dInfer fuses it, and transformers 5).
+// A layer's experts as one tensor [experts, sharing x rows, cols], in which each has so many
+// projections one after the other: one alone (the training form of LLaDA2), or the gate in front of
+// the up (LLaDA-MoE as dInfer fuses it, and transformers 5).
+struct MergedExperts {
+  std::string name;
+  std::vector<int64_t> shape;
+  int64_t index = 0;  // of the parameter's projection
+  int64_t sharing = 1;
+};
+
+// How a family of checkpoints stores one parameter: in parts that follow one another, or, where a
+// checkpoint has one of them, as merged experts.
 struct TensorForm {
   std::vector<StoredTensor> parts;
-  std::vector<std::vector<StoredTensor>> merged;
+  std::vector<MergedExperts> merged;
 };
 
 // One for each parameter, in the order of the layout's table.

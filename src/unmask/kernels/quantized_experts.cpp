@@ -62,15 +62,8 @@ std::span<const Block> row_blocks(std::span<const Active> active, int64_t slots,
   return {all, count};
 }
 
-// x by the calling thread …
+// The rows of x: by all threads, and where one of them asks for its own, by that one.
 ActivationRows converted(ConstMatrix x, const QuantizedShape& shape) {
-  const ActivationRows rows(thread_scratch(), shape, x.rows);
-  for (int64_t t = 0; t < x.rows; ++t) convert_row(shape, x.row(t), rows[t]);
-  return rows;
-}
-
-// … or by all of them.
-ActivationRows converted_together(ConstMatrix x, const QuantizedShape& shape) {
   const ActivationRows rows(thread_scratch(), shape, x.rows);
   parallel_for(x.rows, [&](int64_t t) { convert_row(shape, x.row(t), rows[t]); });
   return rows;
@@ -114,7 +107,7 @@ void gate_and_up(ConstMatrix x, const QuantizedExperts& weights, std::span<const
   const int64_t tiles = shape.tiles(), most = most_rows(active);
   const ArenaScope whole(thread_scratch());
   std::optional<ActivationRows> together;
-  if (x.rows > kRowsOfThread) together.emplace(converted_together(x, shape));
+  if (x.rows > kRowsOfThread) together.emplace(converted(x, shape));
   parallel_tasks(std::ssize(active) * tiles, [&](ThreadTasks& tasks) {
     auto taken = tasks.take();
     if (taken.task < 0) return;

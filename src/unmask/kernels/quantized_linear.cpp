@@ -11,19 +11,8 @@
 namespace unmask {
 namespace {
 
-// The rows of x, by the calling thread …
+// The rows of x: by all threads, and where one of them asks for its own, by that one.
 InterleavedBlocks interleaved(ConstMatrix x, const QuantizedShape& shape) {
-  const QuantizedKernel& kernel = quantized_kernel(shape);
-  const InterleavedBlocks all(thread_scratch(), kernel, shape, x.rows);
-  const RowBlocks blocks(x.rows, kernel.max_rows);
-  for (int64_t b = 0; b < blocks.count; ++b) {
-    convert_block(x, blocks.first(b), blocks.height(b), all);
-  }
-  return all;
-}
-
-// … or by all of them.
-InterleavedBlocks interleaved_together(ConstMatrix x, const QuantizedShape& shape) {
   const QuantizedKernel& kernel = quantized_kernel(shape);
   const InterleavedBlocks all(thread_scratch(), kernel, shape, x.rows);
   const RowBlocks blocks(x.rows, kernel.max_rows);
@@ -42,7 +31,7 @@ void linear_forward(ConstMatrix x, const QuantizedMatrix& w, ConstMatrix bias, M
 
   const ArenaScope whole(thread_scratch());
   std::optional<InterleavedBlocks> together;
-  if (x.rows > kRowsOfThread) together.emplace(interleaved_together(x, s));
+  if (x.rows > kRowsOfThread) together.emplace(interleaved(x, s));
   parallel_tasks(s.tiles(), [&](ThreadTasks& tasks) {
     auto taken = tasks.take();
     if (taken.task < 0) return;
